@@ -1,0 +1,17 @@
+# Every library from outside, each behind one target. All are packages of Debian 12 and later;
+# libraries that you bring yourself are found through CMAKE_PREFIX_PATH and PKG_CONFIG_PATH.
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(isal REQUIRED IMPORTED_TARGET libisal)
+if(NOT SHEAF_FUZZ)
+  find_package(Boost 1.74 REQUIRED)  # Asio, headers only
+  find_package(tomlplusplus REQUIRED)
+  find_package(CLI11 REQUIRED)
+  find_package(cereal REQUIRED)
+  find_package(nlohmann_json REQUIRED)
+  pkg_check_modules(openblas REQUIRED IMPORTED_TARGET openblas)
+  find_package(MPI REQUIRED COMPONENTS C)
+endif()

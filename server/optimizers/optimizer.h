@@ -1,0 +1,48 @@
+// An optimizer applies one aggregated gradient to one chunk: out = step(in, gradient, state).
+// It is elementwise, so that a chunk's result never depends on how the vector is cut into chunks,
+// servers or lanes. One object serves all chunks; it is const and thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "common/base/ids.h"
+#include "common/base/mode.h"
+#include "common/params/layout.h"
+
+namespace sheaf::config {
+class Section;
+}
+
+namespace sheaf::server {
+
+// What one step asks of an optimizer, for one range of one group.
+struct OptimizerStep {
+  Step step = 0;             // from 0; bias corrections use step + 1
+  double gradient_scale = 1;  // the sum is multiplied by this first: 1 / examples, clipping
+  double rate = 0;            // of this step, from the schedule
+  params::Group group;        // scales of rate and decay
+};
+
+class Optimizer {
+ public:
+  using Make = std::unique_ptr<Optimizer>(const config::Section& section);
+
+  virtual ~Optimizer() = default;
+
+  // How many floats of state it keeps per parameter (0 sgd, 1 momentum, 2 adam).
+  virtual std::size_t state_per_parameter() const = 0;
+
+  // Writes the parameters of the next version. `gradient` holds the sum and is scratch: it may be
+  // scaled in place. `state` holds state_per_parameter() runs of in.size() floats, zero at first.
+  // REQUIRES: in, gradient, out of equal size; out overlaps nothing.
+  virtual void step(const OptimizerStep& step, std::span<const float> in,
+                    std::span<float> gradient, std::span<float> state,
+                    std::span<float> out) const = 0;
+};
+
+ModeTable<Optimizer> optimizers();
+
+}  // namespace sheaf::server
