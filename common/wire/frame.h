@@ -1,0 +1,60 @@
+// The header of a frame: definition, writer, reader. FORMAT.md says what each field means.
+// Pure functions without allocation; safe to call with any bytes.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "common/base/ids.h"
+
+namespace sheaf::wire {
+
+enum class FrameType : std::uint8_t {
+  push = 1,
+  push_ack = 2,
+  pull = 3,
+  pull_reply = 4,
+  end = 5,
+  end_ack = 6,
+  init = 7,
+  init_ack = 8,
+  scalars = 9,
+  control = 10,
+  beat = 11,
+  tensor = 12,
+};
+std::string_view to_string(FrameType type);
+
+// Status of a push_ack.
+enum class PushStatus : std::uint8_t { added = 0, duplicate = 1, partial = 2 };
+
+struct Header {
+  FrameType type = FrameType::beat;
+  std::uint8_t status = 0;
+  std::uint16_t round = 0;
+  std::uint32_t table = kVectorTable;
+  std::uint32_t chunk = 0;
+  std::uint64_t step = 0;
+  PartitionRange partitions;
+  std::uint64_t value = 0;
+  std::uint32_t payload_bytes = 0;
+  std::uint32_t payload_crc = 0;
+  bool operator==(const Header&) const = default;
+};
+
+inline constexpr std::size_t kHeaderBytes = 64;
+using HeaderBytes = std::array<std::byte, kHeaderBytes>;
+
+HeaderBytes encode(const Header& header);
+
+enum class HeaderFault { none, magic, checksum, type, reserved };
+std::string_view to_string(HeaderFault fault);
+
+// Reads a header. On a fault `header` is untouched. A header that passes has a known type and no
+// unknown field set; whether its values make sense is for the receiver to say.
+HeaderFault decode(std::span<const std::byte, kHeaderBytes> bytes, Header& header);
+
+}  // namespace sheaf::wire
