@@ -1,0 +1,350 @@
+#include "server/shard/shard.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "common/base/error.h"
+#include "common/math/kernels.h"
+#include "common/wire/checksum.h"
+
+namespace sheaf::server {
+
+using wire::FrameType;
+using wire::Header;
+using wire::OutFrame;
+using wire::PushStatus;
+
+namespace {
+
+// Every buffer holds a chunk as floats, or as either compressor may encode it, or a partition set.
+std::size_t buffer_bytes(const ShardParts& parts) {
+  const std::size_t largest = parts.chunks.largest();
+  return std::max({largest * sizeof(float), parts.push.max_bytes(largest),
+                   parts.pull.max_bytes(largest), std::size_t{parts.partitions} / 8 + 1});
+}
+
+// Per chunk: two versions (and their encodings), the unfinished pairs of the tree, and replies that
+// still send the version before; per connection one payload; one version being written.
+std::size_t buffer_limit(const ShardParts& parts) {
+  const std::size_t chunks = parts.shards.chunks_of(parts.lane).size();
+  const std::size_t versions = parts.pull.identity() ? 3 : 6;
+  return chunks * (versions + (parts.partitions + 1) / 2) + 2 * parts.connections + 2;
+}
+
+}  // namespace
+
+Shard::Shard(const ShardParts& parts, ShardOutput& output)
+    : parts_(parts),
+      output_(output),
+      tree_(parts.partitions),
+      pool_(buffer_bytes(parts), buffer_limit(parts)),
+      place_(parts.chunks.size(), -1),
+      scalars_(parts.chunks.size()) {
+  const std::size_t per_parameter = parts.optimizer.state_per_parameter();
+  for (const std::uint32_t id : parts.shards.chunks_of(parts.lane)) {
+    const params::Chunk& chunk = parts.chunks[id];
+    place_[id] = static_cast<std::int32_t>(states_.size());
+    states_.push_back({id, &chunk, 0, {}, AlignedBuffer<float>(chunk.size * per_parameter),
+                       Aggregator(parts.partitions, chunk.size), {}});
+    states_.back().parked.reserve(parts.partitions);
+  }
+}
+
+// ---- frames in ----------------------------------------------------------------------------------
+
+Shard::ChunkState& Shard::state_of(const Header& header) {
+  if (header.table != kVectorTable) {
+    fail(Fault::network, "{} for table {}, expected table 0: this job has no tables",
+         to_string(header.type), header.table);
+  }
+  if (header.round != 0) {
+    fail(Fault::network, "{} for round {}, expected round 0", to_string(header.type), header.round);
+  }
+  if (header.chunk >= place_.size() || place_[header.chunk] < 0) {
+    fail(Fault::network, "{} for chunk {}, which server {} lane {} does not hold",
+         to_string(header.type), header.chunk, parts_.lane.server, parts_.lane.lane);
+  }
+  return states_[static_cast<std::size_t>(place_[header.chunk])];
+}
+
+std::size_t Shard::payload_limit(const Header& header) const {
+  const auto elements = [&] {
+    return const_cast<Shard*>(this)->state_of(header).chunk->size;  // validates; changes nothing
+  };
+  switch (header.type) {
+    case FrameType::push: return parts_.push.max_bytes(elements());
+    case FrameType::init: return elements() * sizeof(float);
+    case FrameType::pull:
+    case FrameType::end: return 0;
+    default: fail(Fault::network, "{} is no frame for a server", to_string(header.type));
+  }
+}
+
+void Shard::on_frame(SessionId session, const Header& header, Buffer payload) {
+  switch (header.type) {
+    case FrameType::push: return on_push(session, header, std::move(payload));
+    case FrameType::pull: return on_pull(session, header);
+    case FrameType::end: return on_end(session, header);
+    case FrameType::init: return on_init(session, header, std::move(payload));
+    default: fail(Fault::network, "{} is no frame for a server", to_string(header.type));
+  }
+}
+
+void Shard::on_init(SessionId session, const Header& header, Buffer payload) {
+  ChunkState& state = state_of(header);
+  if (header.payload_bytes != state.chunk->bytes()) {
+    fail(Fault::network, "init of chunk {}: found {} bytes, expected {}", header.chunk,
+         header.payload_bytes, state.chunk->bytes());
+  }
+  if (!state.initialised()) publish(state, 0, std::move(payload));
+  acknowledge(session, header, FrameType::init_ack);
+  answer_parked(state);
+}
+
+void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
+  ChunkState& state = state_of(header);
+  if (!tree_.is_node(header.partitions)) {
+    fail(Fault::network, "push for partitions {}..{}, which is no node of the tree over {}",
+         header.partitions.first, header.partitions.end(), parts_.partitions);
+  }
+  if (header.step > state.newest || !state.initialised()) {
+    fail(Fault::network, "push for step {} of chunk {}, which is at step {}", header.step,
+         header.chunk, state.newest);
+  }
+  const auto offer = header.step < state.newest ? Aggregator::Offer::contained
+                                                : state.aggregator.offer(header.partitions);
+  switch (offer) {
+    case Aggregator::Offer::contained:
+      ++duplicates_;
+      return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
+    case Aggregator::Offer::overlapping:
+      return acknowledge_partial(session, header, state);
+    case Aggregator::Offer::disjoint: break;
+  }
+  state.aggregator.add(header.partitions, header.value,
+                       decode(header, *state.chunk, std::move(payload)));
+  acknowledge(session, header, FrameType::push_ack);
+  advance(state);
+}
+
+void Shard::on_end(SessionId session, const Header& header) {
+  if (!tree_.is_node(header.partitions)) {
+    fail(Fault::network, "end for partitions {}..{}, which is no node of the tree over {}",
+         header.partitions.first, header.partitions.end(), parts_.partitions);
+  }
+  acknowledge(session, header, FrameType::end_ack);
+  if (header.value != 0) return;
+  // Nothing was pushed for these partitions: they are covered without a contribution.
+  for (ChunkState& state : states_) {
+    if (state.newest > header.step) continue;
+    if (state.newest < header.step) {
+      fail(Fault::network, "end of step {}, but chunk {} is at step {}", header.step, state.id,
+           state.newest);
+    }
+    for (std::uint32_t p = header.partitions.first; p < header.partitions.end(); ++p) {
+      if (!state.aggregator.covers(p)) state.aggregator.add({p, 1}, 0, {});
+    }
+    advance(state);
+  }
+}
+
+void Shard::on_pull(SessionId session, const Header& header) {
+  ChunkState& state = state_of(header);
+  const ParkedPull pull{session, header.step, header.partitions};
+  if (!answer(state, pull)) state.parked.push_back(pull);
+}
+
+void Shard::on_scalar(Step step, std::uint32_t chunk, double value) {
+  if (chunk >= place_.size()) {
+    fail(Fault::network, "scalar of chunk {}, expected 0..{}", chunk, place_.size() - 1);
+  }
+  scalars_.add(step, chunk, value);
+  if (!scalars_.total(step)) return;
+  for (ChunkState& state : states_) {
+    if (state.newest == step) advance(state);
+  }
+}
+
+void Shard::on_closed(SessionId session) {
+  for (ChunkState& state : states_) {
+    std::erase_if(state.parked, [&](const ParkedPull& pull) { return pull.session == session; });
+  }
+}
+
+// ---- from arrivals to the next version ----------------------------------------------------------
+
+Buffer Shard::decode(const Header& header, const params::Chunk& chunk, Buffer payload) {
+  if (parts_.push.identity()) {
+    if (header.payload_bytes != chunk.bytes()) {
+      fail(Fault::network, "push of chunk {}: found {} bytes, expected {}", header.chunk,
+           header.payload_bytes, chunk.bytes());
+    }
+    return payload;  // the receive buffer becomes the partial sum
+  }
+  Buffer values = pool_.take();
+  std::ranges::fill(values.floats(chunk.size), 0.0F);
+  parts_.push.decode_add(payload.bytes().first(header.payload_bytes), values.floats(chunk.size));
+  return values;
+}
+
+void Shard::advance(ChunkState& state) {
+  const Arrivals arrivals = state.aggregator.arrivals();
+  if (!parts_.gate.may_apply(arrivals)) return;
+  if (parts_.clip_norm == 0) return apply(state, 1);
+
+  if (const auto total = scalars_.total(state.newest)) {
+    const double norm = std::sqrt(*total) / static_cast<double>(state.aggregator.examples());
+    return apply(state, norm > parts_.clip_norm ? parts_.clip_norm / norm : 1);
+  }
+  // Aggregated, but the norm also needs what other lanes hold: share ours and come back with theirs.
+  const Buffer& sum = state.aggregator.sum();
+  const double squares = sum ? math::sum_squares(sum.floats(state.chunk->size)) : 0;
+  output_.share_scalar(state.newest, state.id, squares);
+  on_scalar(state.newest, state.id, squares);
+}
+
+void Shard::apply(ChunkState& state, double clip_scale) {
+  const Step step = state.newest;
+  const std::size_t size = state.chunk->size;
+  const Published& current = state.published[step % 2];
+  const Buffer& sum = state.aggregator.sum();
+  if (!sum) {  // nobody had examples: the next version is the same values
+    publish(state, step + 1, current.values);
+  } else {
+    if (!math::all_finite(sum.floats(size))) {
+      fail(Fault::diverged,
+           "step {}: the gradient of parameters {}..{} is not finite; lower the rate, warm up, or "
+           "set optimizer.clip_norm",
+           step, state.chunk->offset, state.chunk->end());
+    }
+    Buffer next = pool_.take();
+    const std::size_t per_parameter = parts_.optimizer.state_per_parameter();
+    OptimizerStep request;
+    request.step = step;
+    request.rate = parts_.schedule.rate(step);
+    request.gradient_scale = clip_scale / static_cast<double>(state.aggregator.examples());
+    for (const params::GroupRange& range : state.chunk->ranges) {
+      request.group = parts_.layout.groups()[range.group];
+      parts_.optimizer.step(
+          request, current.values.floats(size).subspan(range.offset, range.size),
+          sum.floats(size).subspan(range.offset, range.size),
+          state.optimizer_state.span().subspan(range.offset * per_parameter,
+                                               range.size * per_parameter),
+          next.floats(size).subspan(range.offset, range.size));
+    }
+    publish(state, step + 1, std::move(next));
+  }
+  state.aggregator.reset();
+  answer_parked(state);
+}
+
+// ---- versions out -------------------------------------------------------------------------------
+
+void Shard::publish(ChunkState& state, Version version, Buffer values) {
+  Published& slot = state.published[version % 2];
+  slot.values = std::move(values);
+  const std::size_t size = state.chunk->size;
+  if (parts_.pull.identity()) {
+    slot.encoded = slot.values;
+    slot.bytes = static_cast<std::uint32_t>(state.chunk->bytes());
+  } else {
+    slot.encoded = pool_.take();
+    slot.bytes = static_cast<std::uint32_t>(parts_.pull.encode(
+        slot.values.floats(size), {0, version, 0, state.id}, slot.encoded.bytes()));
+  }
+  slot.crc = wire::crc32c(slot.encoded.bytes().first(slot.bytes));  // once, while it is warm
+  state.newest = version;
+}
+
+bool Shard::answer(const ChunkState& state, const ParkedPull& pull) {
+  if (!state.initialised()) return false;
+  const Version oldest = state.newest == 0 ? 0 : state.newest - 1;
+  const auto version = parts_.gate.answer(pull.clock, oldest, state.newest);
+  // A partition whose version is gone has long finished that step: a late repetition, no answer.
+  if (!version) return pull.clock < oldest;
+  const Published& slot = state.published[*version % 2];
+  OutFrame frame;
+  frame.header.type = FrameType::pull_reply;
+  frame.header.chunk = state.id;
+  frame.header.step = *version;
+  frame.header.partitions = pull.partitions;
+  frame.header.payload_bytes = slot.bytes;
+  frame.header.payload_crc = slot.crc;
+  frame.crc_known = true;
+  frame.payload = slot.encoded.bytes().first(slot.bytes);
+  frame.hold = slot.encoded;
+  output_.reply(pull.session, std::move(frame));
+  return true;
+}
+
+void Shard::answer_parked(ChunkState& state) {
+  std::erase_if(state.parked, [&](const ParkedPull& pull) { return answer(state, pull); });
+}
+
+void Shard::acknowledge(SessionId session, const Header& header, FrameType type,
+                        PushStatus status) {
+  OutFrame frame;
+  frame.header = header;
+  frame.header.type = type;
+  frame.header.status = static_cast<std::uint8_t>(status);
+  frame.header.payload_bytes = 0;
+  frame.header.payload_crc = 0;
+  output_.reply(session, std::move(frame));
+}
+
+void Shard::acknowledge_partial(SessionId session, const Header& header, const ChunkState& state) {
+  OutFrame frame;
+  frame.header = header;
+  frame.header.type = FrameType::push_ack;
+  frame.header.status = static_cast<std::uint8_t>(PushStatus::partial);
+  frame.header.payload_bytes = (header.partitions.count + 7) / 8;
+  frame.hold = pool_.take();
+  const auto bits = frame.hold.bytes().first(frame.header.payload_bytes);
+  std::ranges::fill(bits, std::byte{0});
+  for (std::uint32_t i = 0; i < header.partitions.count; ++i) {
+    if (state.aggregator.covers(header.partitions.first + i)) continue;
+    bits[i / 8] |= std::byte{1} << (i % 8);
+  }
+  frame.payload = bits;
+  output_.reply(session, std::move(frame));
+}
+
+// ---- for reports --------------------------------------------------------------------------------
+
+std::string Shard::waiting_for() const {
+  for (const ChunkState& state : states_) {
+    if (state.initialised() && state.aggregator.arrivals().covered == 0) continue;
+    if (!state.initialised()) return fmt::format("initial values of chunk {}", state.id);
+    std::string missing;
+    for (std::uint32_t p = 0; p < parts_.partitions; ++p) {
+      if (!state.aggregator.covers(p)) missing += fmt::format("{}{}", missing.empty() ? "" : ", ", p);
+    }
+    if (missing.empty()) {
+      return fmt::format("step scalars of step {} for chunk {}", state.newest, state.id);
+    }
+    return fmt::format("step {} of chunk {} waits for partitions {}", state.newest, state.id,
+                       missing);
+  }
+  return {};
+}
+
+Version Shard::version() const {
+  Version oldest = states_.empty() ? 0 : states_.front().newest;
+  for (const ChunkState& state : states_) oldest = std::min(oldest, state.newest);
+  return oldest;
+}
+
+std::size_t Shard::memory_bound() const {
+  std::size_t bytes = buffer_limit(parts_) * buffer_bytes(parts_);
+  for (const ChunkState& state : states_) bytes += state.optimizer_state.size() * sizeof(float);
+  return bytes;
+}
+
+std::size_t Shard::memory_used() const {
+  std::size_t bytes = pool_.allocated() * pool_.buffer_bytes();
+  for (const ChunkState& state : states_) bytes += state.optimizer_state.size() * sizeof(float);
+  return bytes;
+}
+
+}  // namespace sheaf::server

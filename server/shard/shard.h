@@ -1,0 +1,135 @@
+// The parameters of one lane and everything that happens to them: frames in, replies out, no sockets,
+// no threads, no time. The whole server side of the data path stands in shard.cpp.
+//
+//   push → Aggregator (tree sum) → gate → [step scalars] → optimizer → publish → parked pulls answered
+//
+// A published version of a chunk is a Buffer that is never written again: replies in flight keep it
+// alive, the next version goes to a fresh buffer. Two versions are held, so that an open step can
+// always be recomputed from the parameters it started with.
+// Belongs to one lane; not thread-safe. Bad frames throw Fault::network; the caller names the sender.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/base/buffer_pool.h"
+#include "common/compression/compressor.h"
+#include "common/params/chunk_map.h"
+#include "common/params/layout.h"
+#include "common/params/shard_map.h"
+#include "common/wire/out_frame.h"
+#include "server/consistency/gate.h"
+#include "server/optimizers/optimizer.h"
+#include "server/optimizers/schedule.h"
+#include "server/shard/aggregator.h"
+#include "server/shard/step_scalars.h"
+
+namespace sheaf::server {
+
+// Names a connection of the lane; the lane chooses the numbers.
+using SessionId = std::uint32_t;
+
+// What a shard borrows; everything outlives it.
+struct ShardParts {
+  const params::Layout& layout;
+  const params::ChunkMap& chunks;
+  const params::ShardMap& shards;
+  params::LaneId lane;
+  std::uint32_t partitions = 1;
+  std::uint32_t connections = 1;  // most sessions that may receive at once
+  const Gate& gate;
+  const Optimizer& optimizer;
+  const Schedule& schedule;
+  const compression::Compressor& push;
+  const compression::Compressor& pull;
+  double clip_norm = 0;  // of the mean gradient over all parameters; 0 = no clipping
+};
+
+// Where a shard's answers go.
+class ShardOutput {
+ public:
+  virtual ~ShardOutput() = default;
+  virtual void reply(SessionId session, wire::OutFrame frame) = 0;
+  // This lane's scalar of one chunk, for every other lane of every server.
+  virtual void share_scalar(Step step, std::uint32_t chunk, double value) = 0;
+};
+
+class Shard {
+ public:
+  Shard(const ShardParts& parts, ShardOutput& output);
+
+  // The most payload bytes that a frame with this header may carry; throws when the header itself
+  // makes no sense here. Call before receiving the payload.
+  std::size_t payload_limit(const wire::Header& header) const;
+  // Memory for one payload.
+  Buffer take_buffer() { return pool_.take(); }
+
+  // One frame of a worker, checksummed; `payload` holds header.payload_bytes bytes.
+  void on_frame(SessionId session, const wire::Header& header, Buffer payload);
+  void on_scalar(Step step, std::uint32_t chunk, double value);
+  void on_closed(SessionId session);
+
+  // Who is waited for: "step 12 of chunk 3 waits for partitions 4, 5"; empty if nothing is open.
+  std::string waiting_for() const;
+  // The newest version that every chunk of the lane has reached.
+  Version version() const;
+  // Optimizer steps applied to chunks, pushes that were there already.
+  std::uint64_t duplicates() const { return duplicates_; }
+  // What this lane may allocate, and what it has, in bytes.
+  std::size_t memory_bound() const;
+  std::size_t memory_used() const;
+
+ private:
+  struct Published {
+    Buffer values;   // empty before init
+    Buffer encoded;  // equal to values when pulls are not compressed
+    std::uint32_t bytes = 0;
+    std::uint32_t crc = 0;
+  };
+  struct ParkedPull {
+    SessionId session;
+    Step clock;
+    PartitionRange partitions;
+  };
+  struct ChunkState {
+    std::uint32_t id;
+    const params::Chunk* chunk;
+    Version newest = 0;
+    Published published[2];  // by the parity of the version
+    AlignedBuffer<float> optimizer_state;
+    Aggregator aggregator;
+    std::vector<ParkedPull> parked;
+    bool initialised() const { return static_cast<bool>(published[0].values); }
+  };
+
+  ChunkState& state_of(const wire::Header& header);
+  void on_push(SessionId session, const wire::Header& header, Buffer payload);
+  void on_pull(SessionId session, const wire::Header& header);
+  void on_end(SessionId session, const wire::Header& header);
+  void on_init(SessionId session, const wire::Header& header, Buffer payload);
+
+  Buffer decode(const wire::Header& header, const params::Chunk& chunk, Buffer payload);
+  void advance(ChunkState& state);
+  void apply(ChunkState& state, double clip_scale);
+  void publish(ChunkState& state, Version version, Buffer values);
+  // Answers a pull if the gate lets it; false = it has to wait.
+  bool answer(const ChunkState& state, const ParkedPull& pull);
+  void answer_parked(ChunkState& state);
+  void acknowledge(SessionId session, const wire::Header& header, wire::FrameType type,
+                   wire::PushStatus status = wire::PushStatus::added);
+  void acknowledge_partial(SessionId session, const wire::Header& header, const ChunkState& state);
+
+  ShardParts parts_;
+  ShardOutput& output_;
+  params::PartitionTree tree_;
+  BufferPool pool_;  // before the states, which hold its buffers
+  std::vector<ChunkState> states_;
+  std::vector<std::int32_t> place_;  // chunk id → index into states_, -1 = another lane's
+  StepScalars scalars_;
+  std::uint64_t duplicates_ = 0;
+};
+
+}  // namespace sheaf::server
