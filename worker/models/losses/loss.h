@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/base/mode.h"
+#include "common/metrics/task.h"
 #include "worker/data/batch.h"
 
 namespace sheaf::config {
@@ -16,7 +17,7 @@ class Section;
 namespace sheaf::worker {
 
 // What is being predicted; decides which metrics an evaluation reports.
-enum class Task { classification, binary_classification, regression };
+using metrics::Task;
 
 class Loss {
  public:
