@@ -1,7 +1,9 @@
 // Elementwise passes and reductions over floats, written once and compiled for several instruction
 // sets; the best that the processor has is chosen at start. Every instruction set gives the same
-// bits: the order of operations is fixed, nothing is contracted. `scalar::` holds the plain twin of
-// each function, the reference of the tests. Spans of one call have equal sizes; thread-safe.
+// bits: the order of operations is fixed, nothing is contracted (which NaN comes out of several is
+// the one thing left open). scalar_kernels.cpp holds the plain twin of each, the reference of the
+// tests. Inputs and outputs of one call do not overlap unless said; sizes are equal unless said.
+// Thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -13,31 +15,57 @@ namespace sheaf::math {
 // "x86-64-v2", "x86-64-v3" (AVX2) or "x86-64-v4" (AVX-512).
 std::string_view instruction_set();
 
-void add(std::span<const float> x, std::span<float> y);    // y += x
-void scale(float a, std::span<float> y);                   // y *= a
-double sum_squares(std::span<const float> x);              // fp64, fixed order of 16 lanes
+void add(std::span<const float> x, std::span<float> y);  // y += x
+void scale(float a, std::span<float> y);                 // y *= a
+double sum_squares(std::span<const float> x);            // fp64, fixed order of 16 lanes
 bool all_finite(std::span<const float> x);
 
-// Rows: x is (rows x columns), row-major; bias has one value a column.
-void add_bias(std::span<const float> bias, std::size_t rows, std::span<float> x);
-void sum_rows(std::span<const float> x, std::size_t rows, std::span<float> sum);  // sum over rows
+// y = e^x; y may be x. Own polynomial, not libm: the same bits on every machine. Below 2 ulp over
+// the whole range, subnormal results included; overflow gives infinity, NaN stays NaN.
+void exp(std::span<const float> x, std::span<float> y);
 
-void relu(std::span<float> x);                                       // x = max(x, 0)
-void relu_gradient(std::span<const float> y, std::span<float> dy);   // dy = y > 0 ? dy : 0
-void sigmoid(std::span<float> x);                                    // x = 1 / (1 + e^-x)
-void sigmoid_gradient(std::span<const float> y, std::span<float> dy);  // dy *= y (1 - y)
-void tanh(std::span<float> x);
-void tanh_gradient(std::span<const float> y, std::span<float> dy);     // dy *= 1 - y^2
-void exp(std::span<float> x);  // own polynomial, not libm: the same bits on every machine
+// y = e^x / s with s the sum of e^x (fp64, 16 lanes); y may be x, or empty if only s is wanted.
+// Returns log s. Shifted by the largest x, so that nothing overflows. REQUIRES: x is not empty.
+double softmax(std::span<const float> x, std::span<float> y);
 
-// The optimizers' inner loops. Formulas stand in server/optimizers/modes/.
-struct SgdStep { float rate, decay; };
+// relu max(x, 0), sigmoid 1 / (1 + e^-x), tanh; each keeps NaN. Sigmoid and tanh below 3 ulp.
+enum class Activation { none, relu, sigmoid, tanh };
+
+// y = f(x); y may be x.
+void activate(Activation f, std::span<const float> x, std::span<float> y);
+// dx = dy f'(x), written in terms of y = f(x); dx may be dy.
+void activation_gradient(Activation f, std::span<const float> y, std::span<const float> dy,
+                         std::span<float> dx);
+
+// Rows: x, y and dy are (rows x columns), row-major; bias and sum have one value a column.
+// x = f(x + bias), the pass behind a GEMM.
+void add_bias(Activation f, std::span<const float> bias, std::size_t rows, std::span<float> x);
+// dy = dy f'(x), in terms of y = f(x); sum = dy summed over the rows, from the first to the last.
+void bias_gradient(Activation f, std::span<const float> y, std::size_t rows, std::span<float> dy,
+                   std::span<float> sum);
+
+// The optimizers' inner loops.
+//   sgd       out = in - rate (grad + decay in)
+struct SgdStep {
+  float rate, decay;
+};
 void sgd_step(const SgdStep& s, std::span<const float> in, std::span<const float> grad,
               std::span<float> out);
-struct MomentumStep { float rate, decay, momentum; bool nesterov; };
+//   momentum  g = grad + decay in;  v = momentum v + g
+//             out = in - rate (nesterov ? g + momentum v : v)
+struct MomentumStep {
+  float rate, decay, momentum;
+  bool nesterov;
+};
 void momentum_step(const MomentumStep& s, std::span<const float> in, std::span<const float> grad,
                    std::span<float> velocity, std::span<float> out);
-struct AdamStep { float rate, decay, beta1, beta2, epsilon, correction1, correction2; };
+//   adam      m = beta1 m + (1 - beta1) grad;  v = beta2 v + (1 - beta2) grad^2
+//             out = in - rate ((m / correction1) / (sqrt(v / correction2) + epsilon) + decay in)
+//   with correction1 = 1 - beta1^t, correction2 = 1 - beta2^t at step t = 1, 2, …
+//   The decay is decoupled from the moments (Loshchilov and Hutter 2019, "AdamW").
+struct AdamStep {
+  float rate, decay, beta1, beta2, epsilon, correction1, correction2;
+};
 void adam_step(const AdamStep& s, std::span<const float> in, std::span<const float> grad,
                std::span<float> m, std::span<float> v, std::span<float> out);
 

@@ -1,0 +1,47 @@
+// The functions of kernels.h over raw memory, compiled once per instruction set.
+// A KernelSet is a constant of the program; calling one that the processor lacks is a crash.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "common/math/kernels.h"
+
+namespace sheaf::math {
+
+inline constexpr int kActivations = 4;  // values of Activation
+
+struct KernelSet {
+  const char* name;  // as instruction_set() says it
+
+  void (*add)(const float* x, float* y, std::size_t n);
+  void (*scale)(float a, float* y, std::size_t n);
+  double (*sum_squares)(const float* x, std::size_t n);
+  bool (*all_finite)(const float* x, std::size_t n);
+  void (*exp)(const float* x, float* y, std::size_t n);
+  double (*softmax)(const float* x, float* y, std::size_t n);  // y may be null
+
+  // By activation.
+  void (*activate[kActivations])(const float* x, float* y, std::size_t n);
+  void (*activation_gradient[kActivations])(const float* y, const float* dy, float* dx,
+                                            std::size_t n);
+  void (*add_bias[kActivations])(const float* bias, std::size_t rows, std::size_t columns,
+                                 float* x);
+  void (*bias_gradient[kActivations])(const float* y, std::size_t rows, std::size_t columns,
+                                      float* dy, float* sum);
+
+  void (*sgd_step)(const SgdStep& s, const float* in, const float* grad, float* out, std::size_t n);
+  void (*momentum_step)(const MomentumStep& s, const float* in, const float* grad, float* velocity,
+                        float* out, std::size_t n);
+  void (*adam_step)(const AdamStep& s, const float* in, const float* grad, float* m, float* v,
+                    float* out, std::size_t n);
+};
+
+extern const KernelSet kKernelsV2, kKernelsV3, kKernelsV4;
+// The plain twin: one value at a time, in the words of kernels.h. Slow; the reference of the tests.
+extern const KernelSet kScalarKernels;
+
+// The sets that this processor can run, narrowest first; never empty.
+std::span<const KernelSet* const> supported_kernels();
+
+}  // namespace sheaf::math

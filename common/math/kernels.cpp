@@ -1,0 +1,77 @@
+#include "common/math/kernels.h"
+
+#include <array>
+
+#include "common/math/kernel_set.h"
+
+namespace sheaf::math {
+namespace {
+
+constexpr std::array<const KernelSet*, 3> kSets = {&kKernelsV2, &kKernelsV3, &kKernelsV4};
+
+const KernelSet& best() {
+  static const KernelSet& chosen = *supported_kernels().back();
+  return chosen;
+}
+
+std::size_t index(Activation f) { return static_cast<std::size_t>(f); }
+
+}  // namespace
+
+std::span<const KernelSet* const> supported_kernels() {
+  // Asks for what the operating system saves and restores, too. The rest of the program needs v2.
+  const bool v3 = __builtin_cpu_supports("x86-64-v3") != 0;
+  const bool v4 = v3 && __builtin_cpu_supports("x86-64-v4") != 0;
+  return std::span(kSets).first(v4 ? 3U : v3 ? 2U : 1U);
+}
+
+std::string_view instruction_set() { return best().name; }
+
+void add(std::span<const float> x, std::span<float> y) { best().add(x.data(), y.data(), y.size()); }
+
+void scale(float a, std::span<float> y) { best().scale(a, y.data(), y.size()); }
+
+double sum_squares(std::span<const float> x) { return best().sum_squares(x.data(), x.size()); }
+
+bool all_finite(std::span<const float> x) { return best().all_finite(x.data(), x.size()); }
+
+void exp(std::span<const float> x, std::span<float> y) { best().exp(x.data(), y.data(), x.size()); }
+
+double softmax(std::span<const float> x, std::span<float> y) {
+  return best().softmax(x.data(), y.empty() ? nullptr : y.data(), x.size());
+}
+
+void activate(Activation f, std::span<const float> x, std::span<float> y) {
+  best().activate[index(f)](x.data(), y.data(), x.size());
+}
+
+void activation_gradient(Activation f, std::span<const float> y, std::span<const float> dy,
+                         std::span<float> dx) {
+  best().activation_gradient[index(f)](y.data(), dy.data(), dx.data(), y.size());
+}
+
+void add_bias(Activation f, std::span<const float> bias, std::size_t rows, std::span<float> x) {
+  best().add_bias[index(f)](bias.data(), rows, bias.size(), x.data());
+}
+
+void bias_gradient(Activation f, std::span<const float> y, std::size_t rows, std::span<float> dy,
+                   std::span<float> sum) {
+  best().bias_gradient[index(f)](y.data(), rows, sum.size(), dy.data(), sum.data());
+}
+
+void sgd_step(const SgdStep& s, std::span<const float> in, std::span<const float> grad,
+              std::span<float> out) {
+  best().sgd_step(s, in.data(), grad.data(), out.data(), in.size());
+}
+
+void momentum_step(const MomentumStep& s, std::span<const float> in, std::span<const float> grad,
+                   std::span<float> velocity, std::span<float> out) {
+  best().momentum_step(s, in.data(), grad.data(), velocity.data(), out.data(), in.size());
+}
+
+void adam_step(const AdamStep& s, std::span<const float> in, std::span<const float> grad,
+               std::span<float> m, std::span<float> v, std::span<float> out) {
+  best().adam_step(s, in.data(), grad.data(), m.data(), v.data(), out.data(), in.size());
+}
+
+}  // namespace sheaf::math

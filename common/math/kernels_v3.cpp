@@ -1,0 +1,7 @@
+#include "common/math/kernels_impl.h"
+
+namespace sheaf::math {
+
+constinit const KernelSet kKernelsV3 = kernel_set("x86-64-v3");
+
+}  // namespace sheaf::math

@@ -1,0 +1,154 @@
+// The reference that the vector code is held against: each function as its comment in kernels.h
+// says it, one value after the other. Only e^x and its relatives are shared, in elementary.h.
+#include <cmath>
+#include <limits>
+
+#include "common/math/elementary.h"
+#include "common/math/kernel_set.h"
+
+namespace sheaf::math {
+namespace {
+
+using Size = std::size_t;
+
+void add(const float* x, float* y, Size n) {
+  for (Size i = 0; i < n; ++i) y[i] = y[i] + x[i];
+}
+
+void scale(float a, float* y, Size n) {
+  for (Size i = 0; i < n; ++i) y[i] = a * y[i];
+}
+
+// Value i belongs to lane i mod 16; lanes are added in a tree, lane j to lane j + half first.
+double tree_sum(const double* lanes, Size half) {
+  if (half == 0) return *lanes;
+  double sums[16];
+  for (Size j = 0; j < half; ++j) sums[j] = lanes[j] + lanes[j + half];
+  return tree_sum(sums, half / 2);
+}
+
+double sum_squares(const float* x, Size n) {
+  double lanes[16] = {};
+  for (Size i = 0; i < n; ++i) lanes[i % 16] += static_cast<double>(x[i]) * x[i];
+  return tree_sum(lanes, 8);
+}
+
+bool all_finite(const float* x, Size n) {
+  for (Size i = 0; i < n; ++i) {
+    if (!std::isfinite(x[i])) return false;
+  }
+  return true;
+}
+
+void exp(const float* x, float* y, Size n) {
+  for (Size i = 0; i < n; ++i) y[i] = exp_of(x[i]);
+}
+
+double softmax(const float* x, float* y, Size n) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (Size i = 0; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+  double lanes[16] = {};
+  for (Size i = 0; i < n; ++i) lanes[i % 16] += exp_of(x[i] - largest);
+  const double sum = tree_sum(lanes, 8);
+  const auto inverse = static_cast<float>(1.0 / sum);
+  for (Size i = 0; y != nullptr && i < n; ++i) y[i] = exp_of(x[i] - largest) * inverse;
+  return log_of(sum) + static_cast<double>(largest);
+}
+
+float value(Activation f, float x) {
+  switch (f) {
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return x < 0 ? 0 : x;
+    case Activation::sigmoid:
+      return sigmoid_of(x);
+    case Activation::tanh:
+      return tanh_of(x);
+  }
+  return x;
+}
+
+float gradient(Activation f, float y, float dy) {
+  switch (f) {
+    case Activation::none:
+      return dy;
+    case Activation::relu:
+      return y > 0 ? dy : 0;
+    case Activation::sigmoid:
+      return dy * (y * (1 - y));
+    case Activation::tanh:
+      return dy * (1 - y * y);
+  }
+  return dy;
+}
+
+template <Activation f>
+void activate(const float* x, float* y, Size n) {
+  for (Size i = 0; i < n; ++i) y[i] = value(f, x[i]);
+}
+
+template <Activation f>
+void activation_gradient(const float* y, const float* dy, float* dx, Size n) {
+  for (Size i = 0; i < n; ++i) dx[i] = gradient(f, y[i], dy[i]);
+}
+
+template <Activation f>
+void add_bias(const float* bias, Size rows, Size columns, float* x) {
+  for (Size i = 0; i < rows * columns; ++i) x[i] = value(f, x[i] + bias[i % columns]);
+}
+
+template <Activation f>
+void bias_gradient(const float* y, Size rows, Size columns, float* dy, float* sum) {
+  for (Size i = 0; i < rows * columns; ++i) dy[i] = gradient(f, y[i], dy[i]);
+  for (Size c = 0; c < columns; ++c) {
+    sum[c] = 0;
+    for (Size r = 0; r < rows; ++r) sum[c] += dy[r * columns + c];
+  }
+}
+
+void sgd_step(const SgdStep& s, const float* in, const float* grad, float* out, Size n) {
+  for (Size i = 0; i < n; ++i) out[i] = in[i] - s.rate * (grad[i] + s.decay * in[i]);
+}
+
+void momentum_step(const MomentumStep& s, const float* in, const float* grad, float* velocity,
+                   float* out, Size n) {
+  for (Size i = 0; i < n; ++i) {
+    const float g = grad[i] + s.decay * in[i];
+    velocity[i] = s.momentum * velocity[i] + g;
+    out[i] = in[i] - s.rate * (s.nesterov ? g + s.momentum * velocity[i] : velocity[i]);
+  }
+}
+
+void adam_step(const AdamStep& s, const float* in, const float* grad, float* m, float* v,
+               float* out, Size n) {
+  for (Size i = 0; i < n; ++i) {
+    m[i] = s.beta1 * m[i] + (1 - s.beta1) * grad[i];
+    v[i] = s.beta2 * v[i] + (1 - s.beta2) * (grad[i] * grad[i]);
+    const float direction = (m[i] / s.correction1) / (std::sqrt(v[i] / s.correction2) + s.epsilon);
+    out[i] = in[i] - s.rate * (direction + s.decay * in[i]);
+  }
+}
+
+using enum Activation;
+
+}  // namespace
+
+constinit const KernelSet kScalarKernels = {
+    "scalar",
+    &add,
+    &scale,
+    &sum_squares,
+    &all_finite,
+    &exp,
+    &softmax,
+    {&activate<none>, &activate<relu>, &activate<sigmoid>, &activate<tanh>},
+    {&activation_gradient<none>, &activation_gradient<relu>, &activation_gradient<sigmoid>,
+     &activation_gradient<tanh>},
+    {&add_bias<none>, &add_bias<relu>, &add_bias<sigmoid>, &add_bias<tanh>},
+    {&bias_gradient<none>, &bias_gradient<relu>, &bias_gradient<sigmoid>, &bias_gradient<tanh>},
+    &sgd_step,
+    &momentum_step,
+    &adam_step};
+
+}  // namespace sheaf::math
