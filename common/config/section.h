@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sheaf::config {
@@ -26,6 +27,10 @@ struct Bounds {
   T low = std::numeric_limits<T>::lowest();
   T high = std::numeric_limits<T>::max();
 };
+
+// Bounds of a real number that may come as near as it likes but not reach: "above 0", "below 1".
+inline constexpr double kAboveZero = std::numeric_limits<double>::denorm_min();
+inline constexpr double kBelowOne = 1.0 - std::numeric_limits<double>::epsilon() / 2;
 
 class Section {
  public:
@@ -60,6 +65,8 @@ class Section {
   // "FILE:LINE:COL: key: found …, expected …, try …". An empty `attempt` leaves the last part out.
   void fault(std::string_view key, std::string found, std::string expected,
              std::string attempt = {}) const;
+  // False if a fault is recorded at `key`: what was read is a stand-in, not worth checking further.
+  bool sound(std::string_view key) const;
 
   // The dotted path, "model.layers[2]"; empty for the root.
   const std::string& path() const { return path_; }
@@ -96,7 +103,10 @@ class Document {
   void throw_if_faulty() const;
 
   // Every key that was read, with its value, defaults included: a job file that gives the same job.
-  std::string resolved() const;
+  // Leaves out the keys and tables in `without` ("run.dir", "launch").
+  std::string resolved(std::span<const std::string_view> without = {}) const;
+  // Every key that was asked for, sorted, with array places left out: "model.layers[].units".
+  std::vector<std::string> asked_keys() const;
 
  private:
   friend class Section;

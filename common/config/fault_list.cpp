@@ -1,0 +1,46 @@
+#include "common/config/fault_list.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/config/path.h"
+
+namespace sheaf::config {
+
+void FaultList::add(const Place& place, std::string key, std::string text, Kind kind) {
+  Entry entry{place, std::move(key), std::move(text), kind};
+  // A key may be read twice, by the launcher and by its owner.
+  if (std::find(entries_.begin(), entries_.end(), entry) == entries_.end()) {
+    entries_.push_back(std::move(entry));
+  }
+}
+
+void FaultList::forgive_missing(std::string_view key) {
+  std::erase_if(entries_, [&](const Entry& entry) {
+    return entry.kind == Kind::missing && lies_within(entry.key, key);
+  });
+}
+
+bool FaultList::concerns(std::string_view key) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.key == key; });
+}
+
+std::vector<std::string> FaultList::lines() const {
+  std::vector<Entry> sorted = entries_;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const Entry& a, const Entry& b) { return a.place < b.place; });
+  std::vector<std::string> lines;
+  for (const Entry& entry : sorted) {
+    const std::string where =
+        entry.place.override_
+            ? "override"
+            : fmt::format("{}:{}:{}", file_, entry.place.line, entry.place.column);
+    lines.push_back(entry.key.empty() ? fmt::format("{}: {}", where, entry.text)
+                                      : fmt::format("{}: {}: {}", where, entry.key, entry.text));
+  }
+  return lines;
+}
+
+}  // namespace sheaf::config
