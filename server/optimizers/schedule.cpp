@@ -4,9 +4,8 @@
 
 namespace sheaf::server {
 
-// Bounds are inclusive: 1e-30 stands for "greater than 0".
 Schedule::Schedule(const config::Section& optimizer)
-    : rate_(optimizer.real("rate", std::nullopt, {1e-30})),
+    : rate_(optimizer.real("rate", std::nullopt, {config::kAboveZero})),
       warmup_steps_(static_cast<Step>(optimizer.integer("warmup_steps", 0, {0}))) {}
 
 double Schedule::rate(Step step) const {

@@ -14,8 +14,8 @@ namespace {
 //   m   = beta1 * m + (1 - beta1) * g
 //   v   = beta2 * v + (1 - beta2) * g * g
 //   out = in - rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
-// With decoupled = true it is AdamW (Loshchilov and Hutter, ICLR 2019): g has no decay, and
-// rate * decay * in is subtracted from out instead. L2 and defaults are those of PyTorch's Adam.
+// With decoupled = true it is AdamW (Loshchilov and Hutter, ICLR 2019): decay * in stays out of g
+// and is added to what the rate multiplies. L2 decay and the defaults are those of PyTorch's Adam.
 class Adam final : public Optimizer {
  public:
   explicit Adam(const config::Section& section)
@@ -33,22 +33,21 @@ class Adam final : public Optimizer {
       std::copy(in.begin(), in.end(), out.begin());
       return;
     }
-    const double rate = step.rate * step.group.rate_scale;
-    const double decay = decay_ * step.group.decay_scale;
+    const auto decay = static_cast<float>(decay_ * step.group.decay_scale);
     math::scale(static_cast<float>(step.gradient_scale), gradient);
-    math::adam_step({.rate = static_cast<float>(rate),
-                     .decay = decoupled_ ? 0.0f : static_cast<float>(decay),
+    if (!decoupled_ && decay != 0) {  // the kernel's decay is the decoupled one
+      std::copy(in.begin(), in.end(), out.begin());
+      math::scale(decay, out);
+      math::add(out, gradient);
+    }
+    math::adam_step({.rate = static_cast<float>(step.rate * step.group.rate_scale),
+                     .decay = decoupled_ ? decay : 0.0f,
                      .beta1 = beta1_,
                      .beta2 = beta2_,
                      .epsilon = static_cast<float>(epsilon_),
                      .correction1 = correction(beta1_, step.step),
                      .correction2 = correction(beta2_, step.step)},
                     in, gradient, state.first(in.size()), state.last(in.size()), out);
-    if (decoupled_ && decay != 0) {  // the gradient has done its work and lends its memory
-      std::copy(in.begin(), in.end(), gradient.begin());
-      math::scale(static_cast<float>(-rate * decay), gradient);
-      math::add(gradient, out);
-    }
   }
 
  private:

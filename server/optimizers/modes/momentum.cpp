@@ -17,7 +17,7 @@ class Momentum final : public Optimizer {
  public:
   explicit Momentum(const config::Section& section)
       : decay_(section.real("decay", 0.0, {0.0})),
-        momentum_(section.real("momentum", 0.9, {0.0, 0.999999})),
+        momentum_(section.real("momentum", 0.9, {0.0, config::kBelowOne})),
         nesterov_(section.boolean("nesterov", false)) {}
 
   std::size_t state_per_parameter() const override { return 1; }
