@@ -15,7 +15,8 @@ if(SHEAF_SANITIZE)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # False positives of g++ 12 at -O2 on inlined standard containers and coroutines.
-  target_compile_options(sheaf_compiler INTERFACE -Wno-null-dereference -Wno-maybe-uninitialized)
+  target_compile_options(sheaf_compiler INTERFACE -Wno-null-dereference -Wno-maybe-uninitialized
+    -Wno-mismatched-new-delete)
 endif()
 # The build id is part of the hello: two builds never share a job.
 add_link_options(-Wl,--build-id=sha1)
