@@ -11,6 +11,7 @@
 
 #include "common/base/mode.h"
 #include "worker/data/batch.h"
+#include "worker/data/normaliser.h"
 
 namespace sheaf::config {
 class Section;
@@ -41,6 +42,8 @@ class Source {
   virtual std::string locate(SourcePart part, std::uint64_t row) const = 0;
   // The files behind it, for the proof that every host sees the same data. Empty when synthetic.
   virtual std::vector<std::filesystem::path> files() const = 0;
+  // What [data] normalise means when the job file does not say.
+  virtual Normalisation default_normalisation() const { return Normalisation::none; }
 };
 
 ModeTable<Source> sources();

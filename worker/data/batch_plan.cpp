@@ -1,0 +1,54 @@
+#include "worker/data/batch_plan.h"
+
+#include <algorithm>
+
+#include "common/base/error.h"
+#include "common/base/random.h"
+#include "worker/data/split.h"
+
+namespace sheaf::worker {
+
+BatchPlan::BatchPlan(std::uint64_t examples, std::uint64_t batch, std::uint32_t partitions,
+                     std::uint64_t seed)
+    : examples_(examples), batch_(batch), partitions_(partitions), seed_(seed) {
+  check(examples > 0 && !problem(batch, partitions), "batches of a plan");
+  for (std::uint32_t p = 0; p < partitions; ++p) {
+    const std::uint64_t own = share_size(examples, p, partitions);
+    const std::uint64_t step = share_size(batch, p, partitions);
+    steps_per_epoch_ = std::max(steps_per_epoch_, (own + step - 1) / step);
+  }
+}
+
+std::optional<std::string> BatchPlan::problem(std::uint64_t batch, std::uint32_t partitions) {
+  if (partitions > 0 && batch >= partitions) return std::nullopt;
+  return fmt::format(
+      "a batch of {} cannot give each of {} partitions an example a step; raise "
+      "data.batch or lower run.partitions (or run.workers)",
+      batch, partitions);
+}
+
+std::uint64_t BatchPlan::batch(std::uint32_t partition) const {
+  return share_size(batch_, partition, partitions_);
+}
+
+std::uint64_t BatchPlan::first_index(Step step, std::uint32_t partition) const {
+  return step % steps_per_epoch_ * batch(partition);
+}
+
+std::uint64_t BatchPlan::count(Step step, std::uint32_t partition) const {
+  const std::uint64_t own = share_size(examples_, partition, partitions_);
+  const std::uint64_t first = first_index(step, partition);
+  return first < own ? std::min(batch(partition), own - first) : 0;
+}
+
+void BatchPlan::indices(Step step, std::uint32_t partition,
+                        std::vector<std::uint64_t>& indices) const {
+  indices.resize(count(step, partition));
+  if (indices.empty()) return;
+  const Permutation order(share_size(examples_, partition, partitions_), seed_, Purpose::shuffle,
+                          epoch(step), partition);
+  const std::uint64_t first = first_index(step, partition);
+  for (std::uint64_t i = 0; i < indices.size(); ++i) indices[i] = order(first + i);
+}
+
+}  // namespace sheaf::worker
