@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, and runs every test or the named parts.
+# Safe to run again: only what changed is built.
+set -euo pipefail
+
+readonly usage="usage: tests/run.sh [NAME …]
+Without a name: all, asan, tsan, fuzz, install, format, scripts.
+  all          every test, release build
+  quick        unit, architecture and conformance tests
+  LABEL        the tests of one kind: unit, conformance, cluster, process, mpi, architecture, …
+  NAME         the tests whose program or suite has this name: same-bits, faults, common/wire, …
+  asan, tsan   unit, conformance, cluster and process tests under sanitizers
+  fuzz         every fuzz target for 20 s (tests/fuzz.sh goes on for longer)
+  install      cmake --install into a new folder, moved, and used from there
+  format       clang-format over all sources
+  scripts      shellcheck over the shell scripts
+  tidy         clang-tidy over the product (several minutes)
+  bare         the two commands of the README on a bare Debian (tests/bare.sh; needs root)
+Exit 0: every test of every part passed."
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+jobs=$(cmake/build-jobs.sh)
+readonly jobs
+work=$(mktemp -d)
+readonly work
+trap 'rm -rf "$work"' EXIT
+
+readonly threads_and_forks='^(unit|conformance|cluster|process)$'
+passed=0 failed=0 skipped=0
+summary=()
+
+# Below, functions chain their commands with &&: bash does not stop at a failure inside a function
+# whose result is looked at.
+
+# build PRESET [CMAKE ARGUMENT …]: configures and builds a preset with its tests.
+build() {
+  local preset=$1
+  shift
+  if ! cmake --preset "$preset" -DSHEAF_TESTS=ON "$@" >"$work/configure" 2>&1; then
+    cat "$work/configure" >&2
+    return 1
+  fi
+  cmake --build --preset "$preset" --parallel "$jobs"
+}
+
+# count WHAT: one number of the ctest run that has just ended.
+count() { grep -oPm1 "\\b$1=\"\\K[0-9]+" "$work/junit.xml"; }
+
+# run_ctest BUILD CTEST_ARGUMENT …: a selection without a test is a failure.
+run_ctest() {
+  local folder=$1 status=0 bad quiet
+  shift
+  rm -f "$work/junit.xml"
+  ctest --test-dir "$folder" --parallel "$jobs" --output-on-failure --no-tests=error \
+    --output-junit "$work/junit.xml" "$@" || status=$?
+  [[ -s $work/junit.xml ]] || return 1
+  bad=$(count failures)
+  quiet=$(($(count skipped) + $(count disabled)))
+  passed=$((passed + $(count tests) - bad - quiet))
+  failed=$((failed + bad))
+  skipped=$((skipped + quiet))
+  # A failed test is counted already; anything else that went wrong is a failure of the part.
+  ((status == 0 || bad > 0))
+}
+
+# run_one COMMAND …: a command that is one test.
+run_one() {
+  local status=0
+  "$@" || status=$?
+  case $status in
+    0) passed=$((passed + 1)) ;;
+    77) skipped=$((skipped + 1)) ;;
+    *) failed=$((failed + 1)) && echo "run: $* failed (exit $status)" >&2 ;;
+  esac
+}
+
+# A name as a pattern for ctest's names, "program_tests.Suite.Test": the name of a program, with or
+# without its first folder, or of a suite. same-bits finds SameBitsTest and mpi_same_bits_tests.
+name_pattern() {
+  echo "(^|[._/])$(sed -E 's/[-_/]/_?/g; s/([a-z])/[\1\u\1]/g' <<<"$1")(_tests|Tests?)?[./]"
+}
+
+run_named() {
+  if ctest --test-dir build --print-labels | grep -qx "  $1"; then
+    run_ctest build --label-regex "^$1\$"
+  else
+    run_ctest build --tests-regex "$(name_pattern "$1")"
+  fi
+}
+
+run_fuzz() {
+  local target
+  for target in tests/fuzz/*_fuzz.cpp; do
+    run_one tests/fuzz.sh "$(basename "$target" _fuzz.cpp)" --seconds 20
+  done
+}
+
+# The installed tree works after it was moved, and looks nothing up where it was built.
+check_install() {
+  local tree=$work/moved
+  rm -rf "$tree"
+  cmake --install build --prefix "$work/prefix" >/dev/null && mv "$work/prefix" "$tree" &&
+    "$tree/bin/sheaf" --version &&
+    "$tree/bin/sheaf" check "$tree/share/sheaf/configs/quickstart.toml" &&
+    [[ -f $tree/share/doc/sheaf/LICENSE && -f $tree/share/doc/sheaf/README.md ]]
+}
+
+check_format() {
+  find common worker server launcher tests benchmarks \( -name '*.h' -o -name '*.cpp' \) -print0 |
+    xargs -0 clang-format-19 --dry-run --Werror
+}
+
+# g++ compiled these files; clang must be told that Boost 1.74 may use its coroutines.
+run_tidy() {
+  find common worker server launcher -name '*.cpp' -print0 | sort -z |
+    xargs -0 -n 4 -P "$jobs" clang-tidy-19 -p build --quiet --warnings-as-errors='*' \
+      --extra-arg=-includecoroutine --extra-arg=-DBOOST_ASIO_HAS_CO_AWAIT \
+      --extra-arg=-DBOOST_ASIO_HAS_STD_COROUTINE
+}
+
+run_part() {
+  case $1 in
+    all) build release -DSHEAF_BENCHMARKS=ON && run_ctest build ;;
+    quick) build release && run_ctest build --label-regex '^(unit|architecture|conformance)$' ;;
+    asan | tsan) build "$1" && run_ctest "build-$1" --label-regex "$threads_and_forks" ;;
+    fuzz) run_fuzz ;;
+    install) build release && run_one check_install ;;
+    format) run_one check_format ;;
+    scripts) run_one shellcheck launcher/*.sh tests/*.sh cmake/*.sh .ci/run ;;
+    tidy) build release && run_one run_tidy ;;
+    bare) run_one tests/bare.sh ;;
+    *) build release && run_named "$1" ;;
+  esac
+}
+
+case ${1:-} in
+  -h | --help) echo "$usage" && exit 0 ;;
+esac
+parts=("$@")
+((${#parts[@]} > 0)) || parts=(all asan tsan fuzz install format scripts)
+
+# Exit 2: packages are missing and may not be installed. Libraries may have been brought otherwise,
+# so the build goes on and is the judge.
+deps_status=0
+deps=$(launcher/install-deps.sh --tests) || deps_status=$?
+((deps_status == 0 || deps_status == 2)) || exit "$deps_status"
+[[ -z $deps ]] || echo "$deps"
+if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
+export UBSAN_OPTIONS=print_stacktrace=1
+
+for part in "${parts[@]}"; do
+  echo "== $part"
+  started=$SECONDS before=$failed
+  if ! run_part "$part"; then
+    failed=$((failed + 1))
+    echo "run: part $part could not be built or run, or selects no test" >&2
+  fi
+  verdict=ok
+  ((failed == before)) || verdict=FAILED
+  summary+=("$(printf '%-14s %-7s %5d s' "$part" "$verdict" $((SECONDS - started)))")
+done
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+# A run without tests proves nothing.
+((passed + failed > 0)) || { echo "run: no test ran" >&2 && failed=1; }
+tally="$passed passed, $failed failed"
+((skipped == 0)) || tally+=", $skipped skipped"
+echo "$tally"
+((failed == 0)) || exit $((deps_status == 2 ? 2 : 1))
