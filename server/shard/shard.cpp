@@ -152,7 +152,8 @@ void Shard::on_end(SessionId session, const Header& header) {
 void Shard::on_pull(SessionId session, const Header& header) {
   ChunkState& state = state_of(header);
   const ParkedPull pull{session, header.step, header.partitions};
-  if (!answer(state, pull)) state.parked.push_back(pull);
+  if (answer(state, pull)) return;
+  if (std::ranges::find(state.parked, pull) == state.parked.end()) state.parked.push_back(pull);
 }
 
 void Shard::on_scalar(Step step, std::uint32_t chunk, double value) {
@@ -327,6 +328,18 @@ std::string Shard::waiting_for() const {
                        missing);
   }
   return {};
+}
+
+std::optional<Shard::ScalarWait> Shard::scalar_wait() const {
+  for (const ChunkState& state : states_) {
+    const Arrivals arrivals = state.aggregator.arrivals();
+    if (parts_.clip_norm == 0 || !parts_.gate.may_apply(arrivals)) continue;
+    for (const std::uint32_t chunk : scalars_.missing(state.newest)) {
+      const params::LaneId holder = parts_.shards.at(chunk);
+      if (holder.server != parts_.lane.server) return ScalarWait{state.newest, holder.server, chunk};
+    }
+  }
+  return std::nullopt;
 }
 
 Version Shard::version() const {

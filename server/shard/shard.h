@@ -74,9 +74,16 @@ class Shard {
 
   // Who is waited for: "step 12 of chunk 3 waits for partitions 4, 5"; empty if nothing is open.
   std::string waiting_for() const;
+  // A step that is aggregated here but lacks another server's scalar; nothing if none does.
+  struct ScalarWait {
+    Step step;
+    std::uint32_t server;
+    std::uint32_t chunk;
+  };
+  std::optional<ScalarWait> scalar_wait() const;
   // The newest version that every chunk of the lane has reached.
   Version version() const;
-  // Optimizer steps applied to chunks, pushes that were there already.
+  // Pushes that were there already.
   std::uint64_t duplicates() const { return duplicates_; }
   // What this lane may allocate, and what it has, in bytes.
   std::size_t memory_bound() const;
@@ -93,6 +100,7 @@ class Shard {
     SessionId session;
     Step clock;
     PartitionRange partitions;
+    bool operator==(const ParkedPull&) const = default;
   };
   struct ChunkState {
     std::uint32_t id;

@@ -1,0 +1,104 @@
+#include "common/net/frame_channel.h"
+
+#include <array>
+
+#include "common/base/error.h"
+#include "common/wire/checksum.h"
+
+namespace sheaf::net {
+namespace {
+
+// One write gathers at most this many frames, and stops after a payload this large.
+constexpr std::size_t kFramesPerWrite = 16;
+constexpr std::size_t kLargePayload = 64U << 10;
+
+}  // namespace
+
+FrameChannel::FrameChannel(Connection connection, FrameHandler& handler, OnClosed on_closed)
+    : connection_(std::move(connection)),
+      handler_(handler),
+      on_closed_(std::move(on_closed)),
+      idle_(connection_.executor(), asio::steady_timer::time_point::max()) {}
+
+FrameChannel::~FrameChannel() { check(loops_ == 0, "a channel is destroyed after it has ended"); }
+
+void FrameChannel::start() {
+  loops_ = 2;
+  const auto done = [this](std::exception_ptr error) { ended(error); };
+  asio::co_spawn(connection_.executor(), read_loop(), done);
+  asio::co_spawn(connection_.executor(), write_loop(), done);
+}
+
+void FrameChannel::wake() {
+  if (waiting_) idle_.cancel();
+}
+
+void FrameChannel::close() {
+  closing_ = true;
+  connection_.close();
+  idle_.cancel();
+}
+
+void FrameChannel::ended(std::exception_ptr error) {
+  if (error && !error_ && !closing_) error_ = error;
+  close();
+  if (--loops_ == 0) on_closed_(error_);
+}
+
+Task<void> FrameChannel::read_loop() {
+  wire::HeaderBytes bytes;
+  wire::Header header;
+  while (co_await connection_.read(bytes)) {
+    if (const auto fault = wire::decode(bytes, header); fault != wire::HeaderFault::none) {
+      fail(Fault::network, "frame from {}: {}", connection_.peer(), to_string(fault));
+    }
+    const auto payload = handler_.receive_into(header);
+    if (header.payload_bytes != 0) {
+      if (!co_await connection_.read(payload)) {
+        throw ConnectionLost(Fault::network,
+                             fmt::format("connection to {}: closed before the payload of a {}",
+                                         connection_.peer(), to_string(header.type)),
+                             std::source_location::current());
+      }
+    }
+    if (wire::crc32c(payload) != header.payload_crc) {
+      fail(Fault::network, "frame from {}: wrong payload checksum of a {}", connection_.peer(),
+           to_string(header.type));
+    }
+    received_ += wire::kHeaderBytes + header.payload_bytes;
+    handler_.on_frame(header);
+  }
+}
+
+Task<void> FrameChannel::write_loop() {
+  std::array<wire::HeaderBytes, kFramesPerWrite> headers;
+  std::array<wire::OutFrame, kFramesPerWrite> frames;
+  std::array<asio::const_buffer, 2 * kFramesPerWrite> buffers;
+  while (!closing_) {
+    std::size_t count = 0;
+    std::size_t parts = 0;
+    while (count < kFramesPerWrite) {
+      auto frame = handler_.next_frame();
+      if (!frame) break;
+      if (!frame->crc_known) frame->header.payload_crc = wire::crc32c(frame->payload);
+      headers[count] = wire::encode(frame->header);
+      buffers[parts++] = asio::buffer(headers[count]);
+      const std::size_t payload = frame->payload.size();
+      if (payload != 0) buffers[parts++] = asio::buffer(frame->payload.data(), payload);
+      sent_ += wire::kHeaderBytes + payload;
+      frames[count++] = std::move(*frame);
+      if (payload >= kLargePayload) break;
+    }
+    if (count == 0) {
+      ErrorCode cancelled;
+      waiting_ = true;
+      co_await idle_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+      waiting_ = false;
+      continue;
+    }
+    co_await connection_.write(Gather{buffers.data(), parts});
+    for (std::size_t i = 0; i < count; ++i) frames[i] = {};  // payloads may be reused
+  }
+}
+
+}  // namespace sheaf::net

@@ -1,0 +1,68 @@
+// Moves frames over one connection: a reader and a writer coroutine, and nothing else. What to send
+// and what a frame means is decided by the handler, plain code without sockets.
+//
+// Headers are verified before their payload is read, payloads after. Payloads are read straight into
+// the memory that the handler names and written from where they lie; nothing is copied here.
+// Lives on one thread's io_context; the handler outlives it. Not thread-safe.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <optional>
+
+#include "common/net/connection.h"
+#include "common/wire/out_frame.h"
+
+namespace sheaf::net {
+
+class FrameHandler {
+ public:
+  virtual ~FrameHandler() = default;
+  // Where the payload of this frame goes: exactly payload_bytes. Throws to refuse the frame.
+  virtual std::span<std::byte> receive_into(const wire::Header& header) = 0;
+  // A whole, verified frame. Throws to end the connection.
+  virtual void on_frame(const wire::Header& header) = 0;
+  // The next frame to send, if there is one.
+  virtual std::optional<wire::OutFrame> next_frame() = 0;
+};
+
+class FrameChannel {
+ public:
+  // Called once, when the connection has ended: with the error, or null when the peer closed
+  // between two frames.
+  using OnClosed = std::function<void(std::exception_ptr)>;
+
+  FrameChannel(Connection connection, FrameHandler& handler, OnClosed on_closed);
+  ~FrameChannel();
+  FrameChannel(const FrameChannel&) = delete;
+  FrameChannel& operator=(const FrameChannel&) = delete;
+
+  // Starts reading and writing.
+  void start();
+  // Says that next_frame() may have something.
+  void wake();
+  // Ends the connection; on_closed is called soon after.
+  void close();
+  Connection& connection() { return connection_; }
+  // Bytes of frames (header + payload) so far.
+  std::uint64_t sent() const { return sent_; }
+  std::uint64_t received() const { return received_; }
+
+ private:
+  Task<void> read_loop();
+  Task<void> write_loop();
+  void ended(std::exception_ptr error);
+
+  Connection connection_;
+  FrameHandler& handler_;
+  OnClosed on_closed_;
+  asio::steady_timer idle_;  // a condition variable: never expires, is cancelled by wake()
+  bool waiting_ = false;
+  bool closing_ = false;
+  int loops_ = 0;
+  std::exception_ptr error_;
+  std::uint64_t sent_ = 0;
+  std::uint64_t received_ = 0;
+};
+
+}  // namespace sheaf::net

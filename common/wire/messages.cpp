@@ -1,0 +1,139 @@
+#include "common/wire/messages.h"
+
+#include "common/wire/archive.h"
+
+namespace sheaf {
+
+template <typename Archive>
+void save(Archive& archive, const ProcessId& id) {
+  archive(static_cast<std::uint8_t>(id.role), id.id);
+}
+template <typename Archive>
+void load(Archive& archive, ProcessId& id) {
+  std::uint8_t role = 0;
+  archive(role, id.id);
+  if (role < 1 || role > 3) fail(Fault::network, "control message: found role {}", role);
+  id.role = static_cast<Role>(role);
+}
+
+namespace params {
+
+template <typename Archive>
+void serialize(Archive& archive, Group& group) {
+  archive(group.rate_scale, group.decay_scale);
+}
+
+template <typename Archive>
+void save(Archive& archive, const Layout& layout) {
+  archive(cereal::make_size_tag(static_cast<cereal::size_type>(layout.tensors().size())));
+  for (const Tensor& tensor : layout.tensors()) {
+    archive(tensor.name, tensor.shape, layout.groups()[tensor.group]);
+  }
+}
+// A layout is rebuilt by the calls that made it, so that no offset can be wrong.
+template <typename Archive>
+void load(Archive& archive, Layout& layout) {
+  cereal::size_type count = 0;
+  archive(cereal::make_size_tag(count));
+  for (cereal::size_type i = 0; i < count; ++i) {
+    std::string name;
+    std::vector<std::uint32_t> shape;
+    Group group;
+    archive(name, shape, group);
+    std::uint64_t elements = 1;
+    for (const std::uint32_t extent : shape) {
+      elements *= extent;
+      if (extent == 0 || elements > (std::uint64_t{1} << 40)) {
+        fail(Fault::network, "control message: impossible shape of tensor {}", name);
+      }
+    }
+    layout.add(std::move(name), std::move(shape), group);
+  }
+}
+
+}  // namespace params
+
+namespace wire {
+
+template <typename Archive>
+void serialize(Archive& archive, ProcessInfo& m) {
+  archive(m.process, m.incarnation, m.pid, m.host, m.address, m.ports);
+}
+template <typename Archive>
+void serialize(Archive& archive, Registration& m) {
+  archive(m.info, m.numerics, m.data_digest, m.layout, m.task, m.outputs, m.targets, m.steps,
+          m.steps_per_epoch);
+}
+template <typename Archive>
+void serialize(Archive& archive, Start& m) {
+  archive(m.roster, m.layout);
+}
+template <typename Archive>
+void serialize(Archive& archive, StepLoss& m) {
+  archive(m.step, m.partition, m.examples, m.loss_sum);
+}
+template <typename Archive>
+void serialize(Archive& archive, Losses& m) {
+  archive(m.rows, m.push_bytes, m.pull_bytes);
+}
+template <typename Archive>
+void serialize(Archive& archive, Contribution& m) {
+  archive(m.tag, m.sum, m.values);
+}
+template <typename Archive>
+void serialize(Archive& archive, Total& m) {
+  archive(m.tag, m.values);
+}
+template <typename Archive>
+void serialize(Archive& archive, Log& m) {
+  archive(m.warning, m.text);
+}
+template <typename Archive>
+void serialize(Archive& archive, Failure& m) {
+  archive(m.process, m.fault, m.phase, m.text);
+}
+template <typename Archive>
+void serialize(Archive& archive, Drain& m) {
+  archive(m.step);
+}
+template <typename Archive>
+void serialize(Archive& archive, Finished& m) {
+  archive(m.push_bytes, m.pull_bytes, m.push_bytes_raw, m.pull_bytes_raw, m.duplicates,
+          m.cpu_seconds, m.peak_rss_bytes, m.training_seconds, m.steps);
+}
+
+template <typename Message>
+std::vector<std::byte> to_bytes(const Message& message) {
+  std::vector<std::byte> bytes;
+  ByteWriter archive(bytes);
+  archive(message);
+  return bytes;
+}
+
+template <typename Message>
+Message from_bytes(std::span<const std::byte> bytes) {
+  Message message;
+  ByteReader archive(bytes);
+  archive(message);
+  if (archive.left() != 0) {
+    fail(Fault::network, "control message has {} bytes too many", archive.left());
+  }
+  return message;
+}
+
+#define SHEAF_MESSAGE(type)                                     \
+  template std::vector<std::byte> to_bytes<type>(const type&);  \
+  template type from_bytes<type>(std::span<const std::byte>);
+SHEAF_MESSAGE(Registration)
+SHEAF_MESSAGE(Start)
+SHEAF_MESSAGE(Losses)
+SHEAF_MESSAGE(Contribution)
+SHEAF_MESSAGE(Total)
+SHEAF_MESSAGE(Log)
+SHEAF_MESSAGE(Failure)
+SHEAF_MESSAGE(Drain)
+SHEAF_MESSAGE(Finished)
+#undef SHEAF_MESSAGE
+
+}  // namespace wire
+}  // namespace sheaf

@@ -1,0 +1,124 @@
+// The bodies of control frames: small messages between a rank and the coordinator, after the
+// handshake. Serialised by Cereal behind an archive that never allocates more than the bytes it has
+// been given can fill; tensors never pass through here. Plain data; thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/base/ids.h"
+#include "common/params/layout.h"
+
+namespace sheaf::wire {
+
+// The most bytes of one control body.
+inline constexpr std::size_t kControlBytes = 64U << 20;
+
+// header.value of a control frame.
+enum class ControlKind : std::uint64_t {
+  registration = 1,  // rank → coordinator: Registration
+  start = 2,         // coordinator → rank: Start
+  losses = 3,        // worker → coordinator: Losses
+  contribution = 4,  // worker → coordinator: Contribution
+  total = 5,         // coordinator → worker: Total
+  log = 6,           // rank → coordinator: Log
+  failure = 7,       // rank → coordinator: Failure
+  drain = 8,         // coordinator → worker: no body; worker → coordinator: Drain
+  last_step = 9,     // coordinator → worker: Drain
+  finished = 10,     // rank → coordinator: Finished
+  stop = 11,         // coordinator → rank: Failure; fault 0 = the job is complete
+};
+
+struct ProcessInfo {
+  ProcessId process;
+  std::uint32_t incarnation = 0;
+  std::uint32_t pid = 0;
+  std::string host;
+  std::string address;               // that the process listens on; servers only
+  std::vector<std::uint16_t> ports;  // one per lane
+};
+
+struct Registration {
+  ProcessInfo info;
+  std::string numerics;     // what decides float bits, readable
+  std::string data_digest;  // workers: of the data files, hexadecimal
+  params::Layout layout;    // workers
+  std::uint32_t task = 0;   // workers: metrics::Task
+  std::uint32_t outputs = 0;
+  std::uint32_t targets = 0;
+  std::uint64_t steps = 0;            // of the whole job
+  std::uint64_t steps_per_epoch = 0;
+};
+
+struct Start {
+  std::vector<ProcessInfo> roster;
+  params::Layout layout;
+};
+
+struct StepLoss {
+  Step step = 0;
+  std::uint32_t partition = 0;
+  std::uint64_t examples = 0;
+  double loss_sum = 0;
+};
+
+struct Losses {
+  std::vector<StepLoss> rows;
+  std::uint64_t push_bytes = 0;  // frames so far, by this worker
+  std::uint64_t pull_bytes = 0;
+};
+
+// One vector per partition, to be summed over the partition tree or put one after the other.
+struct Contribution {
+  std::string tag;
+  bool sum = true;
+  std::vector<std::pair<std::uint32_t, std::vector<double>>> values;
+};
+
+struct Total {
+  std::string tag;
+  std::vector<double> values;
+};
+
+struct Log {
+  bool warning = false;
+  std::string text;
+};
+
+struct Failure {
+  ProcessId process;   // at fault
+  std::int32_t fault = 0;
+  std::string phase;
+  std::string text;
+};
+
+// The first step that is not taken any more (from the coordinator), or that this worker has not
+// begun (from a worker).
+struct Drain {
+  Step step = 0;
+};
+
+struct Finished {
+  std::uint64_t push_bytes = 0;
+  std::uint64_t pull_bytes = 0;
+  std::uint64_t push_bytes_raw = 0;  // the same as floats
+  std::uint64_t pull_bytes_raw = 0;
+  std::uint64_t duplicates = 0;
+  double cpu_seconds = 0;
+  std::uint64_t peak_rss_bytes = 0;
+  double training_seconds = 0;  // workers: first gradient to last applied step
+  Step steps = 0;
+};
+
+template <typename Message>
+std::vector<std::byte> to_bytes(const Message& message);
+
+// Throws Fault::network if the bytes are not exactly one message.
+template <typename Message>
+Message from_bytes(std::span<const std::byte> bytes);
+
+}  // namespace sheaf::wire

@@ -1,0 +1,86 @@
+// One lane of a server: a thread's worth of connections and the shard behind them. The core that
+// receives a push adds it, and at the last arrival runs the optimizer while the chunk is warm: no
+// hand-off, no queue, no lock between lanes.
+//
+// Bind first (the address is announced), open once the layout is known, then run in one thread.
+// Only run()'s thread touches the rest; stop() and add_scalar() may be called from any.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/cluster/shutdown.h"
+#include "common/net/frame_channel.h"
+#include "common/net/handshake_io.h"
+#include "common/net/listener.h"
+#include "server/shard/shard.h"
+
+namespace sheaf::server {
+
+class Session;
+
+class Lane final : public ShardOutput {
+ public:
+  struct Options {
+    std::uint32_t id = 0;          // of the lane
+    std::uint32_t workers = 1;     // of the job
+    std::uint32_t servers = 1;
+    net::Credentials credentials;  // self.lane is filled in here
+    Duration handshake_limit{};    // for a stranger to prove the key
+    Duration silence_limit{};      // for unacknowledged data
+    // Sends one scalar to the other lanes of this server and to other servers.
+    std::function<void(Step, std::uint32_t chunk, double)> share_scalar;
+    Duration scalar_limit{};       // to wait for other servers' scalars
+    // Takes over a connection from another server; empty = none is expected here.
+    std::function<void(net::Connection, ProcessId)> on_server;
+    std::function<void(const std::string&)> warn;
+  };
+
+  Lane(Options options, cluster::Shutdown& shutdown);
+  ~Lane() override;
+
+  net::Endpoint bind(const std::string& address, net::PortRange ports);
+  void open(const ShardParts& parts);
+  // Serves a worker over a connection made and proved elsewhere. Before run(), or from its thread.
+  void adopt(net::Connection connection, ProcessId worker);
+  // Serves until the shutdown ends or a session breaks the rules; returns when all is closed.
+  void run();
+  net::asio::io_context& context() { return context_; }
+
+  // A scalar of another lane. Thread-safe.
+  void add_scalar(Step step, std::uint32_t chunk, double value);
+  // For reports; call after run() has returned, or from its thread.
+  const Shard& shard() const { return *shard_; }
+  // Who is waited for. Thread-safe; the answer comes from the lane's thread within `limit`.
+  std::string waiting_for(Duration limit);
+
+  // ShardOutput
+  void reply(SessionId session, wire::OutFrame frame) override;
+  void share_scalar(Step step, std::uint32_t chunk, double value) override;
+
+ private:
+  friend class Session;
+  net::Task<void> accept_loop();
+  net::Task<void> receive(net::Connection connection);
+  net::Task<void> watch_scalars();
+  wire::Verdict admit(const wire::Identity& client);
+  void on_closed(Session& session, std::exception_ptr error);
+  void close_all();
+
+  Options options_;
+  cluster::Shutdown& shutdown_;
+  net::asio::io_context context_;
+  std::unique_ptr<net::Listener> listener_;
+  std::unique_ptr<Shard> shard_;
+  std::vector<std::unique_ptr<Session>> sessions_;  // by SessionId; null = free
+  std::size_t strangers_ = 0;                       // connections that have not proved the key yet
+  std::size_t refused_ = 0;
+  std::vector<std::uint32_t> incarnations_;         // newest seen of each worker
+  net::asio::steady_timer watch_;
+  bool closing_ = false;
+};
+
+}  // namespace sheaf::server

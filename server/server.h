@@ -1,0 +1,87 @@
+// The front door of a server process: lanes of one shard each, on their own threads. The same object
+// runs under mpirun and as a thread of a test.
+//
+//   Server server(options, shutdown);
+//   endpoints = server.bind(address, ports);   // announced to the coordinator
+//   server.open(layout, roster);               // once the job's layout is known
+//   ServerReport report = server.run();        // until the shutdown ends
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/cluster/shutdown.h"
+#include "common/compression/compressor.h"
+#include "common/net/handshake_io.h"
+#include "common/net/listener.h"
+#include "common/params/chunk_map.h"
+#include "common/params/shard_map.h"
+#include "common/wire/messages.h"
+#include "server/consistency/gate.h"
+#include "server/optimizers/optimizer.h"
+#include "server/optimizers/schedule.h"
+
+namespace sheaf::server {
+
+class Lane;
+class ScalarLinks;
+
+struct ServerOptions {
+  std::uint32_t id = 0;
+  std::uint32_t servers = 1;
+  std::uint32_t workers = 1;
+  std::uint32_t partitions = 1;
+  std::uint32_t lanes = 1;
+  std::size_t chunk_bytes = 0;  // 0 = automatic
+  double clip_norm = 0;         // 0 = no clipping
+  std::unique_ptr<Gate> gate;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<Schedule> schedule;
+  std::unique_ptr<compression::Compressor> push;
+  std::unique_ptr<compression::Compressor> pull;
+  net::Credentials credentials;
+  Duration handshake_limit = std::chrono::seconds(5);
+  Duration dead_limit = std::chrono::seconds(10);
+  std::function<void(const std::string&)> warn;  // called from any lane's thread
+};
+
+struct ServerReport {
+  std::uint64_t duplicates = 0;
+  std::size_t memory_bytes = 0;  // parameters, optimizer state, buffers
+};
+
+class Server {
+ public:
+  Server(ServerOptions options, cluster::Shutdown& shutdown);
+  ~Server();
+
+  // Listens once per lane. Throws Fault::network if no port of the range is free.
+  std::vector<net::Endpoint> bind(const std::string& address, net::PortRange ports);
+  // `servers` are all servers of the job, this one included.
+  void open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers);
+  // What the lanes may allocate together, in bytes. After open().
+  std::size_t memory_bound() const;
+  // Serves until the shutdown ends. Throws the failure, if that is how it ended.
+  ServerReport run();
+  // Who is waited for; empty if nobody. Thread-safe while run() is running.
+  std::string waiting_for(Duration limit);
+
+  Lane& lane(std::size_t index) { return *lanes_[index]; }
+
+ private:
+  void spread(std::uint32_t from_lane, Step step, std::uint32_t chunk, double value);
+
+  ServerOptions options_;
+  cluster::Shutdown& shutdown_;
+  params::Layout layout_;
+  std::unique_ptr<params::ChunkMap> chunks_;
+  std::unique_ptr<params::ShardMap> shards_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::unique_ptr<ScalarLinks> links_;  // only if scalars are needed
+};
+
+}  // namespace sheaf::server

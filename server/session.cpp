@@ -1,0 +1,48 @@
+#include "server/session.h"
+
+#include "common/base/error.h"
+
+namespace sheaf::server {
+
+Session::Session(SessionId id, ProcessId peer, net::Connection connection, Shard& shard,
+                 OnClosed on_closed)
+    : id_(id),
+      peer_(peer),
+      shard_(shard),
+      channel_(std::move(connection), *this,
+               [this, on_closed = std::move(on_closed)](std::exception_ptr error) {
+                 on_closed(*this, error);
+               }) {
+  outbox_.reserve(64);
+}
+
+void Session::send(wire::OutFrame frame) {
+  if (head_ == outbox_.size()) {
+    outbox_.clear();
+    head_ = 0;
+  }
+  outbox_.push_back(std::move(frame));
+  channel_.wake();
+}
+
+std::span<std::byte> Session::receive_into(const wire::Header& header) {
+  const std::size_t limit = shard_.payload_limit(header);
+  if (header.payload_bytes > limit) {
+    fail(Fault::network, "{} for chunk {}: found {} bytes of payload, expected at most {}",
+         to_string(header.type), header.chunk, header.payload_bytes, limit);
+  }
+  if (header.payload_bytes == 0) return {};
+  payload_ = shard_.take_buffer();
+  return payload_.bytes().first(header.payload_bytes);
+}
+
+void Session::on_frame(const wire::Header& header) {
+  shard_.on_frame(id_, header, std::exchange(payload_, {}));
+}
+
+std::optional<wire::OutFrame> Session::next_frame() {
+  if (head_ == outbox_.size()) return std::nullopt;
+  return std::move(outbox_[head_++]);
+}
+
+}  // namespace sheaf::server

@@ -1,0 +1,40 @@
+// One worker's connection to a lane: receives frames into the shard's memory and sends its answers.
+// Owned by the lane; lives in the lane's thread.
+#pragma once
+
+#include <vector>
+
+#include "common/net/frame_channel.h"
+#include "server/shard/shard.h"
+
+namespace sheaf::server {
+
+class Session final : public net::FrameHandler {
+ public:
+  using OnClosed = std::function<void(Session&, std::exception_ptr)>;
+
+  Session(SessionId id, ProcessId peer, net::Connection connection, Shard& shard,
+          OnClosed on_closed);
+
+  void start() { channel_.start(); }
+  void send(wire::OutFrame frame);
+  void close() { channel_.close(); }
+  SessionId id() const { return id_; }
+  ProcessId peer() const { return peer_; }
+
+  // net::FrameHandler
+  std::span<std::byte> receive_into(const wire::Header& header) override;
+  void on_frame(const wire::Header& header) override;
+  std::optional<wire::OutFrame> next_frame() override;
+
+ private:
+  SessionId id_;
+  ProcessId peer_;
+  Shard& shard_;
+  Buffer payload_;                      // of the frame being received
+  std::vector<wire::OutFrame> outbox_;  // [head_, size) is waiting
+  std::size_t head_ = 0;
+  net::FrameChannel channel_;
+};
+
+}  // namespace sheaf::server
