@@ -24,7 +24,7 @@ void FaultList::forgive_missing(std::string_view key) {
 
 bool FaultList::concerns(std::string_view key) const {
   return std::any_of(entries_.begin(), entries_.end(),
-                     [&](const Entry& entry) { return entry.key == key; });
+                     [&](const Entry& entry) { return lies_within(entry.key, key); });
 }
 
 std::vector<std::string> FaultList::lines() const {

@@ -29,7 +29,7 @@ class FaultList {
   void add(const Place& place, std::string key, std::string text, Kind kind = Kind::wrong);
   // Forgets that `key`, or a key below it, is missing.
   void forgive_missing(std::string_view key);
-  // True if something is recorded for exactly this key.
+  // True if something is recorded for this key or below it.
   bool concerns(std::string_view key) const;
   // "FILE:LINE:COL: key: text", or "override: key: text".
   std::vector<std::string> lines() const;

@@ -46,20 +46,13 @@ std::string value_words(const toml::node& node) {
 // `"two" (a string)`
 std::string found_words(const toml::node& node) {
   switch (node.type()) {
-    case toml::node_type::string:
-      return value_words(node) + " (a string)";
-    case toml::node_type::integer:
-      return value_words(node) + " (an integer)";
-    case toml::node_type::floating_point:
-      return value_words(node) + " (a real number)";
-    case toml::node_type::boolean:
-      return value_words(node) + " (a boolean)";
-    case toml::node_type::array:
-      return "a list";
-    case toml::node_type::table:
-      return "a table";
-    default:
-      return "a date or time";
+    case toml::node_type::string: return value_words(node) + " (a string)";
+    case toml::node_type::integer: return value_words(node) + " (an integer)";
+    case toml::node_type::floating_point: return value_words(node) + " (a real number)";
+    case toml::node_type::boolean: return value_words(node) + " (a boolean)";
+    case toml::node_type::array: return "a list";
+    case toml::node_type::table: return "a table";
+    default: return "a date or time";
   }
 }
 
@@ -154,7 +147,8 @@ struct Document::State {
   void reject(std::string_view path, std::string_view found, std::string_view expected,
               std::string_view attempt = {});
   void reject_unknown(const toml::table& table, const std::string& path);
-  void reject_unknown_key(const toml::node& node, const std::string& path, std::string_view key);
+  void reject_unknown_key(const toml::node& node, const std::string& path, std::string_view key,
+                          bool kind_is_sound);
 
   struct Override {
     std::string path;
@@ -375,15 +369,18 @@ std::string header_of(std::string_view path) {
 }  // namespace
 
 void Document::State::reject_unknown_key(const toml::node& node, const std::string& path,
-                                         std::string_view key) {
-  const std::string full = join_path(path, key);
+                                         std::string_view key, bool kind_is_sound) {
   std::vector<std::string> known = asked.keys(path);
   const std::string expected = known.empty() ? "no key here" : join_words(known);
   // A misspelt key leaves its own place empty: those first among equals.
-  std::stable_partition(known.begin(), known.end(), [&](const std::string& candidate) {
-    return find(join_path(path, candidate)) == nullptr;
-  });
+  const auto present = std::stable_partition(
+      known.begin(), known.end(),
+      [&](const std::string& candidate) { return find(join_path(path, candidate)) == nullptr; });
+  // `kind` decides which keys a table has: without it only near misses can be judged.
+  if (!kind_is_sound) known.erase(present, known.end());
   const std::optional<std::string> near = nearest(key, known);
+  if (!kind_is_sound && !near) return;
+
   const std::vector<std::string> elsewhere = asked.tables_with(key);
   std::string attempt;
   if (elsewhere.size() == 1 && !(near && edit_distance(key, *near) < 2)) {
@@ -393,13 +390,15 @@ void Document::State::reject_unknown_key(const toml::node& node, const std::stri
     attempt = *near;
     faults.forgive_missing(join_path(path, *near));
   }
-  reject(full, node.is_table() ? "an unknown table" : "an unknown key", expected, attempt);
+  reject(join_path(path, key), node.is_table() ? "an unknown table" : "an unknown key", expected,
+         attempt);
 }
 
 void Document::State::reject_unknown(const toml::table& table, const std::string& path) {
+  const bool kind_is_sound = !faults.concerns(join_path(path, "kind"));
   for (const auto& [key, node] : table) {
     if (!asked.knows(path, key.str())) {
-      reject_unknown_key(node, path, key.str());
+      reject_unknown_key(node, path, key.str(), kind_is_sound);
       continue;
     }
     const std::string full = join_path(path, key.str());
@@ -470,20 +469,30 @@ std::string Section::text(std::string_view key, std::optional<std::string_view> 
 
 std::string Section::word(std::string_view key, std::span<const std::string_view> words,
                           std::optional<std::string_view> otherwise) const {
+  const std::string value = mode(key, words, otherwise);
+  if (!value.empty() || words.empty()) return value;
+  return std::string(otherwise.value_or(words.front()));
+}
+
+std::string Section::mode(std::string_view key, std::span<const std::string_view> words,
+                          std::optional<std::string_view> otherwise) const {
   const std::vector<std::string> known(words.begin(), words.end());
-  return document_->state_->read<std::string>(
-      *this, key, otherwise, known.empty() ? std::string{} : known.front(), toml::node_type::string,
-      "one of " + join_words(known, true),
+  std::optional<std::string> near;
+  bool wrong = false;
+  const std::string value = document_->state_->read<std::string>(
+      *this, key, otherwise, {}, toml::node_type::string, "one of " + join_words(known, true),
       [&](const toml::node& node) {
         const auto found = node.value_exact<std::string>();
         const bool is_known = found && std::find(known.begin(), known.end(), *found) != known.end();
         return is_known ? found : std::nullopt;
       },
       [&](const toml::node& node) {
+        wrong = true;
         const auto found = node.value_exact<std::string>();
-        const auto near = found ? nearest(*found, known) : std::nullopt;
+        if (found) near = nearest(*found, known);
         return near ? toml_text(*near) : std::string{};
       });
+  return wrong ? near.value_or("") : value;
 }
 
 std::chrono::milliseconds Section::duration(std::string_view key,

@@ -47,6 +47,10 @@ class Section {
   // One of `words`; anything else is a fault that lists them and suggests the nearest.
   std::string word(std::string_view key, std::span<const std::string_view> words,
                    std::optional<std::string_view> otherwise) const;
+  // Like word(), for the name of a mode. After a fault it gives the nearest mode, so that the other
+  // keys of the section are judged by it in the same run, or nothing ("") if none is near.
+  std::string mode(std::string_view key, std::span<const std::string_view> words,
+                   std::optional<std::string_view> otherwise) const;
   // "250ms", "30s", "5m", "2h"; a bare number is a fault (which unit?).
   std::chrono::milliseconds duration(std::string_view key,
                                      std::optional<std::chrono::milliseconds> otherwise,
@@ -65,7 +69,8 @@ class Section {
   // "FILE:LINE:COL: key: found …, expected …, try …". An empty `attempt` leaves the last part out.
   void fault(std::string_view key, std::string found, std::string expected,
              std::string attempt = {}) const;
-  // False if a fault is recorded at `key`: what was read is a stand-in, not worth checking further.
+  // False if a fault is recorded at `key` or below it: what was read is a stand-in, not worth
+  // checking further.
   bool sound(std::string_view key) const;
 
   // The dotted path, "model.layers[2]"; empty for the root.
@@ -94,7 +99,8 @@ class Document {
   Section root();
 
   // Records a fault for each key that nobody has read, with near matches among the keys that were
-  // asked for in the same table (and "belongs under [x]" if another table knows it). Call last.
+  // asked for in the same table (and "belongs under [x]" if another table knows it). A key that
+  // nobody can know because the `kind` of its table is wrong is passed over. Call last.
   void reject_unknown();
 
   // One line per fault, in the order of the file, overrides last.

@@ -1,0 +1,353 @@
+#include "launcher/run_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <source_location>
+#include <span>
+#include <tuple>
+
+#include "common/base/mode.h"
+#include "common/config/toml_text.h"
+#include "common/wire/handshake.h"
+#include "launcher/run_directory.h"
+
+namespace sheaf::launcher {
+namespace {
+
+using config::Bounds;
+using config::Section;
+using std::chrono::milliseconds;
+using namespace std::chrono_literals;
+
+// More of any of these is a typing error on every machine that we know.
+constexpr std::int64_t kMostProcesses = 4096;
+// A step on fewer examples per partition is mostly overhead.
+constexpr std::uint64_t kSmallBatch = 16;
+
+template <typename Family>
+std::string read_kind(const Section& section, ModeTable<Family> table,
+                      std::optional<std::string_view> otherwise = std::nullopt) {
+  return section.mode("kind", mode_names(table), otherwise);
+}
+
+// Builds the mode called `kind`, which has been checked.
+template <typename Family, typename... Args>
+std::unique_ptr<Family> make(ModeTable<Family> table, std::string_view kind, const Section& section,
+                             Args&&... args) {
+  const Mode<Family>* mode = find_mode(table, kind);
+  check(mode != nullptr, "a mode is built from a config that passed its check");
+  return mode->make(section, std::forward<Args>(args)...);
+}
+
+// Builds a mode for the sake of the keys that it reads, and of their faults.
+template <typename Family>
+void try_mode(ModeTable<Family> table, std::string_view kind, const Section& section) {
+  if (!kind.empty()) make(table, kind, section);
+}
+
+std::uint32_t count(const Section& section, std::string_view key,
+                    std::optional<std::int64_t> otherwise, Bounds<std::int64_t> bounds) {
+  return static_cast<std::uint32_t>(section.integer(key, otherwise, bounds));
+}
+
+// "0", "20000" or "20000-20100".
+std::optional<std::pair<std::uint16_t, std::uint16_t>> parse_ports(std::string_view text) {
+  const auto port = [](std::string_view digits) -> std::optional<std::uint16_t> {
+    std::uint16_t value = 0;
+    const char* end = digits.data() + digits.size();
+    const auto [rest, error] = std::from_chars(digits.data(), end, value);
+    if (error != std::errc{} || rest != end) return std::nullopt;
+    return value;
+  };
+  if (text == "0") return std::pair<std::uint16_t, std::uint16_t>{0, 0};
+  const std::size_t dash = text.find('-');
+  const auto low = port(text.substr(0, dash));
+  const auto high = dash == std::string_view::npos ? low : port(text.substr(dash + 1));
+  if (!low || !high || *low == 0 || *low > *high) return std::nullopt;
+  return std::pair{*low, *high};
+}
+
+bool is_job_name(std::string_view name) {
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  return !name.empty() && name.size() <= 64 && name.front() != '.' && name.front() != '-' &&
+         name.find_first_not_of(kAllowed) == std::string_view::npos;
+}
+
+}  // namespace
+
+RunConfig RunConfig::load(const std::filesystem::path& file, std::span<const std::string> overrides,
+                          Time now) {
+  return RunConfig(std::make_unique<config::Document>(file, overrides), now);
+}
+
+RunConfig RunConfig::from_text(std::string_view text, std::string_view name,
+                               std::span<const std::string> overrides, Time now) {
+  return RunConfig(config::Document::from_text(text, name, overrides), now);
+}
+
+RunConfig::RunConfig(std::unique_ptr<config::Document> document, Time now)
+    : document_(std::move(document)) {
+  read_run(now);
+  read_data();
+  section("model");  // here, so that it stands here in the resolved file
+  read_optimizer();
+  read_modes();
+  read_network();
+  read_recovery();
+  read_timeouts();
+  read_launch();
+  cross_check();
+}
+
+void RunConfig::read_run(Time now) {
+  const Section run = section("run");
+  run_.name = run.text("name", std::nullopt);
+  if (run.sound("name") && !is_job_name(run_.name)) {
+    run.fault("name", fmt::format("\"{}\"", run_.name),
+              "1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first");
+  }
+  run_.workers = count(run, "workers", std::nullopt, {1, kMostProcesses});
+  run_.servers = count(run, "servers", std::nullopt, {1, kMostProcesses});
+  run_.partitions = count(run, "partitions", run_.workers, {1, kMostProcesses});
+  run_.epochs = count(run, "epochs", 1, {1, 1'000'000});
+  if (run.has("steps")) {
+    run_.steps = static_cast<Step>(run.integer("steps", std::nullopt, {1}));
+  }
+  run_.seed = static_cast<std::uint64_t>(run.integer("seed", 0, {0}));
+  run_.dir = run.text("dir", default_run_path("runs", run_.name, now).string());
+  run_.deterministic = run.boolean("deterministic", false);
+  run_.blas_threads = count(run, "blas_threads", 1, {1, 1024});
+}
+
+void RunConfig::read_data() {
+  const Section data = section("data");
+  data_.kind = read_kind(data, worker::sources());
+  data_.batch = static_cast<std::uint64_t>(data.integer("batch", std::nullopt, {1, 1 << 30}));
+  data_.validation = data.real("validation", 0, {0, config::kBelowOne});
+  data_.test = data.real("test", 0, {0, config::kBelowOne});
+  bool source_is_sound = data.sound("kind");
+  if (!data_.kind.empty()) {
+    const std::size_t faults = document_->faults().size();
+    source_ = make(worker::sources(), data_.kind, data, run_.seed);
+    source_is_sound = source_is_sound && document_->faults().size() == faults;
+  }
+  const auto usual = source_ ? source_->default_normalisation() : worker::Normalisation::none;
+  const auto& words = worker::kNormalisations;
+  data_.normalise = worker::parse_normalisation(
+                        data.word("normalise", words, words[static_cast<std::size_t>(usual)]))
+                        .value();
+  data_.prefetch = count(data, "prefetch", 2, {1, 1024});
+  if (!source_is_sound) source_.reset();
+}
+
+void RunConfig::read_optimizer() {
+  const Section optimizer = section("optimizer");
+  optimizer_.kind = read_kind(optimizer, server::optimizers());
+  server::Schedule{optimizer};
+  if (optimizer.has("clip_norm")) {
+    optimizer_.clip_norm = optimizer.real("clip_norm", std::nullopt, {config::kAboveZero});
+  }
+  try_mode(server::optimizers(), optimizer_.kind, optimizer);
+}
+
+void RunConfig::read_modes() {
+  const Section gate = section("consistency");
+  gate_ = read_kind(gate, server::gates(), "bsp");
+  try_mode(server::gates(), gate_, gate);
+  const Section push = section("compression").table("push");
+  push_ = read_kind(push, compression::compressors(), "none");
+  try_mode(compression::compressors(), push_, push);
+  const Section pull = section("compression").table("pull");
+  pull_ = read_kind(pull, compression::compressors(), "none");
+  try_mode(compression::compressors(), pull_, pull);
+  const Section mechanism = section("privacy");
+  mechanism_ = read_kind(mechanism, privacy::mechanisms(), "none");
+  try_mode(privacy::mechanisms(), mechanism_, mechanism);
+}
+
+void RunConfig::read_network() {
+  static constexpr std::array<std::string_view, 3> kTransports = {"auto", "tcp", "shm"};
+  static constexpr std::array<std::string_view, 3> kEncryptions = {"auto", "none", "tls"};
+  const Section network = section("network");
+  network_.interface = network.text("interface", "auto");
+  const std::string ports = network.text("ports", "0");
+  if (const auto range = parse_ports(ports)) {
+    std::tie(network_.port_low, network_.port_high) = *range;
+  } else {
+    network.fault("ports", fmt::format("\"{}\"", ports),
+                  "\"0\" for any free port, or a range of ports from 1 to 65535",
+                  "\"20000-20100\"");
+  }
+  network_.transport = network.word("transport", kTransports, "auto");
+  if (network_.transport == "shm") {
+    network.fault("transport", "\"shm\"", "a transport that is built: shared memory is not yet",
+                  "\"auto\"");
+  }
+  network_.encryption = network.word("encryption", kEncryptions, "auto");
+  if (network_.encryption == "tls") {
+    network.fault("encryption", "\"tls\"", "an encryption that is built: TLS is not yet",
+                  "\"auto\"");
+  }
+  network_.lanes = count(network, "lanes", 1, {1, 64});
+  network_.chunk_bytes = std::size_t{1024} * count(network, "chunk_kib", 0, {0, 1024});
+  network_.window = count(network, "window", 8, {1, 1024});
+}
+
+void RunConfig::read_recovery() {
+  static constexpr std::array<std::string_view, 2> kSnapshots = {"none", "shm"};
+  const bool has_checkpoint = document_->root().has("checkpoint");
+  const bool has_recovery = document_->root().has("recovery");
+  section("checkpoint").duration("every", 30s, {1000});
+  const Section recovery = section("recovery");
+  recovery.integer("restarts", 3, {0, 1000});
+  recovery.word("snapshot", kSnapshots, "none");
+  recovery.integer("replicas", 1, {1, 2});
+  if (has_checkpoint) {
+    notes_.emplace_back("[checkpoint] is without effect: this version writes no checkpoints");
+  }
+  if (has_recovery) {
+    notes_.emplace_back("[recovery] is without effect: the death of any rank ends the job");
+  }
+}
+
+void RunConfig::read_timeouts() {
+  const Section timeouts = section("timeouts");
+  constexpr Bounds<std::int64_t> kAny = {10, milliseconds(24h).count()};
+  timeouts_.beat = timeouts.duration("beat", 1s, kAny);
+  timeouts_.dead = timeouts.duration("dead", 10s, kAny);
+  timeouts_.suspect = timeouts.duration("suspect", timeouts_.dead / 2, kAny);
+  timeouts_.start = timeouts.duration("start", 60s, kAny);
+  timeouts_.orphan_grace = timeouts.duration("orphan_grace", 60s, kAny);
+}
+
+void RunConfig::read_launch() {
+  const Section launch = section("launch");
+  launch_.hostfile = launch.text("hostfile", "");
+  launch_.mpirun_args = launch.texts("mpirun_args", std::vector<std::string>{});
+  steps_per_row_ = count(section("metrics"), "every", 20, {1, 20});
+}
+
+void RunConfig::cross_check() {
+  const Section run = section("run"), data = section("data"), timeouts = section("timeouts");
+  const bool partitions_are_sound = run.sound("partitions") && run.sound("workers");
+  if (partitions_are_sound && run_.partitions < run_.workers) {
+    run.fault("partitions", fmt::format("{}", run_.partitions),
+              "an integer of at least run.workers", fmt::format("{}", run_.workers));
+  } else if (partitions_are_sound && data.sound("batch")) {
+    if (data_.batch < run_.partitions) {
+      data.fault("batch", fmt::format("{}", data_.batch), "an integer of at least run.partitions",
+                 fmt::format("{}", run_.partitions));
+    } else if (data_.batch / run_.partitions < kSmallBatch && run_.partitions > 1) {
+      notes_.push_back(fmt::format(
+          "data.batch: {} examples over {} partitions leave {} for each: such small products cost "
+          "speed, `sheaf bench step` shows how much",
+          data_.batch, run_.partitions, data_.batch / run_.partitions));
+    }
+  }
+  if (data.sound("validation") && data.sound("test") && data_.validation + data_.test >= 1) {
+    data.fault("validation", fmt::format("{} and data.test = {}", data_.validation, data_.test),
+               "a sum below 1, so that something is left to train on");
+  }
+  const auto ascending = [&](std::string_view low, milliseconds low_value, std::string_view high,
+                             milliseconds high_value) {
+    if (!timeouts.sound(low) || !timeouts.sound(high) || low_value < high_value) return;
+    timeouts.fault(
+        low, config::toml_text(low_value),
+        fmt::format("a duration below timeouts.{} ({})", high, config::toml_text(high_value)));
+  };
+  ascending("suspect", timeouts_.suspect, "dead", timeouts_.dead);
+  ascending("beat", timeouts_.beat, "suspect", timeouts_.suspect);
+}
+
+std::optional<worker::Schema> RunConfig::check_data(std::vector<std::string>& faults) {
+  const Section data = section("data");
+  if (!source_) return std::nullopt;
+  try {
+    const worker::Schema schema = source_->schema();
+    if (source_->rows(worker::SourcePart::train) == 0) {
+      faults.push_back(fmt::format("data: the {} source has no examples to train on", data_.kind));
+    }
+    if (data_.test > 0 && source_->rows(worker::SourcePart::test) > 0) {
+      data.fault("test", fmt::format("{}", data_.test),
+                 "no such fraction: the data has a test set of its own");
+    }
+    if (worker::normalisation_problem(data_.normalise, schema)) {
+      data.fault("normalise", "\"unit\" for inputs that are real numbers, not bytes",
+                 "\"none\" or \"standard\"", "\"standard\"");
+    }
+    return schema;
+  } catch (const Error& error) {
+    if (error.fault() != Fault::data) throw;
+    faults.push_back(error.message());
+    return std::nullopt;
+  }
+}
+
+CheckResult RunConfig::check() {
+  CheckResult result;
+  std::vector<std::string> data_faults;
+  const auto schema = check_data(data_faults);
+  // Without data a model still has keys that may be wrong; an empty schema fits any of them.
+  worker::Model(section("model"), schema.value_or(worker::Schema{}));
+  document_->reject_unknown();
+  result.faults = document_->faults();
+  result.kind = result.faults.empty() && !data_faults.empty() ? Fault::data : Fault::config;
+  result.faults.insert(result.faults.end(), data_faults.begin(), data_faults.end());
+  result.notes = notes_;
+  return result;
+}
+
+std::vector<std::string> RunConfig::require_sound() {
+  const CheckResult result = check();
+  if (!result.ok()) {
+    throw Error(result.kind, fmt::format("{}", fmt::join(result.faults, "\n")),
+                std::source_location::current());
+  }
+  return result.notes;
+}
+
+std::unique_ptr<worker::Source> RunConfig::make_source() const {
+  return make(worker::sources(), data_.kind, section("data"), run_.seed);
+}
+
+std::unique_ptr<worker::Model> RunConfig::make_model(const worker::Schema& schema) const {
+  return std::make_unique<worker::Model>(section("model"), schema);
+}
+
+std::unique_ptr<server::Optimizer> RunConfig::make_optimizer() const {
+  return make(server::optimizers(), optimizer_.kind, section("optimizer"));
+}
+
+server::Schedule RunConfig::make_schedule() const { return server::Schedule(section("optimizer")); }
+
+std::unique_ptr<server::Gate> RunConfig::make_gate() const {
+  return make(server::gates(), gate_, section("consistency"));
+}
+
+std::unique_ptr<compression::Compressor> RunConfig::make_push_compressor() const {
+  return make(compression::compressors(), push_, section("compression").table("push"));
+}
+
+std::unique_ptr<compression::Compressor> RunConfig::make_pull_compressor() const {
+  return make(compression::compressors(), pull_, section("compression").table("pull"));
+}
+
+std::unique_ptr<privacy::Mechanism> RunConfig::make_mechanism() const {
+  return make(privacy::mechanisms(), mechanism_, section("privacy"));
+}
+
+std::string RunConfig::config_sha256() const {
+  static constexpr std::array<std::string_view, 2> kWithout = {"run.dir", "launch"};
+  const std::string text = document_->resolved(kWithout);
+  std::string hex;
+  for (const auto byte : wire::sha256(std::as_bytes(std::span(text)))) {
+    hex += fmt::format("{:02x}", byte);
+  }
+  return hex;
+}
+
+}  // namespace sheaf::launcher

@@ -1,0 +1,167 @@
+// The whole job file, seen by the launcher alone: it reads every section, checks them against each
+// other, and hands each side its own part. Owns the document behind all sections. Not thread-safe.
+//
+// Two passes. The constructor reads what needs no data. check() then builds every mode once, and
+// the model against the schema of the data, so that all faults of a job are known before any
+// process starts; what the factories build, resolved() and config_sha256() are for a config that it
+// passed.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/compression/compressor.h"
+#include "common/config/section.h"
+#include "common/privacy/mechanism.h"
+#include "server/consistency/gate.h"
+#include "server/optimizers/optimizer.h"
+#include "server/optimizers/schedule.h"
+#include "worker/data/normaliser.h"
+#include "worker/data/source.h"
+#include "worker/models/model.h"
+
+namespace sheaf::launcher {
+
+struct RunSection {
+  std::string name;
+  std::uint32_t workers = 1;
+  std::uint32_t servers = 1;
+  std::uint32_t partitions = 1;
+  std::uint64_t epochs = 1;
+  std::optional<Step> steps;  // the most steps, whatever the epochs say
+  std::uint64_t seed = 0;
+  std::filesystem::path dir;
+  bool deterministic = false;
+  std::uint32_t blas_threads = 1;
+};
+
+struct DataSection {
+  std::string kind;
+  std::uint64_t batch = 1;  // examples of a step, over all partitions
+  double validation = 0;    // fractions of what the source offers for training
+  double test = 0;
+  worker::Normalisation normalise = worker::Normalisation::none;
+  std::size_t prefetch = 1;  // batches
+};
+
+struct OptimizerSection {
+  std::string kind;
+  std::optional<double> clip_norm;  // of the gradient's mean over the step's examples
+};
+
+struct NetworkSection {
+  std::string interface;       // "auto", a name, or an address
+  std::uint16_t port_low = 0;  // 0 = any free port
+  std::uint16_t port_high = 0;
+  std::string transport;
+  std::string encryption;
+  std::uint32_t lanes = 1;
+  std::size_t chunk_bytes = 0;  // 0 = automatic
+  std::uint32_t window = 1;     // chunks in flight per partition
+};
+
+struct TimeoutsSection {
+  std::chrono::milliseconds beat{};
+  std::chrono::milliseconds suspect{};
+  std::chrono::milliseconds dead{};
+  std::chrono::milliseconds start{};
+  std::chrono::milliseconds orphan_grace{};
+};
+
+struct LaunchSection {
+  std::filesystem::path hostfile;  // empty: this host
+  std::vector<std::string> mpirun_args;
+};
+
+// What check() found.
+struct CheckResult {
+  std::vector<std::string> faults;  // one a line: those of the config, then those of the data
+  std::vector<std::string> notes;   // what is allowed but worth saying, one a line
+  Fault kind = Fault::config;       // of `faults`: data only if the config has none
+  bool ok() const { return faults.empty(); }
+};
+
+class RunConfig {
+ public:
+  using Time = std::chrono::system_clock::time_point;
+
+  // Throws Fault::config if the file cannot be read; all other faults wait for check(). `now` names
+  // the run directory if the file does not.
+  static RunConfig load(const std::filesystem::path& file, std::span<const std::string> overrides,
+                        Time now = std::chrono::system_clock::now());
+  // The same for text in memory; `name` stands for the file in messages.
+  static RunConfig from_text(std::string_view text, std::string_view name,
+                             std::span<const std::string> overrides = {},
+                             Time now = std::chrono::system_clock::now());
+
+  // Finds every fault. Opens the data as far as its schema and row counts need.
+  CheckResult check();
+  // check(), or throws its faults, one a line; returns the notes.
+  std::vector<std::string> require_sound();
+
+  const RunSection& run() const { return run_; }
+  const DataSection& data() const { return data_; }
+  const OptimizerSection& optimizer() const { return optimizer_; }
+  const NetworkSection& network() const { return network_; }
+  const TimeoutsSection& timeouts() const { return timeouts_; }
+  const LaunchSection& launch() const { return launch_; }
+  Step steps_per_row() const { return steps_per_row_; }  // of metrics.jsonl
+
+  // Each call builds a new object from its own section. REQUIRES: check() was ok.
+  std::unique_ptr<worker::Source> make_source() const;
+  std::unique_ptr<worker::Model> make_model(const worker::Schema& schema) const;
+  std::unique_ptr<server::Optimizer> make_optimizer() const;
+  server::Schedule make_schedule() const;
+  std::unique_ptr<server::Gate> make_gate() const;
+  std::unique_ptr<compression::Compressor> make_push_compressor() const;
+  std::unique_ptr<compression::Compressor> make_pull_compressor() const;
+  std::unique_ptr<privacy::Mechanism> make_mechanism() const;
+
+  // The job file with every default written out; reading it again gives the same text.
+  std::string resolved() const { return document_->resolved(); }
+  // Of the resolved file without run.dir and [launch], in hex: equal for all ranks of a job and for
+  // every run of the same job.
+  std::string config_sha256() const;
+  // Every key that was asked for, as Document::asked_keys() has them.
+  std::vector<std::string> asked_keys() const { return document_->asked_keys(); }
+
+ private:
+  explicit RunConfig(std::unique_ptr<config::Document> document, Time now);
+
+  config::Section section(std::string_view name) const { return document_->root().table(name); }
+  void read_run(Time now);
+  void read_data();
+  void read_optimizer();
+  void read_modes();
+  void read_network();
+  void read_recovery();
+  void read_timeouts();
+  void read_launch();
+  void cross_check();
+  // The schema, or nothing; appends what is wrong with the data itself to `faults`.
+  std::optional<worker::Schema> check_data(std::vector<std::string>& faults);
+
+  std::unique_ptr<config::Document> document_;
+  RunSection run_;
+  DataSection data_;
+  OptimizerSection optimizer_;
+  NetworkSection network_;
+  TimeoutsSection timeouts_;
+  LaunchSection launch_;
+  std::string gate_, push_, pull_, mechanism_;  // the modes
+  Step steps_per_row_ = 20;
+  std::unique_ptr<worker::Source> source_;  // for checking; null if its section has faults
+  std::vector<std::string> notes_;
+};
+
+}  // namespace sheaf::launcher
