@@ -208,10 +208,19 @@ void adam_step(const AdamStep& s, const float* __restrict in, const float* __res
   }
 }
 
-constexpr KernelSet kernel_set(const char* name) {
+// What the compiler was told, not what the file is called: a flag that got lost shows.
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+constexpr const char* kInstructionSet = "x86-64-v4";
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__BMI2__)
+constexpr const char* kInstructionSet = "x86-64-v3";
+#else
+constexpr const char* kInstructionSet = "x86-64-v2";
+#endif
+
+constexpr KernelSet kernel_set() {
   using enum Activation;
   return {
-      name,
+      kInstructionSet,
       &add,
       &scale,
       &sum_squares,

@@ -2,6 +2,6 @@
 
 namespace sheaf::math {
 
-constinit const KernelSet kKernelsV2 = kernel_set("x86-64-v2");
+constinit const KernelSet kKernelsV2 = kernel_set();
 
 }  // namespace sheaf::math

@@ -2,6 +2,6 @@
 
 namespace sheaf::math {
 
-constinit const KernelSet kKernelsV3 = kernel_set("x86-64-v3");
+constinit const KernelSet kKernelsV3 = kernel_set();
 
 }  // namespace sheaf::math

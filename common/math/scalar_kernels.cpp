@@ -57,28 +57,20 @@ double softmax(const float* x, float* y, Size n) {
 
 float value(Activation f, float x) {
   switch (f) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return x < 0 ? 0 : x;
-    case Activation::sigmoid:
-      return sigmoid_of(x);
-    case Activation::tanh:
-      return tanh_of(x);
+    case Activation::none: return x;
+    case Activation::relu: return x < 0 ? 0 : x;
+    case Activation::sigmoid: return sigmoid_of(x);
+    case Activation::tanh: return tanh_of(x);
   }
   return x;
 }
 
 float gradient(Activation f, float y, float dy) {
   switch (f) {
-    case Activation::none:
-      return dy;
-    case Activation::relu:
-      return y > 0 ? dy : 0;
-    case Activation::sigmoid:
-      return dy * (y * (1 - y));
-    case Activation::tanh:
-      return dy * (1 - y * y);
+    case Activation::none: return dy;
+    case Activation::relu: return y > 0 ? dy : 0;
+    case Activation::sigmoid: return dy * (y * (1 - y));
+    case Activation::tanh: return dy * (1 - y * y);
   }
   return dy;
 }

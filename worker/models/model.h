@@ -3,11 +3,15 @@
 // all partitions of a process, one after the other; not thread-safe.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "common/base/aligned_buffer.h"
 #include "common/base/ids.h"
 #include "common/params/layout.h"
 #include "worker/data/batch.h"
@@ -28,28 +32,31 @@ struct PassKey {
   std::uint32_t partition = 0;
 };
 
-// Told about the progress of a pass, so that exchange overlaps with compute. Offsets are elements of
-// the flat vector.
+// Told about the progress of a pass, so that exchange overlaps with compute. Offsets are elements
+// of the flat vector.
 class PassObserver {
  public:
   virtual ~PassObserver() = default;
   // Parameters [begin, end) are about to be read; returns when they may be.
   virtual void before_forward(std::size_t begin, std::size_t end) = 0;
-  // Gradients [begin, size of the vector) are final.
+  // Gradients [begin, size of the vector) are final, and this pass has read parameters from `begin`
+  // on for the last time.
   virtual void after_backward(std::size_t begin) = 0;
 };
 
 class Model {
  public:
   // Reads [model]: `layers` and `loss`. Faults (unknown kinds, shapes that do not fit the data or
-  // the loss) are recorded in the section's document; then only the layout of what fits is valid.
+  // the loss) are recorded in the section's document; then only layout() and loss() may be used,
+  // and the layout holds the tensors whose shape is known. A zero in `schema` means that the data
+  // could not be read: what depends on it is not checked.
   Model(const config::Section& section, const Schema& schema);
   ~Model();
 
   const params::Layout& layout() const { return layout_; }
   const Schema& schema() const { return schema_; }
   const Loss& loss() const { return *loss_; }
-  std::size_t outputs() const;  // floats per example that predict() gives (logits or values)
+  std::size_t outputs() const { return width_; }  // logits or values per example
 
   // Writes initial parameters, a function of seed and layout alone. REQUIRES: full vector.
   void initialise(std::span<float> parameters, std::uint64_t seed) const;
@@ -57,8 +64,9 @@ class Model {
   // Allocates for passes of up to `examples` rows. Later passes allocate nothing.
   void reserve(std::size_t examples);
 
-  // Forward and backward pass over one batch (examples >= 1). Overwrites all of `gradient` with the
-  // gradient of the SUM of the example losses, and returns that sum (fp64).
+  // Forward and backward pass over one batch. REQUIRES: 1 <= examples <= what was reserved.
+  // Overwrites all of `gradient` with the gradient of the SUM of the example losses, and returns
+  // that sum (fp64).
   double gradient(std::span<const float> parameters, const Batch& batch, const PassKey& key,
                   std::span<float> gradient, PassObserver* observer = nullptr);
 
@@ -68,12 +76,26 @@ class Model {
                   std::span<const float>& outputs);
 
  private:
+  // Where a layer's tensors lie in the flat vector.
+  struct Range {
+    std::size_t begin = 0, size = 0;
+  };
+  void add_layer(const config::Section& section, std::vector<std::string>& names);
+  void add_loss(const config::Section& section);
+  std::span<const float> input(std::size_t layer, const Batch& batch) const;
+  void forward(std::span<const float> parameters, const Batch& batch, const PassKey& key,
+               bool training, PassObserver* observer);
+
   params::Layout layout_;
   Schema schema_;
   std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<Range> ranges_;  // of layers_
+  std::size_t width_;          // outputs of the last layer; 0 if a fault leaves it open
   std::unique_ptr<Loss> loss_;
-  struct Workspace;
-  std::unique_ptr<Workspace> workspace_;
+
+  std::size_t reserved_ = 0;                       // examples
+  std::vector<AlignedBuffer<float>> activations_;  // of layers_: (examples x outputs)
+  std::array<AlignedBuffer<float>, 2> gradients_;  // with respect to activations, by turns
 };
 
 }  // namespace sheaf::worker

@@ -21,22 +21,25 @@ namespace sheaf::worker {
 
 // A tensor that a layer wants in the flat vector. Initial values come from `initialise`.
 struct TensorRequest {
-  std::string name;                  // "weight"
+  std::string name;  // "weight"
   std::vector<std::uint32_t> shape;
   params::Group group;
 };
 
 class Layer {
  public:
-  // `inputs` is the number of floats per example that come in; `index` the place in the stack.
+  // `inputs` is the number of floats per example that come in, 0 if a fault before this layer
+  // leaves it open; `index` the place in the stack. Faults are recorded in the section's document.
   using Make = std::unique_ptr<Layer>(const config::Section& section, std::size_t inputs,
                                       std::size_t index);
 
   virtual ~Layer() = default;
-  virtual std::size_t outputs() const = 0;  // floats per example that go out
+  // Floats per example that go out; 0 if a fault leaves it open.
+  virtual std::size_t outputs() const = 0;
   virtual std::vector<TensorRequest> tensors() const { return {}; }
   // Initial values of the tensor with this place in tensors().
   virtual void initialise(std::size_t, std::span<float>, Stream&) const {}
+  // Allocates for passes of up to `examples` rows; never called with less than before.
   virtual void reserve(std::size_t /*examples*/) {}
 
   // `parameters` and `gradient` hold this layer's tensors, one after the other.
