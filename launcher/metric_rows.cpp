@@ -1,0 +1,110 @@
+#include "launcher/metric_rows.h"
+
+#include <limits>
+
+#include "common/base/error.h"
+#include "common/params/partition_tree.h"
+
+namespace sheaf::launcher {
+
+void MetricRows::Mean::add(double sum, std::uint64_t count) {
+  loss_sum += sum;
+  examples += count;
+}
+
+double MetricRows::Mean::value() const {
+  if (examples == 0) return std::numeric_limits<double>::quiet_NaN();
+  return loss_sum / static_cast<double>(examples);
+}
+
+MetricRows::MetricRows(Options options, TimePoint start)
+    : options_(options), next_(options.first_step), since_(start) {
+  check(options.partitions >= 1 && options.every >= 1 && options.steps_per_epoch >= 1,
+        "metric rows of at least one partition, step and step per epoch");
+}
+
+std::vector<MetricRow> MetricRows::add(Step step, std::uint32_t partition, double loss_sum,
+                                       std::uint64_t examples, TimePoint now) {
+  check(partition < options_.partitions, "a loss is reported for a partition of the job");
+  if (step < next_) return {};
+  Pending& report = pending(step);
+  if (report.reported[partition]) return {};
+  report.reported[partition] = true;
+  report.loss_sums[partition] = {loss_sum};
+  report.examples += examples;
+  --report.missing;
+
+  std::vector<MetricRow> rows;
+  while (!pending_.empty() && pending_.begin()->first == next_ &&
+         pending_.begin()->second.missing == 0) {
+    fold(pending_.begin()->second);
+    pending_.erase(pending_.begin());
+    ++next_;
+    if (next_ % options_.every == 0 || next_ % options_.steps_per_epoch == 0) {
+      rows.push_back(finish_row(now));
+    }
+  }
+  return rows;
+}
+
+MetricRows::Pending& MetricRows::pending(Step step) {
+  const auto [place, is_new] = pending_.try_emplace(step);
+  if (is_new) {
+    place->second.loss_sums.assign(options_.partitions, {0.0});
+    place->second.reported.assign(options_.partitions, false);
+    place->second.missing = options_.partitions;
+  }
+  return place->second;
+}
+
+void MetricRows::fold(const Pending& step) {
+  const double loss_sum = params::tree_sum(step.loss_sums).front();
+  row_.add(loss_sum, step.examples);
+  epoch_.add(loss_sum, step.examples);
+}
+
+MetricRow MetricRows::finish_row(TimePoint now) {
+  measure_rates(now);
+  MetricRow row;
+  row.step = next_;
+  row.epoch = (next_ - 1) / options_.steps_per_epoch + 1;
+  row.loss = row_.value();
+  row.examples_per_s = rates_.examples_per_s;
+  row.push_bytes = push_bytes_;
+  row.pull_bytes = pull_bytes_;
+  row.push_bytes_per_s = rates_.push_bytes_per_s;
+  row.pull_bytes_per_s = rates_.pull_bytes_per_s;
+  row_ = {};
+  if (next_ % options_.steps_per_epoch == 0) {
+    row.epoch_loss = epoch_.value();
+    epoch_ = {};
+  }
+  return row;
+}
+
+void MetricRows::measure_rates(TimePoint now) {
+  const double elapsed = seconds(now - since_);
+  if (elapsed <= 0) return;  // a second row in the same instant shows the rates of the first
+  rates_ = {static_cast<double>(row_.examples) / elapsed,
+            static_cast<double>(push_bytes_ - push_bytes_before_) / elapsed,
+            static_cast<double>(pull_bytes_ - pull_bytes_before_) / elapsed};
+  resume(now);
+}
+
+void MetricRows::set_traffic(std::uint64_t push_bytes, std::uint64_t pull_bytes) {
+  push_bytes_ = push_bytes;
+  pull_bytes_ = pull_bytes;
+}
+
+void MetricRows::resume(TimePoint now) {
+  since_ = now;
+  push_bytes_before_ = push_bytes_;
+  pull_bytes_before_ = pull_bytes_;
+}
+
+std::optional<MetricRow> MetricRows::flush(TimePoint now) {
+  if (row_.examples == 0) return std::nullopt;
+  return finish_row(now);
+}
+
+}  // namespace sheaf::launcher

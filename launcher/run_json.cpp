@@ -1,0 +1,144 @@
+#include "launcher/run_json.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace sheaf::launcher {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Text from other processes may hold any bytes; what is not UTF-8 becomes U+FFFD.
+std::string text_of(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+Json of(const std::vector<std::pair<std::string, double>>& pairs) {
+  Json json = Json::object();
+  for (const auto& [name, value] : pairs) json[name] = value;
+  return json;
+}
+
+Json rows_of(const std::vector<std::uint64_t>& matrix, std::size_t columns) {
+  Json rows = Json::array();
+  for (std::size_t i = 0; i < matrix.size(); i += columns) {
+    Json row = Json::array();
+    for (std::size_t k = 0; k < columns; ++k) row.push_back(matrix[i + k]);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+Json of(const std::optional<metrics::Evaluation>& part) {
+  if (!part) return {{"loss", nullptr}};
+  Json json = of(part->pairs());
+  json["examples"] = part->examples;
+  if (!part->classification) return json;
+  Json& classes = json["classes"] = Json::array();
+  for (const metrics::ClassFigures& figures : part->classification->classes) {
+    classes.push_back({{"precision", figures.precision},
+                       {"recall", figures.recall},
+                       {"f1", figures.f1},
+                       {"support", figures.support}});
+  }
+  if (!part->classification->confusion.empty()) {
+    json["confusion"] = rows_of(part->classification->confusion, classes.size());
+  }
+  return json;
+}
+
+Json of(const RunError& error) {
+  return {{"rank", or_null(error.rank)},
+          {"process", or_null(error.process)},
+          {"host", or_null(error.host)},
+          {"phase", or_null(error.phase)},
+          {"text", error.text}};
+}
+
+}  // namespace
+
+std::string result_json(const RunResult& result) {
+  Json json = {{"job", result.job},
+               {"exit", result.exit},
+               {"seed", result.seed},
+               {"config_sha256", result.config_sha256},
+               {"build", result.build},
+               {"servers", result.servers},
+               {"workers", result.workers},
+               {"partitions", result.partitions},
+               {"parameters", result.parameters},
+               {"steps", result.steps},
+               {"epochs", result.epochs},
+               {"seconds", result.seconds},
+               {"cpu_seconds", result.cpu_seconds},
+               {"peak_rss_bytes", result.peak_rss_bytes},
+               {"train", of(result.train)},
+               {"validation", of(result.validation)},
+               {"test", of(result.test)},
+               {"throughput", {{"examples_per_s", result.examples_per_s}}},
+               {"traffic",
+                {{"push_bytes", result.traffic.push_bytes},
+                 {"pull_bytes", result.traffic.pull_bytes},
+                 {"push_bytes_raw", result.traffic.push_bytes_raw},
+                 {"pull_bytes_raw", result.traffic.pull_bytes_raw}}},
+               {"model_sha256", or_null(result.model_sha256)},
+               {"bit_exact", result.bit_exact},
+               {"transport", result.transport}};
+  if (!result.privacy.empty()) json["privacy"] = of(result.privacy);
+  json["faults"] = {{"restarts", result.faults.restarts},
+                    {"duplicates_dropped", result.faults.duplicates_dropped},
+                    {"rolled_back_steps", result.faults.rolled_back_steps},
+                    {"dropped_rows", result.faults.dropped_rows}};
+  if (result.error) json["error"] = of(*result.error);
+  return text_of(json, 1);
+}
+
+std::string control_json(const Control& control) {
+  std::string key;
+  for (const std::byte byte : control.key) key += fmt::format("{:02x}", byte);
+  return text_of(
+      Json{
+          {"job", control.job}, {"address", control.address}, {"port", control.port}, {"key", key}},
+      1);
+}
+
+std::string processes_json(const std::map<ProcessId, ProcessRow>& processes) {
+  Json rows = Json::array();
+  for (const auto& [process, row] : processes) {
+    rows.push_back({{"role", to_string(process.role)},
+                    {"id", process.id},
+                    {"pid", row.pid},
+                    {"host", row.host},
+                    {"incarnation", row.incarnation},
+                    {"address", row.address},
+                    {"ports", row.ports},
+                    {"state", to_string(row.state)}});
+  }
+  return text_of(Json{{"processes", std::move(rows)}}, 1);
+}
+
+std::string metric_json(const MetricRow& row, WallTime now) {
+  const auto time = std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch());
+  Json json = {{"time", static_cast<double>(time.count()) / 1000},
+               {"step", row.step},
+               {"epoch", row.epoch},
+               {"split", row.split},
+               {"loss", row.loss}};
+  json.update(of(row.metrics));
+  json["rate"] = or_null(row.rate);
+  json["examples_per_s"] = row.examples_per_s;
+  json["push_bytes"] = row.push_bytes;
+  json["pull_bytes"] = row.pull_bytes;
+  json["epsilon"] = or_null(row.epsilon);
+  return text_of(json, -1);
+}
+
+}  // namespace sheaf::launcher

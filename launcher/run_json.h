@@ -1,0 +1,18 @@
+// The JSON texts of a run directory. Pure functions. Their keys are a contract with tools and docs:
+// all of them are always there, null where nothing is known; a figure that is not finite is null.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "launcher/run_directory.h"
+
+namespace sheaf::launcher {
+
+std::string result_json(const RunResult& result);                              // indented
+std::string control_json(const Control& control);                              // indented
+std::string processes_json(const std::map<ProcessId, ProcessRow>& processes);  // indented
+// `time` is in seconds since 1970, to the millisecond.
+std::string metric_json(const MetricRow& row, WallTime now);  // one line, with newline
+
+}  // namespace sheaf::launcher

@@ -1,0 +1,66 @@
+// What a job came to: the content of result.json, and what the closing report prints. Plain data.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/metrics/evaluation.h"
+
+namespace sheaf::launcher {
+
+// Why a job failed. `rank` is the rank at fault, not the one that reports.
+struct RunError {
+  std::optional<std::uint32_t> rank;  // MPI rank: servers first; empty = the launcher itself
+  std::string process;                // "worker 1"; empty = the launcher itself
+  std::string host;                   // may be empty
+  std::string phase;                  // "waiting for parameters of step 120"
+  std::string text;                   // who, expected, found, what to do
+};
+
+struct Traffic {  // bytes of all pushes and pulls, frame headers included
+  std::uint64_t push_bytes = 0;
+  std::uint64_t pull_bytes = 0;
+  std::uint64_t push_bytes_raw = 0;  // the same pushes as fp32
+  std::uint64_t pull_bytes_raw = 0;
+};
+
+struct FaultCounts {
+  std::uint64_t restarts = 0;
+  std::uint64_t duplicates_dropped = 0;
+  std::uint64_t rolled_back_steps = 0;
+  std::uint64_t dropped_rows = 0;  // of metrics and logs, for lack of space
+};
+
+struct RunResult {
+  std::string job;
+  int exit = 0;
+  std::uint64_t seed = 0;
+  std::string config_sha256;
+  std::string build;
+  std::uint32_t servers = 0;
+  std::uint32_t workers = 0;
+  std::uint32_t partitions = 0;
+  std::uint64_t parameters = 0;
+  std::uint64_t steps = 0;   // optimizer steps of the final model
+  std::uint64_t epochs = 0;  // completed
+  double seconds = 0;        // first gradient to last applied step
+  double cpu_seconds = 0;
+  std::uint64_t peak_rss_bytes = 0;
+  // The final model on each whole part; empty if it was not evaluated.
+  std::optional<metrics::Evaluation> train;
+  std::optional<metrics::Evaluation> validation;
+  std::optional<metrics::Evaluation> test;
+  double examples_per_s = 0;
+  Traffic traffic;
+  std::string model_sha256;  // empty = no model was written
+  bool bit_exact = false;
+  std::string transport;
+  std::vector<std::pair<std::string, double>> privacy;  // epsilon, delta, …; empty = privacy is off
+  FaultCounts faults;
+  std::optional<RunError> error;  // empty = it ended as asked
+};
+
+}  // namespace sheaf::launcher
