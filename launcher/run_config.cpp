@@ -1,5 +1,6 @@
 #include "launcher/run_config.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +13,6 @@
 #include "common/base/mode.h"
 #include "common/config/toml_text.h"
 #include "common/wire/handshake.h"
-#include "launcher/run_directory.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -77,6 +77,12 @@ bool is_job_name(std::string_view name) {
          name.find_first_not_of(kAllowed) == std::string_view::npos;
 }
 
+// "runs/quickstart-20261122-034012", in UTC.
+std::string default_dir(std::string_view name, RunConfig::Time now) {
+  return fmt::format("runs/{}-{:%Y%m%d-%H%M%S}", name,
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(now)));
+}
+
 }  // namespace
 
 RunConfig RunConfig::load(const std::filesystem::path& file, std::span<const std::string> overrides,
@@ -118,7 +124,7 @@ void RunConfig::read_run(Time now) {
     run_.steps = static_cast<Step>(run.integer("steps", std::nullopt, {1}));
   }
   run_.seed = static_cast<std::uint64_t>(run.integer("seed", 0, {0}));
-  run_.dir = run.text("dir", default_run_path("runs", run_.name, now).string());
+  run_.dir = run.text("dir", default_dir(run_.name, now));
   run_.deterministic = run.boolean("deterministic", false);
   run_.blas_threads = count(run, "blas_threads", 1, {1, 1024});
 }

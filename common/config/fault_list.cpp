@@ -9,6 +9,7 @@
 namespace sheaf::config {
 
 void FaultList::add(const Place& place, std::string key, std::string text, Kind kind) {
+  if (closed_) return;
   Entry entry{place, std::move(key), std::move(text), kind};
   // A key may be read twice, by the launcher and by its owner.
   if (std::find(entries_.begin(), entries_.end(), entry) == entries_.end()) {
@@ -34,7 +35,7 @@ std::vector<std::string> FaultList::lines() const {
   std::vector<std::string> lines;
   for (const Entry& entry : sorted) {
     const std::string where =
-        entry.place.override_
+        entry.place.from_override
             ? "override"
             : fmt::format("{}:{}:{}", file_, entry.place.line, entry.place.column);
     lines.push_back(entry.key.empty() ? fmt::format("{}: {}", where, entry.text)

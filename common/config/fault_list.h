@@ -12,7 +12,7 @@ namespace sheaf::config {
 
 // Where a key stands. Faults of the file come first, those of overrides in the order given.
 struct Place {
-  bool override_ = false;
+  bool from_override = false;
   std::uint32_t line = 1;  // from 1; for an override its place on the command line
   std::uint32_t column = 1;
   auto operator<=>(const Place&) const = default;
@@ -26,6 +26,8 @@ class FaultList {
 
   explicit FaultList(std::string file) : file_(std::move(file)) {}
 
+  // Takes no more: what a file lacks that could not be parsed is not known.
+  void close() { closed_ = true; }
   void add(const Place& place, std::string key, std::string text, Kind kind = Kind::wrong);
   // Forgets that `key`, or a key below it, is missing.
   void forgive_missing(std::string_view key);
@@ -44,6 +46,7 @@ class FaultList {
   };
   std::string file_;
   std::vector<Entry> entries_;
+  bool closed_ = false;
 };
 
 }  // namespace sheaf::config

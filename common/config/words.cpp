@@ -1,10 +1,12 @@
-#include "common/config/expectation.h"
+#include "common/config/words.h"
 
 #include <fmt/format.h>
 
 #include <chrono>
+#include <limits>
 
 #include "common/config/duration.h"
+#include "common/config/toml_text.h"
 
 namespace sheaf::config {
 namespace {
@@ -22,6 +24,32 @@ std::string range(const std::string& low, const std::string& high) {
 }
 
 }  // namespace
+
+std::string value_words(const toml::node& node) {
+  if (const auto text = node.value_exact<std::string>()) {
+    constexpr std::size_t kLongest = 60;
+    if (text->size() <= kLongest) return toml_text(*text);
+    std::size_t cut = kLongest;
+    while (cut > 0 && (static_cast<unsigned char>((*text)[cut]) & 0xc0) == 0x80) --cut;  // UTF-8
+    return toml_text(text->substr(0, cut) + "…");
+  }
+  if (const auto integer = node.value_exact<std::int64_t>()) return toml_text(*integer);
+  if (const auto real = node.value_exact<double>()) return toml_text(*real);
+  if (const auto boolean = node.value_exact<bool>()) return toml_text(*boolean);
+  return {};
+}
+
+std::string found_words(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::string: return value_words(node) + " (a string)";
+    case toml::node_type::integer: return value_words(node) + " (an integer)";
+    case toml::node_type::floating_point: return value_words(node) + " (a real number)";
+    case toml::node_type::boolean: return value_words(node) + " (a boolean)";
+    case toml::node_type::array: return "a list";
+    case toml::node_type::table: return "a table";
+    default: return "a date or time";
+  }
+}
 
 std::string expected_integer(const Bounds<std::int64_t>& bounds) {
   const Bounds<std::int64_t> any;

@@ -1,0 +1,268 @@
+#include "launcher/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+
+#include "common/config/suggest.h"
+
+namespace sheaf::launcher {
+namespace {
+
+constexpr std::string_view kSheafHelp = R"(Trains models with parameter servers under MPI.
+
+Examples:
+  sheaf check configs/quickstart.toml              all faults of a job at once
+  sheaf train configs/quickstart.toml              check, start, watch, report
+  sheaf train job.toml run.workers=4 data.batch=256
+  sheaf list optimizer                             what [optimizer] kind may be
+  sheaf help exit-codes)";
+
+constexpr std::string_view kTrainHelp =
+    R"(Checks a job, starts it under mpirun, watches it, reports.
+
+Examples:
+  sheaf train configs/quickstart.toml
+  sheaf train job.toml run.workers=4 optimizer.rate=0.01 run.dir=/scratch/first
+  sheaf train job.toml --print-launch              the mpirun line, to start it by hand)";
+
+constexpr std::string_view kRankHelp = R"(Runs one rank of a job: what mpirun starts.
+
+Examples:
+  mpirun -n 4 sheaf rank configs/quickstart.toml   2 servers and 2 workers, servers first
+
+The number of ranks is run.servers + run.workers; any other is exit 2.)";
+
+constexpr std::string_view kCheckHelp = R"(Finds all faults of a job at once and starts nothing.
+
+Examples:
+  sheaf check configs/quickstart.toml
+  sheaf check job.toml run.workers=8
+
+One fault a line on stderr, FILE:LINE:COL: key: found …, expected …, try …
+Exit 0 if there is none, 2 for faults of the job file, 3 for faults of its data.)";
+
+constexpr std::string_view kListHelp = R"(Lists the modes that a job file may name.
+
+Examples:
+  sheaf list
+  sheaf list optimizer
+  sheaf list layer | cut -f 2
+
+One mode a line: family, name and description, separated by tabs.)";
+
+constexpr std::string_view kBenchHelp =
+    R"(Measures a part of Sheaf against its floor on this machine.
+
+Examples:
+  sheaf bench step configs/quickstart.toml         one training step, taken apart
+  sheaf bench step job.toml data.batch=256 --json)";
+
+constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
+  0    ok
+  1    internal error: please report it
+  2    usage or config: the command line or the job file is wrong
+  3    data: missing, damaged, or not what the job file says
+  4    peers or network lost
+  5    no valid checkpoint
+  6    diverged: a loss or gradient is not finite
+  7    privacy budget spent
+  8    authentication refused
+  75   preempted, state saved: start it again to go on
+  130  interrupted
+  128+n  ended by signal n
+mpirun's own exit code means nothing here.
+)";
+
+const std::vector<std::string> kBenchmarks = {"step"};
+
+// Everything that the parser fills in; one command's part of it counts.
+struct Parsed {
+  std::vector<std::string> words;  // positional: the job file, then overrides
+  bool dry_run = false, print_launch = false, json = false, version = false;
+  std::string resume, join, process, name;
+};
+
+// The parser of the whole command line, bound to `parsed`.
+struct Parser {
+  explicit Parser(Parsed& parsed) {
+    app.require_subcommand(1);
+    app.set_help_flag("-h,--help", "this text");
+    app.add_flag("--version", parsed.version, "commit, MPI, BLAS library and core, compiler");
+    CLI::App* train = add("train", kTrainHelp);
+    add_job(train, parsed);
+    train->add_flag("--dry-run", parsed.dry_run, "check and print the plan, start nothing");
+    train->add_flag("--print-launch", parsed.print_launch, "print the mpirun line, start nothing");
+    train->add_option("--resume", parsed.resume, "go on from a run directory")->type_name("RUN");
+    CLI::App* rank = add("rank", kRankHelp);
+    add_job(rank, parsed);
+    // A hidden group: a supervisor uses these, a person has mpirun.
+    rank->add_option("--join", parsed.join)->group("");
+    rank->add_option("--process", parsed.process)->group("");
+    add_job(add("check", kCheckHelp), parsed);
+    add("list", kListHelp)->add_option("FAMILY", parsed.name, "data, layer, loss, optimizer …");
+    CLI::App* bench = add("bench", kBenchHelp);
+    bench->add_option("NAME", parsed.name, config::join_words(kBenchmarks));
+    add_job(bench, parsed);
+    bench->add_flag("--json", parsed.json, "figures for a program");
+    add("help", "Explains a command, or the exit codes: sheaf help exit-codes")
+        ->add_option("TOPIC", parsed.name, "a command, or exit-codes");
+  }
+
+  CLI::App* add(std::string name, std::string_view help) {
+    names.push_back(name);
+    CLI::App* command = app.add_subcommand(std::move(name), std::string(help));
+    command->set_help_flag("-h,--help", "this text");
+    return command;
+  }
+
+  static void add_job(CLI::App* command, Parsed& parsed) {
+    command->add_option("JOB.toml", parsed.words, "the job, then key=value to override its keys")
+        ->type_name("[key=value …]")
+        ->expected(0, -1);
+  }
+
+  CLI::App app{std::string(kSheafHelp), "sheaf"};
+  std::vector<std::string> names;
+};
+
+UsageFault usage(std::string_view command, std::string_view found, std::string_view expected,
+                 const std::optional<std::string>& attempt = std::nullopt) {
+  std::string line = command.empty() ? "sheaf" : fmt::format("sheaf {}", command);
+  line += fmt::format(": found {}, expected {}", found, expected);
+  if (attempt) line += fmt::format(", try {}", *attempt);
+  return {line};
+}
+
+// The option that `word` misspells, among those of `command` and of no group that is hidden.
+UsageFault unknown_option(const CLI::App& command, std::string_view word) {
+  std::vector<std::string> options;
+  for (const CLI::Option* option : command.get_options()) {
+    if (!option->get_positional() && !option->get_group().empty()) {
+      options.push_back("--" + option->get_lnames().front());
+    }
+  }
+  return usage(command.get_name() == "sheaf" ? "" : command.get_name(), fmt::format("\"{}\"", word),
+               "one of " + config::join_words(options), config::nearest(word, options));
+}
+
+// Turns what the parser says into one line in the form of all faults.
+UsageFault explain(const Parser& parser, const CLI::ParseError& error) {
+  const auto chosen = parser.app.get_subcommands();
+  const CLI::App& command = chosen.empty() ? parser.app : *chosen.front();
+  for (const std::string& word : command.remaining()) {
+    if (word.starts_with("-")) return unknown_option(command, word);
+    return usage(command.get_name(), fmt::format("\"{}\"", word), "nothing more");
+  }
+  std::string text = error.what();
+  return {fmt::format("sheaf {}: {}", chosen.empty() ? "" : command.get_name(), text)};
+}
+
+// "worker:1"
+std::optional<ProcessId> parse_process(std::string_view text) {
+  for (const Role role : {Role::server, Role::worker}) {
+    const std::string prefix = std::string(to_string(role)) + ":";
+    if (!text.starts_with(prefix)) continue;
+    std::uint32_t id = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, failure] = std::from_chars(text.data() + prefix.size(), end, id);
+    if (failure == std::errc{} && rest == end) return ProcessId{role, id};
+  }
+  return std::nullopt;
+}
+
+// The job file and its overrides; nothing if the file is missing.
+std::optional<JobArguments> job_of(const Parsed& parsed) {
+  if (parsed.words.empty() || parsed.words.front().find('=') != std::string::npos) {
+    return std::nullopt;
+  }
+  return JobArguments{parsed.words.front(), {parsed.words.begin() + 1, parsed.words.end()}};
+}
+
+Command make_rank(const Parsed& parsed, const JobArguments& job) {
+  if (parsed.join.empty() != parsed.process.empty()) {
+    return usage("rank", parsed.join.empty() ? "--process alone" : "--join alone",
+                 "both --join CONTROL_FILE and --process ROLE:ID");
+  }
+  RankCommand rank{job, {}, {}};
+  if (!parsed.join.empty()) {
+    rank.join = parsed.join;
+    rank.process = parse_process(parsed.process);
+    if (!rank.process) {
+      return usage("rank", fmt::format("--process \"{}\"", parsed.process), "a role and a number",
+                   "worker:1");
+    }
+  }
+  return rank;
+}
+
+Command make_help(Parser& parser, const Parsed& parsed) {
+  if (parsed.name == "exit-codes") return HelpCommand{std::string(kExitCodes)};
+  if (parsed.name.empty()) return HelpCommand{parser.app.help()};
+  std::vector<std::string> topics = parser.names;
+  if (std::find(topics.begin(), topics.end(), parsed.name) != topics.end()) {
+    return HelpCommand{parser.app.get_subcommand(parsed.name)->help()};
+  }
+  topics.emplace_back("exit-codes");
+  return usage("help", fmt::format("\"{}\"", parsed.name), "one of " + config::join_words(topics),
+               config::nearest(parsed.name, topics));
+}
+
+Command make_command(Parser& parser, const Parsed& parsed) {
+  const std::string name = parser.app.get_subcommands().front()->get_name();
+  if (name == "help") return make_help(parser, parsed);
+  if (name == "list") {
+    return ListCommand{parsed.name.empty() ? std::nullopt : std::optional(parsed.name)};
+  }
+  if (name == "bench") {
+    const auto& known = kBenchmarks;
+    if (std::find(known.begin(), known.end(), parsed.name) == known.end()) {
+      return usage("bench", parsed.name.empty() ? "no name" : fmt::format("\"{}\"", parsed.name),
+                   "one of " + config::join_words(known), config::nearest(parsed.name, known));
+    }
+  }
+  if (name == "train" && !parsed.resume.empty()) {
+    return UsageFault{fmt::format(
+        "sheaf train: --resume {}: not built yet, this version writes no checkpoints; start the "
+        "job again with sheaf train JOB.toml",
+        parsed.resume)};
+  }
+  const std::optional<JobArguments> job = job_of(parsed);
+  if (!job) {
+    return usage(name, "no job file", "JOB.toml [key=value …]",
+                 name == "bench" ? "sheaf bench step configs/quickstart.toml"
+                                 : fmt::format("sheaf {} configs/quickstart.toml", name));
+  }
+  if (name == "train") return TrainCommand{*job, parsed.dry_run, parsed.print_launch};
+  if (name == "rank") return make_rank(parsed, *job);
+  if (name == "check") return CheckCommand{*job};
+  return BenchCommand{parsed.name, *job, parsed.json};
+}
+
+}  // namespace
+
+Command parse_command_line(std::span<const std::string> arguments) {
+  Parsed parsed;
+  Parser parser(parsed);
+  const std::string commands = "a command: " + config::join_words(parser.names);
+  if (arguments.empty()) return usage("", "no command", commands, "sheaf --help");
+  const std::string& first = arguments.front();
+  if (first == "--version") return VersionCommand{};
+  const bool is_command =
+      std::find(parser.names.begin(), parser.names.end(), first) != parser.names.end();
+  if (!is_command && !first.starts_with("-")) {
+    return usage("", fmt::format("\"{}\"", first), commands, config::nearest(first, parser.names));
+  }
+  try {
+    // The library takes arguments from the end of the vector.
+    parser.app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    return make_command(parser, parsed);
+  } catch (const CLI::CallForHelp&) {
+    return HelpCommand{parser.app.help()};
+  } catch (const CLI::ParseError& error) {
+    return explain(parser, error);
+  }
+}
+
+}  // namespace sheaf::launcher

@@ -1,0 +1,67 @@
+// The command line as plain data: what was asked for, or why it makes no sense. Reads no file and
+// does nothing; a pure function. The only door to the command-line library.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/base/ids.h"
+
+namespace sheaf::launcher {
+
+// A job file with its key=value overrides, still unread.
+struct JobArguments {
+  std::filesystem::path file;
+  std::vector<std::string> overrides;
+};
+
+struct TrainCommand {
+  JobArguments job;
+  bool dry_run = false;       // check and print the plan, start nothing
+  bool print_launch = false;  // print the mpirun line alone, start nothing
+};
+
+struct RankCommand {
+  JobArguments job;
+  // A process that joins a running job without MPI: both are given, or neither.
+  std::optional<std::filesystem::path> join;  // the control file of the job
+  std::optional<ProcessId> process;           // who it is to be
+};
+
+struct CheckCommand {
+  JobArguments job;
+};
+
+struct ListCommand {
+  std::optional<std::string> family;
+};
+
+struct BenchCommand {
+  std::string name;  // one of kBenchmarks
+  JobArguments job;
+  bool json = false;
+};
+
+struct VersionCommand {};
+
+// Help: text for stdout, exit 0.
+struct HelpCommand {
+  std::string text;
+};
+
+// One line for stderr, exit 2.
+struct UsageFault {
+  std::string line;
+};
+
+using Command = std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
+                             VersionCommand, HelpCommand, UsageFault>;
+
+// `arguments` without the name of the program.
+Command parse_command_line(std::span<const std::string> arguments);
+
+}  // namespace sheaf::launcher
