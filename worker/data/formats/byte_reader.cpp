@@ -77,9 +77,10 @@ void ByteReader::expect_room_for(std::uint64_t bytes, std::string_view what) {
   const std::uint64_t size = std::filesystem::file_size(path_, error);
   if (error) return;  // not a regular file: reading will tell
   const bool packed = gzdirect(file_.get()) == 0;
-  if (bytes / (packed ? kMostPacked : 1) > size) {
-    fail(Fault::data, "{}: {} needs {} bytes, the file has {}{}; it is damaged or truncated",
-         name(), what, bytes, size, packed ? " (compressed)" : "");
+  const std::uint64_t all = position_ + bytes;
+  if (all / (packed ? kMostPacked : 1) > size) {
+    fail(Fault::data, "{}: expected {} bytes for {}, the file has {}{}; it is damaged or truncated",
+         name(), all, what, size, packed ? " (compressed)" : "");
   }
 }
 

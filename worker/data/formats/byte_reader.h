@@ -30,7 +30,7 @@ class ByteReader {
   // Throws Fault::data unless everything was read. Only here is the checksum of a gzip file tested.
   void expect_end(std::string_view what);
 
-  // Throws Fault::data if the file is too small to hold `bytes` of content, so that a damaged
+  // Throws Fault::data if the file is too small to hold `bytes` more of content, so that a damaged
   // header is found before memory is set aside for what it says. (Deflate packs at most 1032 to 1.)
   void expect_room_for(std::uint64_t bytes, std::string_view what);
 

@@ -151,16 +151,11 @@ NpyHeader read_npy_header(ByteReader& in) {
 
 double npy_value(NpyType type, const std::byte* bytes) {
   switch (type) {
-    case NpyType::f4:
-      return value_as<float>(bytes);
-    case NpyType::f8:
-      return value_as<double>(bytes);
-    case NpyType::u1:
-      return value_as<std::uint8_t>(bytes);
-    case NpyType::i4:
-      return value_as<std::int32_t>(bytes);
-    case NpyType::i8:
-      return value_as<std::int64_t>(bytes);
+    case NpyType::f4: return value_as<float>(bytes);
+    case NpyType::f8: return value_as<double>(bytes);
+    case NpyType::u1: return value_as<std::uint8_t>(bytes);
+    case NpyType::i4: return value_as<std::int32_t>(bytes);
+    case NpyType::i8: return value_as<std::int64_t>(bytes);
   }
   return 0;
 }
