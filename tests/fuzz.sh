@@ -36,8 +36,10 @@ found=$build/corpus/$target
 mkdir -p "$found" "$build/findings"
 seeds=()
 [[ -d tests/fuzz/corpus/$target ]] && seeds=("tests/fuzz/corpus/$target")
+ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-19 || true)
+export ASAN_SYMBOLIZER_PATH UBSAN_OPTIONS=print_stacktrace=1
 echo "fuzz: $target for $seconds s; a finding would be saved in $build/findings/"
 # The formats are small: a target that wants 64 MiB at once, or 512 MiB in all, trusted a length.
 "$build/tests/fuzz/${target}_fuzz" -max_total_time="$seconds" -rss_limit_mb=512 -malloc_limit_mb=64 \
-  -timeout=10 -print_final_stats=1 -artifact_prefix="$build/findings/$target-" \
+  -timeout=10 -print_funcs=0 -print_final_stats=1 -artifact_prefix="$build/findings/$target-" \
   "$found" "${seeds[@]}" 2>&1 | grep -Ev '^#[0-9]+[[:space:]]+(NEW|REDUCE|RELOAD)'
