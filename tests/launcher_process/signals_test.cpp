@@ -1,0 +1,59 @@
+#include "launcher/signals.h"
+
+#include <gtest/gtest.h>
+
+#include "launcher/child.h"
+#include "tests/launcher_process/fifo.h"
+
+namespace sheaf::launcher {
+namespace {
+
+bool is_blocked(int signal) {
+  sigset_t now;
+  pthread_sigmask(SIG_BLOCK, nullptr, &now);
+  return sigismember(&now, signal) == 1;
+}
+
+TEST(Signals, ArriveAsEvents) {
+  Signals signals;
+  EXPECT_EQ(signals.take(), std::nullopt);
+  for (const int signal : {SIGTERM, SIGUSR1}) {
+    kill(getpid(), signal);
+    EXPECT_TRUE(becomes_readable(signals.fd()));
+    EXPECT_EQ(signals.take(), signal);
+    EXPECT_EQ(signals.take(), std::nullopt);
+  }
+  EXPECT_EQ(signals.interrupts(), 0);
+}
+
+TEST(Signals, InterruptsAreCounted) {
+  Signals signals;
+  for (int count = 1; count <= 2; ++count) {
+    kill(getpid(), SIGINT);
+    EXPECT_EQ(signals.take(), SIGINT);
+    EXPECT_EQ(signals.interrupts(), count);
+  }
+}
+
+TEST(Signals, TheEndOfAChildIsAnEvent) {
+  Signals signals;
+  Child child(
+      {.argv = {"/bin/true"}, .environment = {}, .output = "/dev/null", .errors = "/dev/null"});
+  ASSERT_TRUE(becomes_readable(signals.fd()));
+  EXPECT_EQ(signals.take(), SIGCHLD);
+  EXPECT_EQ(child.ended(), ExitStatus{});
+}
+
+TEST(Signals, DestructionRestoresTheMaskAndDropsWhatIsPending) {
+  ASSERT_FALSE(is_blocked(SIGINT));
+  {
+    const Signals signals;
+    EXPECT_TRUE(is_blocked(SIGINT));
+    kill(getpid(), SIGINT);  // would end the test if it were delivered afterwards
+  }
+  EXPECT_FALSE(is_blocked(SIGINT));
+  EXPECT_FALSE(is_blocked(SIGCHLD));
+}
+
+}  // namespace
+}  // namespace sheaf::launcher
