@@ -1,12 +1,9 @@
 #include "launcher/model_file.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -16,6 +13,7 @@
 #include <system_error>
 
 #include "common/base/error.h"
+#include "common/wire/handshake.h"
 #include "launcher/file_output.h"
 
 namespace sheaf::launcher {
@@ -30,16 +28,6 @@ constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the safe
 constexpr std::size_t kLengthBytes = 8;
 constexpr int kMaxDepth = 3;  // {"tensor": {"shape": [1]}}
 constexpr std::string_view kMetadata = "__metadata__";
-
-std::string sha256_hex(std::span<const std::byte> bytes) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int size = 0;
-  check(EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) == 1,
-        "SHA-256 is available");
-  std::string hex;
-  for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
-}
 
 std::string header_of(const params::Layout& layout, const ModelMetadata& metadata) {
   Json header;
@@ -168,7 +156,11 @@ std::string write_model(const fs::path& path, const params::Layout& layout,
 }
 
 std::string model_sha256(std::span<const float> parameters) {
-  return sha256_hex(std::as_bytes(parameters));
+  std::string hex;
+  for (const std::byte byte : wire::sha256(std::as_bytes(parameters))) {
+    hex += fmt::format("{:02x}", byte);
+  }
+  return hex;
 }
 
 StoredModel read_model(const fs::path& path) {
