@@ -41,7 +41,7 @@ if [[ ! -f build/build.ninja ]]; then
     give_up "CMake could not configure the build"
   fi
 fi
-cmake --build --preset release --target sheaf --parallel "$(cmake/build-jobs.sh)" ||
+cmake --build --preset release --target sheaf --parallel "$(cmake/build-jobs.sh)" >&2 ||
   give_up "the build failed"
 
 say "3/3 train configs/quickstart.toml, $((SECONDS - started)) s after the start"

@@ -88,12 +88,21 @@ run_named() {
   fi
 }
 
+# A test whose tool may be missing starts with this; 77 is "skipped".
+has() {
+  command -v "$1" >/dev/null && return 0
+  echo "run: skipped: $1 was not found" >&2
+  return 77
+}
+
+fuzz() { has clang++-19 && tests/fuzz.sh "$1" --seconds 20; }
+
 run_fuzz() {
   local target
-  for target in tests/fuzz/*_fuzz.cpp; do
-    run_one tests/fuzz.sh "$(basename "$target" _fuzz.cpp)" --seconds 20
-  done
+  for target in tests/fuzz/*_fuzz.cpp; do run_one fuzz "$(basename "$target" _fuzz.cpp)"; done
 }
+
+check_scripts() { has shellcheck && shellcheck launcher/*.sh tests/*.sh cmake/*.sh .ci/run; }
 
 # The installed tree works after it was moved, and looks nothing up where it was built.
 check_install() {
@@ -106,12 +115,14 @@ check_install() {
 }
 
 check_format() {
+  has clang-format-19 || return
   find common worker server launcher tests benchmarks \( -name '*.h' -o -name '*.cpp' \) -print0 |
     xargs -0 clang-format-19 --dry-run --Werror
 }
 
 # g++ compiled these files; clang must be told that Boost 1.74 may use its coroutines.
 run_tidy() {
+  has clang-tidy-19 || return
   find common worker server launcher -name '*.cpp' -print0 | sort -z |
     xargs -0 -n 4 -P "$jobs" clang-tidy-19 -p build --quiet --warnings-as-errors='*' \
       --extra-arg=-includecoroutine --extra-arg=-DBOOST_ASIO_HAS_CO_AWAIT \
@@ -126,7 +137,7 @@ run_part() {
     fuzz) run_fuzz ;;
     install) build release && run_one check_install ;;
     format) run_one check_format ;;
-    scripts) run_one shellcheck launcher/*.sh tests/*.sh cmake/*.sh .ci/run ;;
+    scripts) run_one check_scripts ;;
     tidy) build release && run_one run_tidy ;;
     bare) run_one tests/bare.sh ;;
     *) build release && run_named "$1" ;;
@@ -139,12 +150,19 @@ esac
 parts=("$@")
 ((${#parts[@]} > 0)) || parts=(all asan tsan fuzz install format scripts)
 
+[[ -r /proc/self/maps ]] || {
+  echo "run: /proc is not mounted, and sanitizers and tests need it: mount -t proc proc /proc" >&2
+  exit 2
+}
 # Exit 2: packages are missing and may not be installed. Libraries may have been brought otherwise,
-# so the build goes on and is the judge.
+# so the build goes on and is the judge; parts whose tool is missing are skipped.
 deps_status=0
 deps=$(launcher/install-deps.sh --tests) || deps_status=$?
 ((deps_status == 0 || deps_status == 2)) || exit "$deps_status"
-[[ -z $deps ]] || echo "$deps"
+if ! command -v cmake >/dev/null; then
+  echo "$deps"
+  exit 2
+fi
 if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
 export UBSAN_OPTIONS=print_stacktrace=1
 
@@ -167,4 +185,7 @@ printf '%s\n' "${summary[@]}"
 tally="$passed passed, $failed failed"
 ((skipped == 0)) || tally+=", $skipped skipped"
 echo "$tally"
-((failed == 0)) || exit $((deps_status == 2 ? 2 : 1))
+if ((failed > 0)); then
+  [[ -z $deps ]] || echo "run: packages are missing, which may be why: $deps" >&2
+  exit 1
+fi
