@@ -22,6 +22,8 @@ class Coordination {
   // The sum over all P partitions, in fp64 over the partition tree. Every worker calls it with the
   // same tags in the same order; blocks until all have, or throws when the job ends.
   virtual std::vector<double> sum(std::string_view tag, const Values& mine) = 0;
+  // As sum(), for figures that only the coordinator wants. Does not block.
+  virtual void submit(std::string_view tag, const Values& mine) = 0;
   // Hands over lists that the coordinator puts one after the other, by partition. Does not block.
   virtual void collect(std::string_view tag, const Values& mine) = 0;
 

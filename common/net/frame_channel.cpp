@@ -97,7 +97,8 @@ Task<void> FrameChannel::write_loop() {
       continue;
     }
     co_await connection_.write(Gather{buffers.data(), parts});
-    for (std::size_t i = 0; i < count; ++i) frames[i] = {};  // payloads may be reused
+    for (std::size_t i = 0; i < count; ++i) frames[i] = {};
+    handler_.on_written(count);
   }
 }
 

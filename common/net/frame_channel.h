@@ -24,6 +24,8 @@ class FrameHandler {
   virtual void on_frame(const wire::Header& header) = 0;
   // The next frame to send, if there is one.
   virtual std::optional<wire::OutFrame> next_frame() = 0;
+  // The oldest `count` frames that next_frame() gave have been written; their payloads are free.
+  virtual void on_written(std::size_t /*count*/) {}
 };
 
 class FrameChannel {

@@ -109,11 +109,9 @@ std::span<std::byte> Exchange::receive_into(const Header& header) {
   const Entry* entry = find(header);
   std::size_t most = 0;
   if (header.type == FrameType::pull_reply) {
-    if (entry != nullptr && entry->into.size() == header.payload_bytes) return entry->into;
-    most = options_.largest_reply;
-    if (entry != nullptr) {
-      fail(Fault::network, "pull_reply for chunk {}: found {} bytes, expected {}", header.chunk,
-           header.payload_bytes, entry->into.size());
+    most = entry != nullptr ? entry->into.size() : options_.largest_reply;
+    if (entry != nullptr && header.payload_bytes <= most) {
+      return entry->into.first(header.payload_bytes);
     }
   } else if (header.type == FrameType::push_ack &&
              header.status == static_cast<std::uint8_t>(PushStatus::partial)) {
@@ -133,7 +131,7 @@ void Exchange::on_frame(const Header& header) {
   const Header request = entry->header;
   if (header.type == FrameType::pull_reply) {
     settle(*entry);
-    return events_.on_arrived(request.chunk, header.step);
+    return events_.on_arrived(request.chunk, header.step, header.payload_bytes);
   }
   if (header.type == FrameType::push_ack &&
       header.status == static_cast<std::uint8_t>(PushStatus::partial)) {

@@ -22,8 +22,8 @@ namespace sheaf::worker {
 class ExchangeEvents {
  public:
   virtual ~ExchangeEvents() = default;
-  // The parameters of a chunk lie where its pull said.
-  virtual void on_arrived(std::uint32_t chunk, Version version) = 0;
+  // The parameters of a chunk lie where its pull said, `bytes` long.
+  virtual void on_arrived(std::uint32_t chunk, Version version, std::size_t bytes) = 0;
   // A push, end or init is acknowledged; its payload may be overwritten.
   virtual void on_settled(const wire::Header& request) = 0;
   // Part of a push was there already and nothing was added: the caller pushes each of `missing`
@@ -48,7 +48,7 @@ class Exchange {
   void push(Step step, std::uint32_t chunk, PartitionRange partitions, std::uint64_t examples,
             std::span<const std::byte> payload);
   void end(Step step, PartitionRange partitions, std::uint64_t examples);
-  // The reply is received into `into`, which must stay valid until on_arrived.
+  // The reply, of at most that size, is received into `into`, which stays valid until on_arrived.
   void pull(Step clock, std::uint32_t chunk, PartitionRange partitions, std::span<std::byte> into);
 
   // The next frame to send, if any; it counts as sent at `now`.

@@ -1,0 +1,110 @@
+// A rank's connection to the coordinator: registration, beats both ways, figures, warnings, and the
+// word that ends the job. One thread of its own, so that a rank that computes still beats.
+// Thread-safe, except that connect() and enroll() come first.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "common/base/clock.h"
+#include "common/cluster/coordination.h"
+#include "common/cluster/shutdown.h"
+#include "common/net/frame_channel.h"
+#include "common/net/handshake_io.h"
+
+namespace sheaf::cluster {
+
+class ControlLink final : public Coordination, public net::FrameHandler {
+ public:
+  struct Options {
+    net::Credentials credentials;
+    net::Endpoint coordinator;
+    Duration beat = std::chrono::seconds(1);
+    Duration dead = std::chrono::seconds(10);
+    Duration start = std::chrono::seconds(60);
+  };
+
+  ControlLink(Options options, Shutdown& shutdown);
+  ~ControlLink() override;
+
+  // Connects, proves the key and starts to beat. Throws Fault::network or Fault::auth.
+  void connect();
+  // The address of this end: the interface that reaches the coordinator.
+  std::string local_address() const { return local_address_; }
+  // Registers and waits until everybody has, at most `start`.
+  wire::Start enroll(const wire::Registration& registration);
+
+  void log(const std::string& text, bool warning);
+  // Reports the failure of this rank. The coordinator then ends the job.
+  void fail(const wire::Failure& failure);
+  void finished(const wire::Finished& report);
+  // Until the coordinator ends the job.
+  void wait_for_end();
+  // Sends what is queued and closes, within `limit`.
+  void close(Duration limit);
+  // Steps begun so far, for "which phase".
+  Step begun() const { return begun_.load(std::memory_order_relaxed); }
+
+  // Coordination
+  std::vector<double> sum(std::string_view tag, const Values& mine) override;
+  void submit(std::string_view tag, const Values& mine) override;
+  void collect(std::string_view tag, const Values& mine) override;
+  void report_loss(const wire::StepLoss& loss, std::uint64_t push_bytes,
+                   std::uint64_t pull_bytes) override;
+  bool may_begin(Step step) override;
+  void send_model(std::size_t offset, std::span<const float> values) override;
+
+  // net::FrameHandler
+  std::span<std::byte> receive_into(const wire::Header& header) override;
+  void on_frame(const wire::Header& header) override;
+  std::optional<wire::OutFrame> next_frame() override;
+  void on_written(std::size_t count) override;
+
+ private:
+  struct Outgoing {
+    wire::Header header;
+    std::vector<std::byte> body;
+  };
+  template <typename Message>
+  void send(wire::ControlKind kind, const Message& message);
+  void enqueue(Outgoing outgoing);
+  void contribute(std::string_view tag, const Values& mine, bool sum);
+  void flush_losses();
+  net::Task<void> beat_loop();
+  void on_control(const wire::Header& header);
+
+  Options options_;
+  Shutdown& shutdown_;
+  std::string local_address_;
+  std::atomic<Step> begun_{0};
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Outgoing> outbox_;    // guarded: the first `taken_` are being written
+  std::size_t taken_ = 0;          // guarded
+  std::optional<wire::Start> start_;                     // guarded
+  std::map<std::string, std::vector<double>> totals_;    // guarded
+  wire::Losses losses_;                                  // guarded
+  bool draining_ = false;                                // guarded
+  std::optional<Step> last_step_;                        // guarded
+  bool closed_ = false;                                  // guarded
+
+  // The link thread's own.
+  net::asio::io_context context_{1};
+  std::unique_ptr<net::FrameChannel> channel_;
+  net::asio::steady_timer beat_timer_{context_};
+  std::vector<std::byte> body_;  // being received
+  TimePoint heard_{};
+  bool closing_ = false;
+  std::unique_ptr<Shutdown::Subscription> on_end_;
+  std::jthread thread_;
+};
+
+}  // namespace sheaf::cluster

@@ -1,0 +1,68 @@
+// Who belongs to a job and who is still alive: leases, in plain code without sockets. The coordinator
+// tells it what happens and when; it answers with what that means.
+// Owned by the coordinator's thread; not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/wire/messages.h"
+
+namespace sheaf::cluster {
+
+enum class MemberState { absent, starting, running, suspected, dead, finished };
+
+struct Member {
+  wire::ProcessInfo info;
+  MemberState state = MemberState::absent;
+  TimePoint heard{};  // when it was last heard
+};
+
+class Membership {
+ public:
+  struct Options {
+    std::uint32_t servers = 1;
+    std::uint32_t workers = 1;
+    Duration start{};    // for everybody to arrive
+    Duration suspect{};  // of silence
+    Duration dead{};
+  };
+  struct Event {
+    enum class Kind { suspected, recovered, dead, missing };
+    Kind kind;
+    ProcessId process;
+    std::string text;  // "worker 1 on n2 (pid 812) has been silent for 5.0 s"
+  };
+
+  Membership(const Options& options, TimePoint now);
+
+  bool expects(ProcessId process) const;
+  // It has proved the key, or said anything at all.
+  void on_heard(ProcessId process, TimePoint now);
+  void on_registered(const wire::ProcessInfo& info, TimePoint now);
+  void on_running();  // everybody has been told to start
+  void on_finished(ProcessId process);
+  // Its connection has ended: an event unless it had finished.
+  std::optional<Event> on_closed(ProcessId process, const std::string& why);
+  // What the passing of time means; call about every beat.
+  std::vector<Event> on_tick(TimePoint now);
+
+  bool everybody_registered() const;
+  bool all_finished(Role role) const;
+  // Servers by id, then workers by id: the order of MPI ranks.
+  const std::vector<Member>& members() const { return members_; }
+  const Member& member(ProcessId process) const { return members_[rank_of(process)]; }
+  std::size_t rank_of(ProcessId process) const;
+
+ private:
+  std::string name(const Member& member) const;
+  Options options_;
+  TimePoint begun_;
+  std::vector<Member> members_;
+};
+
+}  // namespace sheaf::cluster

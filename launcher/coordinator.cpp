@@ -1,0 +1,410 @@
+#include "launcher/coordinator.h"
+
+#include <algorithm>
+#include <deque>
+
+#include "common/base/error.h"
+#include "common/params/partition_tree.h"
+
+namespace sheaf::launcher {
+
+using cluster::Membership;
+using wire::ControlKind;
+using wire::FrameType;
+using wire::Header;
+
+namespace {
+
+constexpr std::size_t kStrangers = 64;  // connections in their handshake at once
+
+bool same_layout(const params::Layout& a, const params::Layout& b) {
+  return std::ranges::equal(a.tensors(), b.tensors(),
+                            [&](const params::Tensor& x, const params::Tensor& y) {
+                              return x.name == y.name && x.shape == y.shape &&
+                                     a.groups()[x.group] == b.groups()[y.group];
+                            });
+}
+
+}  // namespace
+
+// One rank's control connection.
+class Coordinator::Peer final : public net::FrameHandler {
+ public:
+  Peer(Coordinator& owner, ProcessId process, net::Connection connection)
+      : owner_(owner),
+        process_(process),
+        channel_(std::move(connection), *this,
+                 [this](std::exception_ptr error) { owner_.on_closed(*this, error); }) {
+    channel_.start();
+  }
+
+  ProcessId process() const { return process_; }
+  void close() { channel_.close(); }
+
+  void send(Header header, std::vector<std::byte> body) {
+    header.payload_bytes = static_cast<std::uint32_t>(body.size());
+    outbox_.push_back({header, std::move(body)});
+    channel_.wake();
+  }
+  template <typename Message>
+  void send(ControlKind kind, const Message& message) {
+    Header header;
+    header.type = FrameType::control;
+    header.value = static_cast<std::uint64_t>(kind);
+    send(header, wire::to_bytes(message));
+  }
+
+  std::span<std::byte> receive_into(const Header& header) override {
+    const bool fits = header.type == FrameType::beat      ? header.payload_bytes == 0
+                      : header.type == FrameType::control ? header.payload_bytes <= wire::kControlBytes
+                      : header.type == FrameType::tensor ? header.payload_bytes <= (4U << 20)
+                                                         : false;
+    if (!fits) {
+      fail(Fault::network, "{} of {} bytes is no frame for the coordinator",
+           to_string(header.type), header.payload_bytes);
+    }
+    body_.resize(header.payload_bytes);
+    return body_;
+  }
+  void on_frame(const Header& header) override { owner_.on_frame(*this, header, body_); }
+  std::optional<wire::OutFrame> next_frame() override {
+    if (taken_ == outbox_.size()) return std::nullopt;
+    const auto& [header, body] = outbox_[taken_++];
+    return wire::OutFrame{header, body, {}, false};
+  }
+  void on_written(std::size_t count) override {
+    outbox_.erase(outbox_.begin(), outbox_.begin() + static_cast<std::ptrdiff_t>(count));
+    taken_ -= count;
+  }
+
+ private:
+  Coordinator& owner_;
+  ProcessId process_;
+  std::vector<std::byte> body_;
+  std::deque<std::pair<Header, std::vector<std::byte>>> outbox_;
+  std::size_t taken_ = 0;
+  net::FrameChannel channel_;
+};
+
+Coordinator::Coordinator(Options options, JobRecord& record)
+    : options_(std::move(options)),
+      record_(record),
+      listener_(context_, options_.address, options_.ports),
+      membership_({.servers = options_.servers,
+                   .workers = options_.workers,
+                   .start = options_.start,
+                   .suspect = options_.suspect,
+                   .dead = options_.dead},
+                  std::chrono::steady_clock::now()) {}
+
+Coordinator::~Coordinator() {
+  if (!thread_.joinable()) return;
+  net::asio::post(context_, [this] {
+    closing_ = true;
+    listener_.close();
+    tick_.cancel();
+    for (const auto& peer : peers_) peer->close();
+  });
+  thread_.join();
+}
+
+void Coordinator::start() {
+  record_.on_members(membership_.members());
+  const auto guard = [this](std::exception_ptr error) {
+    if (!error || closing_) return;
+    const auto [fault, text] = describe(error);
+    end_job(wire::Failure{{Role::coordinator, 0}, static_cast<int>(fault), phase(), text});
+  };
+  net::asio::co_spawn(context_, accept_loop(), guard);
+  net::asio::co_spawn(context_, tick_loop(), guard);
+  thread_ = std::jthread([this] { context_.run(); });
+}
+
+// ---- connections --------------------------------------------------------------------------------
+
+net::Task<void> Coordinator::accept_loop() {
+  std::size_t strangers = 0;
+  while (!closing_) {
+    net::Connection connection = co_await listener_.accept(options_.dead);
+    if (strangers == kStrangers) continue;
+    ++strangers;
+    net::asio::co_spawn(context_, receive(std::move(connection)),
+                        [&strangers](std::exception_ptr) { --strangers; });
+  }
+}
+
+net::Task<void> Coordinator::receive(net::Connection connection) {
+  const auto admit = [this](const wire::Identity& client) {
+    if (!membership_.expects(client.process)) return wire::Verdict::not_expected;
+    if (client.epoch != options_.credentials.self.epoch) return wire::Verdict::stale;
+    return find(client.process) == nullptr ? wire::Verdict::welcome : wire::Verdict::not_expected;
+  };
+  try {
+    const wire::Identity peer = co_await net::receive_greeting(connection, options_.credentials,
+                                                               admit, options_.suspect);
+    if (closing_) co_return;
+    connection.set_peer(to_string(peer.process));
+    membership_.on_heard(peer.process, std::chrono::steady_clock::now());
+    peers_.push_back(std::make_unique<Peer>(*this, peer.process, std::move(connection)));
+  } catch (const Error& error) {
+    if (closing_) co_return;
+    ++refused_;  // a port scan must not fill the terminal: powers of two only
+    if ((refused_ & (refused_ - 1)) == 0) {
+      record_.note(fmt::format("warning: refused a connection to the coordinator: {} (x{})",
+                               error.message(), refused_));
+    }
+  }
+}
+
+Coordinator::Peer* Coordinator::find(ProcessId process) {
+  const auto found =
+      std::ranges::find_if(peers_, [&](const auto& p) { return p->process() == process; });
+  return found == peers_.end() ? nullptr : found->get();
+}
+
+void Coordinator::on_closed(Peer& peer, std::exception_ptr error) {
+  const ProcessId process = peer.process();
+  net::asio::post(context_, [this, &peer] {
+    std::erase_if(peers_, [&](const auto& p) { return p.get() == &peer; });
+    finish_if_all_gone();
+  });
+  if (closing_) return;
+  const std::string why = error ? describe(error).second : "its connection was closed";
+  if (const auto event = membership_.on_closed(process, why)) handle({*event});
+  record_.on_members(membership_.members());
+}
+
+// ---- time ---------------------------------------------------------------------------------------
+
+net::Task<void> Coordinator::tick_loop() {
+  while (!closing_) {
+    net::ErrorCode cancelled;
+    tick_.expires_after(std::min<Duration>(options_.beat, std::chrono::milliseconds(500)));
+    co_await tick_.async_wait(net::asio::redirect_error(net::asio::use_awaitable, cancelled));
+    if (closing_) break;
+    const auto now = std::chrono::steady_clock::now();
+    if (ending_) {
+      // Ranks that do not leave after the end are the supervisor's to kill.
+      if (now - ending_since_ > std::chrono::seconds(2)) {
+        for (const auto& peer : peers_) peer->close();
+      }
+      continue;
+    }
+    const auto events = membership_.on_tick(now);
+    handle(events);
+    if (!events.empty()) record_.on_members(membership_.members());
+    Header beat;
+    beat.type = FrameType::beat;
+    for (const auto& peer : peers_) peer->send(beat, {});
+  }
+}
+
+void Coordinator::handle(const std::vector<Membership::Event>& events) {
+  std::string missing;
+  std::optional<ProcessId> first;
+  for (const Membership::Event& event : events) {
+    switch (event.kind) {
+      case Membership::Event::Kind::suspected:
+      case Membership::Event::Kind::recovered: record_.note("warning: " + event.text); break;
+      case Membership::Event::Kind::dead:
+        end_job(wire::Failure{event.process, static_cast<int>(Fault::network), phase(), event.text});
+        break;
+      case Membership::Event::Kind::missing:
+        if (!first) first = event.process;
+        missing += (missing.empty() ? "" : "; ") + event.text;
+        break;
+    }
+  }
+  if (first) {
+    end_job(wire::Failure{*first, static_cast<int>(Fault::network), phase(), missing});
+  }
+}
+
+std::string Coordinator::phase() const {
+  if (!running_) return "starting";
+  return newest_step_ == 0 ? "loading data" : fmt::format("training step {}", newest_step_ - 1);
+}
+
+// ---- frames -------------------------------------------------------------------------------------
+
+void Coordinator::on_frame(Peer& peer, const Header& header, std::span<const std::byte> body) {
+  membership_.on_heard(peer.process(), std::chrono::steady_clock::now());
+  switch (header.type) {
+    case FrameType::beat: newest_step_ = std::max(newest_step_, header.step); break;
+    case FrameType::tensor: record_.on_model(header.value, body); break;
+    default: on_control(peer, static_cast<ControlKind>(header.value), body); break;
+  }
+}
+
+void Coordinator::on_control(Peer& peer, ControlKind kind, std::span<const std::byte> body) {
+  const auto now = std::chrono::steady_clock::now();
+  switch (kind) {
+    case ControlKind::registration:
+      return on_registration(peer, wire::from_bytes<wire::Registration>(body));
+    case ControlKind::losses:
+      return record_.on_losses(peer.process(), wire::from_bytes<wire::Losses>(body), now);
+    case ControlKind::contribution:
+      return on_contribution(peer, wire::from_bytes<wire::Contribution>(body));
+    case ControlKind::log:
+      return record_.on_log(peer.process(), membership_.member(peer.process()).info.host,
+                            wire::from_bytes<wire::Log>(body));
+    case ControlKind::drain:
+      return on_drain_answer(peer, wire::from_bytes<wire::Drain>(body).step);
+    case ControlKind::failure: return end_job(wire::from_bytes<wire::Failure>(body));
+    case ControlKind::finished:
+      return on_finished(peer, wire::from_bytes<wire::Finished>(body));
+    default:
+      fail(Fault::network, "control message {} is not for the coordinator",
+           static_cast<std::uint64_t>(kind));
+  }
+}
+
+void Coordinator::on_registration(Peer& peer, wire::Registration registration) {
+  registration.info.process = peer.process();  // what was proved, not what is claimed
+  membership_.on_registered(registration.info, std::chrono::steady_clock::now());
+  registrations_[peer.process()] = std::move(registration);
+  record_.on_members(membership_.members());
+  if (membership_.everybody_registered() && !running_ && !ending_) begin_job();
+}
+
+void Coordinator::begin_job() {
+  const wire::Registration& first = registrations_.at({Role::worker, 0});
+  bool same_numerics = true;
+  for (const auto& [process, r] : registrations_) {
+    const auto refuse = [&, id = process](Fault fault, std::string text) {
+      end_job(wire::Failure{id, static_cast<int>(fault), phase(), std::move(text)});
+    };
+    if (process.role == Role::worker && r.data_digest != first.data_digest) {
+      return refuse(Fault::data,
+                    fmt::format("{} on {} reads other data than worker 0 on {}: the files of [data] "
+                                "differ; make them the same on every host",
+                                to_string(process), r.info.host, first.info.host));
+    }
+    if (process.role == Role::worker && !same_layout(r.layout, first.layout)) {
+      return refuse(Fault::data, fmt::format("{} has another model than worker 0: its data has "
+                                             "another number of features",
+                                             to_string(process)));
+    }
+    if (r.numerics == first.numerics) continue;
+    same_numerics = false;
+    const std::string text = fmt::format(
+        "{} on {} computes with {}, worker 0 on {} with {}: the result is not bit-exact",
+        to_string(process), r.info.host, r.numerics, first.info.host, first.numerics);
+    if (options_.deterministic) {
+      return refuse(Fault::config, text + ", and run.deterministic = true refuses that");
+    }
+    record_.note("warning: " + text);
+  }
+  running_ = true;
+  membership_.on_running();
+  record_.on_start(first, same_numerics && options_.promises_bits, std::chrono::steady_clock::now());
+  record_.on_members(membership_.members());
+  wire::Start start;
+  for (const cluster::Member& member : membership_.members()) start.roster.push_back(member.info);
+  start.layout = first.layout;
+  send_all(Role::server, ControlKind::start, start);
+  send_all(Role::worker, ControlKind::start, start);
+}
+
+void Coordinator::on_contribution(Peer& peer, const wire::Contribution& contribution) {
+  Gathering& gathering = gatherings_[contribution.tag];
+  gathering.sum = contribution.sum;
+  for (const auto& [partition, values] : contribution.values) {
+    const bool fits =
+        partition < options_.partitions &&
+        (!contribution.sum || gathering.values.empty() ||
+         gathering.values.begin()->second.size() == values.size());
+    if (!fits) {
+      fail(Fault::network, "{} contributes {} values for partition {} to \"{}\"",
+           to_string(peer.process()), values.size(), partition, contribution.tag);
+    }
+    gathering.values[partition] = values;
+  }
+  if (gathering.values.size() != options_.partitions) return;
+
+  const auto now = std::chrono::steady_clock::now();
+  std::vector<std::vector<double>> in_order;
+  for (auto& [partition, values] : gathering.values) in_order.push_back(std::move(values));
+  const std::string tag = contribution.tag;
+  gatherings_.erase(tag);
+  if (!contribution.sum) {
+    std::vector<double> all;
+    for (const auto& values : in_order) all.insert(all.end(), values.begin(), values.end());
+    return record_.on_list(tag, std::move(all), now);
+  }
+  const wire::Total total{tag, params::tree_sum(in_order)};
+  record_.on_sum(tag, total.values, now);
+  send_all(Role::worker, ControlKind::total, total);
+}
+
+// ---- the end ------------------------------------------------------------------------------------
+
+void Coordinator::drain() {
+  net::asio::post(context_, [this] {
+    if (draining_ || ending_) return;
+    draining_ = true;
+    if (!running_) {
+      return end_job(wire::Failure{{Role::coordinator, 0}, static_cast<int>(Fault::interrupted),
+                                   phase(), "interrupted before training began"});
+    }
+    send_all(Role::worker, ControlKind::drain, wire::Drain{});
+  });
+}
+
+void Coordinator::on_drain_answer(Peer& peer, Step begun) {
+  drain_answers_[peer.process()] = begun;
+  if (drain_answers_.size() != options_.workers) return;
+  Step last = 0;
+  for (const auto& [process, step] : drain_answers_) last = std::max(last, step);
+  send_all(Role::worker, ControlKind::last_step, wire::Drain{last});
+}
+
+void Coordinator::on_finished(Peer& peer, const wire::Finished& report) {
+  record_.on_finished(peer.process(), report);
+  membership_.on_finished(peer.process());
+  record_.on_members(membership_.members());
+  if (!ending_ && membership_.all_finished(Role::worker)) end_job(std::nullopt);
+}
+
+void Coordinator::abort(const wire::Failure& failure) {
+  net::asio::post(context_, [this, failure] { end_job(failure); });
+}
+
+void Coordinator::end_job(Outcome outcome) {
+  if (ending_) return;
+  ending_ = outcome;
+  ending_since_ = std::chrono::steady_clock::now();
+  wire::Failure stop;
+  if (outcome) {
+    stop = *outcome;
+    const std::string who = to_string(outcome->process);
+    stop.text = fmt::format("stopped by the coordinator: {} ({}): {}", who, outcome->phase,
+                            outcome->text);
+  }
+  send_all(Role::server, ControlKind::stop, stop);
+  send_all(Role::worker, ControlKind::stop, stop);
+  finish_if_all_gone();
+}
+
+void Coordinator::finish_if_all_gone() {
+  if (!ending_ || !peers_.empty()) return;
+  const std::lock_guard lock(mutex_);
+  over_ = *ending_;
+  changed_.notify_all();
+}
+
+std::optional<Coordinator::Outcome> Coordinator::wait(Duration limit) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, std::chrono::steady_clock::now() + limit,
+                      [&] { return over_.has_value(); });
+  return over_;
+}
+
+template <typename Message>
+void Coordinator::send_all(Role role, ControlKind kind, const Message& message) {
+  for (const auto& peer : peers_) {
+    if (peer->process().role == role) peer->send(kind, message);
+  }
+}
+
+}  // namespace sheaf::launcher

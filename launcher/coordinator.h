@@ -1,0 +1,108 @@
+// The centre of a job's control: who is there, who is alive, sums of figures over partitions, the
+// drain and the end. Runs on a thread of its own, in the supervisor of `sheaf train` or, by hand, in
+// rank 0. What happens is told to the JobRecord, in that thread.
+//
+// start(), then wait(); drain() and abort() from any thread.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/cluster/membership.h"
+#include "common/net/frame_channel.h"
+#include "common/net/handshake_io.h"
+#include "common/net/listener.h"
+#include "common/wire/messages.h"
+#include "launcher/job_record.h"
+
+namespace sheaf::launcher {
+
+class Coordinator {
+ public:
+  struct Options {
+    net::Credentials credentials;
+    std::string address;  // to listen on
+    net::PortRange ports;
+    std::uint32_t servers = 1;
+    std::uint32_t workers = 1;
+    std::uint32_t partitions = 1;
+    bool deterministic = false;  // refuse ranks whose float bits may differ
+    bool promises_bits = true;   // the consistency model gives the same bits when numerics agree
+    Duration beat{};
+    Duration suspect{};
+    Duration dead{};
+    Duration start{};
+  };
+
+  Coordinator(Options options, JobRecord& record);
+  ~Coordinator();
+
+  net::Endpoint endpoint() const { return listener_.endpoint(); }
+  void start();
+
+  // Asks all workers to stop after a common step, and to end the job as usual.
+  void drain();
+  // Ends the job with a failure, unless it has ended.
+  void abort(const wire::Failure& failure);
+
+  // How it ended: nothing = complete.
+  using Outcome = std::optional<wire::Failure>;
+  // The outcome, once every rank has gone or was given up; nothing within `limit` = not over.
+  std::optional<Outcome> wait(Duration limit);
+
+ private:
+  class Peer;
+  net::Task<void> accept_loop();
+  net::Task<void> receive(net::Connection connection);
+  net::Task<void> tick_loop();
+  void on_frame(Peer& peer, const wire::Header& header, std::span<const std::byte> body);
+  void on_control(Peer& peer, wire::ControlKind kind, std::span<const std::byte> body);
+  void on_registration(Peer& peer, wire::Registration registration);
+  void on_contribution(Peer& peer, const wire::Contribution& contribution);
+  void on_drain_answer(Peer& peer, Step begun);
+  void on_finished(Peer& peer, const wire::Finished& report);
+  void on_closed(Peer& peer, std::exception_ptr error);
+  void begin_job();
+  void end_job(Outcome outcome);
+  void finish_if_all_gone();
+  void handle(const std::vector<cluster::Membership::Event>& events);
+  template <typename Message>
+  void send_all(Role role, wire::ControlKind kind, const Message& message);
+  std::string phase() const;
+  Peer* find(ProcessId process);
+
+  Options options_;
+  JobRecord& record_;
+  net::asio::io_context context_{1};
+  net::Listener listener_;
+  cluster::Membership membership_;
+  net::asio::steady_timer tick_{context_};
+  std::vector<std::unique_ptr<Peer>> peers_;
+  std::map<ProcessId, wire::Registration> registrations_;
+  struct Gathering {
+    bool sum = true;
+    std::map<std::uint32_t, std::vector<double>> values;  // by partition
+  };
+  std::map<std::string, Gathering> gatherings_;
+  std::map<ProcessId, Step> drain_answers_;
+  bool draining_ = false;
+  bool running_ = false;
+  bool closing_ = false;
+  Step newest_step_ = 0;
+  std::size_t refused_ = 0;
+  std::optional<Outcome> ending_;  // decided; ranks are being told
+  TimePoint ending_since_{};
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<Outcome> over_;  // guarded
+  std::jthread thread_;
+};
+
+}  // namespace sheaf::launcher

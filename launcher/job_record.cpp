@@ -1,0 +1,268 @@
+#include "launcher/job_record.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "common/base/error.h"
+#include "launcher/build_identity.h"
+#include "launcher/model_file.h"
+
+namespace sheaf::launcher {
+namespace {
+
+ProcessState state_of(cluster::MemberState state) {
+  switch (state) {
+    case cluster::MemberState::absent:
+    case cluster::MemberState::starting: return ProcessState::starting;
+    case cluster::MemberState::running: return ProcessState::running;
+    case cluster::MemberState::suspected: return ProcessState::suspected;
+    case cluster::MemberState::dead: return ProcessState::dead;
+    case cluster::MemberState::finished: return ProcessState::finished;
+  }
+  return ProcessState::dead;
+}
+
+// "validation 938" or "validation 938 scores"
+struct Tag {
+  std::string part;
+  Step step = 0;
+};
+Tag parse(const std::string& tag) {
+  const std::size_t space = tag.find(' ');
+  return {tag.substr(0, space),
+          space == std::string::npos ? 0 : std::strtoull(tag.c_str() + space, nullptr, 10)};
+}
+
+bool is_evaluation(const std::string& part) {
+  return part == "train" || part == "validation" || part == "test";
+}
+
+std::string log_line(bool warning, std::string_view text) {
+  const auto now = std::chrono::system_clock::now();
+  const std::time_t time = std::chrono::system_clock::to_time_t(now);
+  const auto milliseconds =
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
+  std::tm utc{};
+  ::gmtime_r(&time, &utc);
+  char date[32];
+  std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
+  return fmt::format("{}.{:03}Z {} {}", date, milliseconds, warning ? "W" : "I", text);
+}
+
+}  // namespace
+
+JobRecord::JobRecord(const RunConfig& config, Output output)
+    : config_(config), output_(std::move(output)) {
+  directory_ = std::make_unique<RunDirectory>(config.run().dir, [this](std::string_view text) {
+    if (progress_) progress_->note(text);
+  });
+  directory_->write_config(config.resolved());
+  // Steps are not known before a worker has seen the data; until then there is only text to show.
+  progress_ = std::make_unique<Progress>(Progress::Options{.style = output_.style}, output_.show,
+                                         std::chrono::steady_clock::now());
+}
+
+void JobRecord::note(std::string_view text) { progress_->note(text); }
+
+void JobRecord::on_members(const std::vector<cluster::Member>& members) {
+  members_ = members;
+  std::vector<ProcessRow> rows;
+  for (const cluster::Member& m : members) {
+    rows.push_back({m.info.process, m.info.pid, m.info.host, m.info.incarnation, m.info.address,
+                    m.info.ports, state_of(m.state)});
+  }
+  directory_->update_processes(rows);
+}
+
+void JobRecord::on_start(const wire::Registration& first, bool bit_exact, TimePoint now) {
+  job_ = first;
+  model_.resize(first.layout.size());
+  result_.bit_exact = bit_exact;
+  rows_ = std::make_unique<MetricRows>(
+      MetricRows::Options{.partitions = config_.run().partitions,
+                          .every = config_.steps_per_row(),
+                          .steps_per_epoch = first.steps_per_epoch},
+      now);
+  const std::uint64_t epochs = (first.steps + first.steps_per_epoch - 1) / first.steps_per_epoch;
+  progress_ = std::make_unique<Progress>(
+      Progress::Options{.style = output_.style, .epochs = epochs, .steps = first.steps},
+      output_.show, now);
+}
+
+void JobRecord::on_log(ProcessId process, const std::string& host, const wire::Log& log) {
+  directory_->append_log(process, log_line(log.warning, log.text));
+  if (log.warning) progress_->warning(process, host, log.text);
+}
+
+void JobRecord::on_losses(ProcessId worker, const wire::Losses& losses, TimePoint now) {
+  traffic_[worker] = losses;
+  std::uint64_t pushed = 0;
+  std::uint64_t pulled = 0;
+  for (const auto& [id, count] : traffic_) {
+    pushed += count.push_bytes;
+    pulled += count.pull_bytes;
+  }
+  rows_->set_traffic(pushed, pulled);
+  for (const wire::StepLoss& loss : losses.rows) {
+    if (loss.partition >= config_.run().partitions) {
+      fail(Fault::network, "loss of partition {}, expected 0..{}", loss.partition,
+           config_.run().partitions - 1);
+    }
+    examples_ += loss.examples;
+    for (const MetricRow& row :
+         rows_->add(loss.step, loss.partition, loss.loss_sum, loss.examples, now)) {
+      show_row(row, now);
+    }
+  }
+}
+
+void JobRecord::show_row(const MetricRow& row, TimePoint now) {
+  MetricRow full = row;
+  if (row.step > 0) full.rate = config_.make_schedule().rate(row.step - 1);
+  directory_->append_metrics(full, std::chrono::system_clock::now());
+  progress_->update(full, now);
+  if (!row.epoch_loss) return;
+  epoch_loss_ = row.epoch_loss;
+  if (config_.data().validation == 0) progress_->epoch(row.epoch, row.epoch_loss, {});
+}
+
+void JobRecord::on_sum(const std::string& tag, const std::vector<double>& values, TimePoint now) {
+  const Tag which = parse(tag);
+  if (!is_evaluation(which.part)) return;
+  sums_[tag] = values;
+  try_evaluate(which.part, which.step, now);
+}
+
+void JobRecord::on_list(const std::string& tag, std::vector<double> values, TimePoint now) {
+  const Tag which = parse(tag);
+  scores_[fmt::format("{} {}", which.part, which.step)] = std::move(values);
+  try_evaluate(which.part, which.step, now);
+}
+
+void JobRecord::try_evaluate(const std::string& part, Step step, TimePoint now) {
+  const metrics::Shape shape{static_cast<metrics::Task>(job_->task), job_->outputs, job_->targets};
+  const std::string tag = fmt::format("{} {}", part, step);
+  if (!sums_.contains(tag) || (shape.has_scores() && !scores_.contains(tag))) return;
+  if (sums_[tag].size() != shape.sum_count()) {
+    fail(Fault::network, "evaluation \"{}\": found {} sums, expected {}", tag, sums_[tag].size(),
+         shape.sum_count());
+  }
+  on_evaluation(part, step, metrics::evaluate(shape, sums_[tag], scores_[tag]), now);
+  sums_.erase(tag);
+  scores_.erase(tag);
+}
+
+void JobRecord::on_evaluation(const std::string& part, Step step, metrics::Evaluation evaluation,
+                              TimePoint now) {
+  MetricRow row;
+  row.step = step;
+  row.epoch = (step + job_->steps_per_epoch - 1) / job_->steps_per_epoch;
+  row.split = part;
+  row.loss = evaluation.loss;
+  for (const auto& [name, value] : evaluation.pairs()) {
+    if (name != "loss") row.metrics.emplace_back(name, value);
+  }
+  for (const auto& [id, count] : traffic_) {
+    row.push_bytes += count.push_bytes;
+    row.pull_bytes += count.pull_bytes;
+  }
+  directory_->append_metrics(row, std::chrono::system_clock::now());
+  if (part == "validation") {
+    progress_->epoch(row.epoch, std::exchange(epoch_loss_, {}), evaluation.pairs());
+    rows_->resume(now);
+  }
+  latest_[part] = std::move(evaluation);
+}
+
+void JobRecord::on_model(std::size_t offset, std::span<const std::byte> floats) {
+  const std::size_t count = floats.size() / sizeof(float);
+  if (floats.size() % sizeof(float) != 0 || offset > model_.size() ||
+      count > model_.size() - offset) {
+    fail(Fault::network, "model part of {} bytes at {}, but the model has {} parameters",
+         floats.size(), offset, model_.size());
+  }
+  std::memcpy(model_.data() + offset, floats.data(), floats.size());
+  model_known_ += count;
+}
+
+void JobRecord::on_finished(ProcessId process, const wire::Finished& report) {
+  finished_[process] = report;
+}
+
+const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, int exit) {
+  const auto now = std::chrono::steady_clock::now();
+  if (rows_) {
+    if (const auto row = rows_->flush(now)) show_row(*row, now);
+  }
+  progress_->finish();
+
+  RunResult& r = result_;
+  const RunSection& run = config_.run();
+  r.job = run.name;
+  r.exit = exit;
+  r.seed = run.seed;
+  r.config_sha256 = config_.config_sha256();
+  r.build = build_text();
+  r.servers = run.servers;
+  r.workers = run.workers;
+  r.partitions = run.partitions;
+  r.transport = "tcp";
+  r.steps = rows_ ? rows_->steps() : 0;
+  for (const auto& [process, report] : finished_) {
+    r.cpu_seconds += report.cpu_seconds;
+    r.peak_rss_bytes += report.peak_rss_bytes;
+    r.traffic.push_bytes += report.push_bytes;
+    r.traffic.pull_bytes += report.pull_bytes;
+    r.traffic.push_bytes_raw += report.push_bytes_raw;
+    r.traffic.pull_bytes_raw += report.pull_bytes_raw;
+    r.faults.duplicates_dropped += report.duplicates;
+    if (process.role == Role::worker) {
+      r.steps = report.steps;
+      r.seconds = std::max(r.seconds, report.training_seconds);
+    }
+  }
+  if (job_) {
+    r.parameters = job_->layout.size();
+    r.epochs = r.steps / job_->steps_per_epoch;
+  }
+  if (r.seconds > 0) r.examples_per_s = static_cast<double>(examples_) / r.seconds;
+  const auto figure = [&](const char* part) -> std::optional<metrics::Evaluation> {
+    const auto found = latest_.find(part);
+    return found == latest_.end() ? std::nullopt : std::optional(found->second);
+  };
+  r.train = figure("train");
+  r.validation = figure("validation");
+  r.test = figure("test");
+  r.faults.dropped_rows = directory_->dropped_rows();
+
+  if (failure) {
+    RunError error;
+    if (failure->process.role != Role::coordinator) {
+      const bool server = failure->process.role == Role::server;
+      error.rank = (server ? 0 : run.servers) + failure->process.id;
+      error.process = to_string(failure->process);
+      for (const cluster::Member& m : members_) {
+        if (m.info.process == failure->process) error.host = m.info.host;
+      }
+    }
+    error.phase = failure->phase;
+    error.text = failure->text;
+    r.error = error;
+  } else if (job_ && model_known_ == model_.size()) {
+    try {
+      r.model_sha256 = write_model(directory_->model_path(), job_->layout, model_,
+                                   {{"job", run.name}, {"steps", std::to_string(r.steps)}});
+    } catch (const Error& error) {
+      r.exit = static_cast<int>(error.fault());
+      r.error = RunError{{}, "", "", "writing the model", error.message()};
+    }
+  }
+  directory_->write_result(r);
+  return r;
+}
+
+}  // namespace sheaf::launcher

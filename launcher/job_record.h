@@ -1,0 +1,76 @@
+// Everything about a job that is written down or shown: run directory, metrics, progress, the final
+// model and result. The coordinator tells it what happened; it knows neither sockets nor threads.
+// Belongs to the coordinator's thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/cluster/membership.h"
+#include "common/metrics/evaluation.h"
+#include "common/wire/messages.h"
+#include "launcher/metric_rows.h"
+#include "launcher/progress.h"
+#include "launcher/run_config.h"
+#include "launcher/run_directory.h"
+#include "launcher/run_result.h"
+
+namespace sheaf::launcher {
+
+class JobRecord {
+ public:
+  struct Output {
+    ProgressStyle style;
+    Progress::Sink show;                              // progress and warnings, for a person
+  };
+  // Creates the run directory. Throws Fault::config or Fault::data if it cannot.
+  JobRecord(const RunConfig& config, Output output);
+
+  const std::filesystem::path& path() const { return directory_->path(); }
+  void write_control(const Control& control) { directory_->write_control(control); }
+
+  void on_members(const std::vector<cluster::Member>& members);
+  // Everybody is there; `first` is the registration of a worker.
+  void on_start(const wire::Registration& first, bool bit_exact, TimePoint now);
+  void on_log(ProcessId process, const std::string& host, const wire::Log& log);
+  void on_losses(ProcessId worker, const wire::Losses& losses, TimePoint now);
+  void on_sum(const std::string& tag, const std::vector<double>& values, TimePoint now);
+  void on_list(const std::string& tag, std::vector<double> values, TimePoint now);
+  void on_model(std::size_t offset, std::span<const std::byte> floats);
+  void on_finished(ProcessId process, const wire::Finished& report);
+  void note(std::string_view text);
+
+  // Writes model and result. `failure` as the coordinator saw it, `exit` the code of the job.
+  // Returns what was written; throws Fault::data if the model or the result cannot be.
+  const RunResult& close(const std::optional<wire::Failure>& failure, int exit);
+
+ private:
+  void show_row(const MetricRow& row, TimePoint now);
+  void try_evaluate(const std::string& part, Step step, TimePoint now);
+  void on_evaluation(const std::string& part, Step step, metrics::Evaluation evaluation,
+                     TimePoint now);
+
+  const RunConfig& config_;
+  Output output_;
+  std::unique_ptr<Progress> progress_;
+  std::unique_ptr<RunDirectory> directory_;
+  std::unique_ptr<MetricRows> rows_;
+  std::vector<cluster::Member> members_;
+  std::optional<wire::Registration> job_;  // of a worker: layout, shape, steps
+  std::map<ProcessId, wire::Losses> traffic_;
+  std::map<ProcessId, wire::Finished> finished_;
+  std::map<std::string, std::vector<double>> sums_;    // evaluations that wait for their scores
+  std::map<std::string, std::vector<double>> scores_;
+  std::map<std::string, metrics::Evaluation> latest_;  // by part
+  std::optional<double> epoch_loss_;
+  std::vector<float> model_;
+  std::size_t model_known_ = 0;  // floats that have arrived
+  std::uint64_t examples_ = 0;
+  RunResult result_;
+};
+
+}  // namespace sheaf::launcher

@@ -1,0 +1,151 @@
+#include "worker/client/lane_client.h"
+
+#include <algorithm>
+
+#include "common/base/error.h"
+
+namespace sheaf::worker {
+
+using wire::FrameType;
+using wire::Header;
+
+LaneClient::LaneClient(PushPull& owner, params::LaneId lane, net::asio::io_context& context,
+                       std::string server)
+    : owner_(owner),
+      lane_(lane),
+      context_(context),
+      server_(std::move(server)),
+      exchange_(
+          {.partitions = owner.options_.partitions,
+           .window = owner.options_.window,
+           .largest_reply = std::max(owner.chunks_.largest() * sizeof(float),
+                                     owner.pull_.max_bytes(owner.chunks_.largest())),
+           .entries = 4 * owner.shards_.chunks_of(lane).size() + 64},
+          *this),
+      wakeup_(context, [this] { drain_inbox(); }) {
+  inbox_.reserve(2 * owner.shards_.chunks_of(lane).size() + 16);
+  taken_.reserve(inbox_.capacity());
+  if (!owner.pull_.identity()) staged_.resize(owner.chunks_.size());
+}
+
+LaneClient::~LaneClient() = default;
+
+// ---- from the compute thread --------------------------------------------------------------------
+
+void LaneClient::submit(const Request& request) {
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_.push_back(request);
+  }
+  wakeup_.notify();
+}
+
+std::span<std::byte> LaneClient::staging(std::uint32_t chunk, std::span<float> parameters) {
+  Staged& staged = staged_[chunk];
+  staged.bytes.resize(owner_.pull_.max_bytes(parameters.size()));
+  staged.into = parameters;
+  return staged.bytes;
+}
+
+TrafficCount LaneClient::traffic() const {
+  const std::lock_guard lock(mutex_);
+  return traffic_;
+}
+
+std::string LaneClient::oldest() const {
+  const std::lock_guard lock(mutex_);
+  if (!oldest_) return {};
+  return fmt::format("{} of step {}, chunk {}, to {}", to_string(oldest_->type), oldest_->step,
+                     oldest_->chunk, server_);
+}
+
+// ---- the lane's thread --------------------------------------------------------------------------
+
+void LaneClient::attach(net::Connection connection) {
+  channel_ = std::make_unique<net::FrameChannel>(
+      std::move(connection), *this, [this](std::exception_ptr error) {
+        if (closing_) return;
+        if (!error) {
+          error = std::make_exception_ptr(net::ConnectionLost(
+              Fault::network, fmt::format("connection to {}: closed by the server", server_),
+              std::source_location::current()));
+        }
+        owner_.shutdown_.fail(error);
+      });
+  exchange_.on_reconnected();
+  channel_->start();
+}
+
+void LaneClient::close() {
+  closing_ = true;
+  if (channel_) channel_->close();
+}
+
+void LaneClient::drain_inbox() {
+  {
+    const std::lock_guard lock(mutex_);
+    std::swap(inbox_, taken_);
+  }
+  for (const Request& r : taken_) {
+    switch (r.type) {
+      case FrameType::init: exchange_.init(r.chunk, r.payload); break;
+      case FrameType::push:
+        exchange_.push(r.step, r.chunk, r.partitions, r.examples, r.payload);
+        break;
+      case FrameType::end: exchange_.end(r.step, r.partitions, r.examples); break;
+      default: exchange_.pull(r.step, r.chunk, r.partitions, r.into); break;
+    }
+  }
+  taken_.clear();
+  if (channel_) channel_->wake();
+}
+
+std::span<std::byte> LaneClient::receive_into(const Header& header) {
+  return exchange_.receive_into(header);
+}
+
+void LaneClient::on_frame(const Header& header) {
+  exchange_.on_frame(header);
+  {
+    const std::lock_guard lock(mutex_);
+    oldest_ = exchange_.oldest();
+    if (header.type == FrameType::pull_reply) {
+      traffic_.pull_bytes += wire::kHeaderBytes + header.payload_bytes;
+      traffic_.pull_bytes_raw += wire::kHeaderBytes + owner_.chunks_[header.chunk].bytes();
+    }
+  }
+  channel_->wake();  // an answer may have given credit back
+}
+
+std::optional<wire::OutFrame> LaneClient::next_frame() {
+  auto frame = exchange_.next(TimePoint{});
+  if (frame && frame->header.type == FrameType::push) {
+    const std::lock_guard lock(mutex_);
+    traffic_.push_bytes += wire::kHeaderBytes + frame->payload.size();
+    traffic_.push_bytes_raw += wire::kHeaderBytes + owner_.chunks_[frame->header.chunk].bytes();
+  }
+  return frame;
+}
+
+void LaneClient::on_arrived(std::uint32_t chunk, Version version, std::size_t bytes) {
+  const std::size_t expected = owner_.chunks_[chunk].bytes();
+  if (owner_.pull_.identity()) {
+    if (bytes != expected) {
+      fail(Fault::network, "pull_reply of chunk {}: found {} bytes, expected {}", chunk, bytes,
+           expected);
+    }
+  } else {
+    const Staged& staged = staged_[chunk];
+    std::ranges::fill(staged.into, 0.0F);
+    owner_.pull_.decode_add(std::span(staged.bytes).first(bytes), staged.into);
+  }
+  owner_.arrived(chunk, version);
+}
+
+void LaneClient::on_settled(const Header&) { owner_.settled(); }
+
+void LaneClient::on_partial(const Header& request, std::span<const std::uint32_t> missing) {
+  owner_.partial({request.step, request.chunk, {missing.begin(), missing.end()}});
+}
+
+}  // namespace sheaf::worker

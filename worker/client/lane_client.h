@@ -1,0 +1,79 @@
+// One connection of a worker to one lane of one server. The compute thread leaves requests in an
+// inbox; the lane's thread hands them to the Exchange and moves frames. Owned by PushPull.
+#pragma once
+
+#include <mutex>
+#include <vector>
+
+#include "common/net/frame_channel.h"
+#include "common/net/wakeup.h"
+#include "worker/client/exchange.h"
+#include "worker/client/push_pull.h"
+
+namespace sheaf::worker {
+
+class LaneClient final : public net::FrameHandler, public ExchangeEvents {
+ public:
+  LaneClient(PushPull& owner, params::LaneId lane, net::asio::io_context& context,
+             std::string server);
+  ~LaneClient() override;
+
+  // From the compute thread.
+  struct Request {
+    wire::FrameType type;
+    Step step;
+    std::uint32_t chunk;
+    PartitionRange partitions;
+    std::uint64_t examples;
+    std::span<const std::byte> payload;
+    std::span<std::byte> into;
+  };
+  void submit(const Request& request);
+  // For compressed pulls: where the bytes of a chunk are received before they are decoded.
+  std::span<std::byte> staging(std::uint32_t chunk, std::span<float> parameters);
+
+  // From the lane's thread, except before it runs.
+  void attach(net::Connection connection);
+  void close();
+  params::LaneId lane() const { return lane_; }
+  net::asio::io_context& context() { return context_; }
+
+  TrafficCount traffic() const;
+  std::string oldest() const;  // the unanswered request that has waited longest
+
+  // net::FrameHandler
+  std::span<std::byte> receive_into(const wire::Header& header) override;
+  void on_frame(const wire::Header& header) override;
+  std::optional<wire::OutFrame> next_frame() override;
+  // ExchangeEvents
+  void on_arrived(std::uint32_t chunk, Version version, std::size_t bytes) override;
+  void on_settled(const wire::Header& request) override;
+  void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing) override;
+
+ private:
+  struct Staged {
+    std::vector<std::byte> bytes;
+    std::span<float> into;
+  };
+  void drain_inbox();
+
+  PushPull& owner_;
+  const params::LaneId lane_;
+  net::asio::io_context& context_;
+  const std::string server_;
+  std::vector<Staged> staged_;  // by chunk; empty unless pulls are compressed
+
+  mutable std::mutex mutex_;
+  std::vector<Request> inbox_;  // guarded
+  TrafficCount traffic_;        // guarded
+  std::optional<wire::Header> oldest_;  // guarded
+
+  // The lane thread's own.
+  std::vector<Request> taken_;
+  Exchange exchange_;
+  std::unique_ptr<net::FrameChannel> channel_;
+  bool closing_ = false;
+  net::Wakeup wakeup_;
+};
+
+}  // namespace sheaf::worker

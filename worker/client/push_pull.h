@@ -1,0 +1,123 @@
+// The worker's side of the exchange with all lanes of all servers: a thin shell of threads and
+// sockets around one Exchange per lane. The compute thread calls; one thread per lane index moves
+// bytes straight from and to the caller's memory.
+//
+// Ownership: buffers handed to push() and pull() belong to the caller and stay valid until the wait
+// that settles them. Every wait ends with the job; its error names what was waited for.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/cluster/shutdown.h"
+#include "common/compression/compressor.h"
+#include "common/net/handshake_io.h"
+#include "common/params/chunk_map.h"
+#include "common/params/shard_map.h"
+#include "common/wire/messages.h"
+
+namespace sheaf::worker {
+
+class LaneClient;
+
+// Bytes of frames, header and payload, as FORMAT.md counts them; raw: the same as floats.
+struct TrafficCount {
+  std::uint64_t push_bytes = 0;
+  std::uint64_t pull_bytes = 0;
+  std::uint64_t push_bytes_raw = 0;
+  std::uint64_t pull_bytes_raw = 0;
+};
+
+class PushPull {
+ public:
+  struct Options {
+    std::uint32_t partitions = 1;
+    PartitionRange hosted;
+    std::uint32_t window = 8;
+    Duration dead_limit = std::chrono::seconds(10);
+    Duration stall_warning = std::chrono::seconds(10);  // a wait this long is said aloud
+    net::Credentials credentials;
+    std::function<void(const std::string&)> warn;
+  };
+  // Computes and pushes, for one chunk of one step, each of `missing` by itself.
+  using Resend = std::function<void(Step step, std::uint32_t chunk,
+                                    std::span<const std::uint32_t> missing)>;
+
+  // Everything borrowed outlives the object.
+  PushPull(Options options, const params::ChunkMap& chunks, const params::ShardMap& shards,
+           const compression::Compressor& pull, cluster::Shutdown& shutdown);
+  ~PushPull();
+
+  // Connects to every lane and proves the key. Throws Fault::network or Fault::auth.
+  void connect(const std::vector<wire::ProcessInfo>& servers);
+  // Uses a connection made elsewhere for one lane (tests). Its context runs in our threads.
+  net::asio::io_context& context(std::uint32_t lane);
+  void adopt(params::LaneId lane, net::Connection connection);
+  // Starts the threads. Connections exist for all lanes.
+  void start();
+  // Who answers when a server asks for single partitions. Called from within wait_settled().
+  void on_resend(Resend resend) { resend_ = std::move(resend); }
+
+  // ---- from the compute thread; none of these blocks, copies or (in the steady state) allocates --
+  void init(std::span<const float> parameters);
+  // One chunk of the sum over a set of partitions, encoded.
+  void push(Step step, std::uint32_t chunk, PartitionRange node, std::uint64_t examples,
+            std::span<const std::byte> payload);
+  void end(Step step, PartitionRange node, std::uint64_t examples);
+  // Asks for one chunk as of `clock` finished steps; it is received into its place in `parameters`.
+  void pull(Step clock, std::uint32_t chunk, std::span<float> parameters);
+
+  // ---- waits of the compute thread ---------------------------------------------------------------
+  // Until all chunks that touch [begin, end) of the vector have arrived in `version`.
+  void wait_arrived(std::size_t begin, std::size_t end, Version version);
+  // Until every push, end and init so far is acknowledged.
+  void wait_settled();
+
+  // Thread-safe.
+  TrafficCount traffic() const;
+  // Seconds the compute thread has waited so far.
+  double waited_seconds() const { return seconds(waited_); }
+
+ private:
+  friend class LaneClient;
+  struct Partial {
+    Step step;
+    std::uint32_t chunk;
+    std::vector<std::uint32_t> missing;
+  };
+  template <typename Ready>
+  void wait(Ready ready, const char* what);
+  void arrived(std::uint32_t chunk, Version version);
+  void settled();
+  void partial(Partial partial);
+  LaneClient& client(std::uint32_t chunk);
+
+  Options options_;
+  const params::ChunkMap& chunks_;
+  const params::ShardMap& shards_;
+  const compression::Compressor& pull_;
+  cluster::Shutdown& shutdown_;
+  Resend resend_;
+  Duration waited_{0};
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Version> arrived_;  // guarded: 1 + the newest version of each chunk here; 0 = none
+  std::uint64_t unsettled_ = 0;   // guarded: pushes, ends and inits without an answer
+  std::vector<Partial> partials_;  // guarded
+
+  std::vector<std::unique_ptr<net::asio::io_context>> contexts_;  // one per lane index
+  std::vector<std::unique_ptr<LaneClient>> clients_;              // by ShardMap::index
+  std::unique_ptr<cluster::Shutdown::Subscription> on_end_;
+  std::vector<std::jthread> threads_;
+};
+
+}  // namespace sheaf::worker

@@ -1,0 +1,172 @@
+#include "worker/step/training_step.h"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cmath>
+
+#include "common/base/error.h"
+#include "common/math/kernels.h"
+
+namespace sheaf::worker {
+
+TrainingStep::TrainingStep(const Parts& parts)
+    : parts_(parts), tree_(parts.plan.partitions()) {
+  const bool sums_first = parts.compressor.identity() && !parts.mechanism.perturbs_at_worker();
+  if (sums_first) {
+    nodes_ = tree_.cover(parts.hosted);
+  } else {
+    for (std::uint32_t p = parts.hosted.first; p < parts.hosted.end(); ++p) nodes_.push_back({p, 1});
+  }
+  std::uint32_t widest = 1;
+  for (const PartitionRange node : nodes_) widest = std::max(widest, node.count);
+  const auto depth = static_cast<std::size_t>(std::bit_width(widest - 1)) + 1;
+
+  const std::size_t size = parts.model.layout().size();
+  for (auto& buffer : parameters_) buffer = AlignedBuffer<float>(size);
+  for (std::size_t i = 0; i < std::min(nodes_.size(), workspaces_.size()); ++i) {
+    for (std::size_t d = 0; d < depth; ++d) workspaces_[i].sums.emplace_back(size);
+    if (parts.compressor.identity()) continue;
+    encoded_chunk_bytes_ = parts.compressor.max_bytes(parts.chunks.largest());
+    workspaces_[i].encoded.resize(parts.chunks.size() * encoded_chunk_bytes_);
+  }
+  parts.exchange.on_resend([this](Step step, std::uint32_t chunk,
+                                  std::span<const std::uint32_t> missing) {
+    resend(step, chunk, missing);
+  });
+}
+
+void TrainingStep::run(Step step) {
+  step_ = step;
+  const auto has_examples = [&](PartitionRange node) { return examples(node) != 0; };
+  const auto last = std::find_if(nodes_.rbegin(), nodes_.rend(), has_examples);
+  if (last == nodes_.rend()) {  // nothing left in this epoch: take part without contributing
+    parts_.exchange.wait_arrived(0, parts_.model.layout().size(), step);
+  }
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    if (i >= workspaces_.size()) parts_.exchange.wait_settled();  // its buffers are used again
+    workspace_ = &workspaces_[i % workspaces_.size()];
+    last_node_ = last != nodes_.rend() && nodes_[i] == *last;
+    contribute(nodes_[i]);
+  }
+  if (last == nodes_.rend()) {
+    for (auto c = static_cast<std::uint32_t>(parts_.chunks.size()); c-- > 0;) {
+      parts_.exchange.pull(step + 1, c, parameters(step + 1));
+    }
+  }
+  parts_.exchange.wait_settled();
+  again_bytes_.clear();
+}
+
+std::uint64_t TrainingStep::examples(PartitionRange node) const {
+  std::uint64_t total = 0;
+  for (std::uint32_t p = node.first; p < node.end(); ++p) total += parts_.plan.count(step_, p);
+  return total;
+}
+
+void TrainingStep::contribute(PartitionRange node) {
+  node_ = node;
+  node_examples_ = examples(node);
+  released_ = parts_.chunks.size();
+  if (node_examples_ != 0) sum_node(node, 0, true);
+  parts_.exchange.end(step_, node, node_examples_);
+}
+
+// Leaves the sum over `node` in sums[depth]. The last partition of a pushed node `streams`: its
+// backward pass completes the node's chunks one by one.
+void TrainingStep::sum_node(PartitionRange node, std::size_t depth, bool streams) {
+  if (node.count == 1) return leaf(node.first, depth, streams);
+  const PartitionRange left = tree_.left(node);
+  const PartitionRange right = tree_.right(node);
+  const bool both = examples(left) != 0 && examples(right) != 0;
+  if (examples(left) != 0) sum_node(left, depth, streams && !both);
+  if (examples(right) == 0) return;
+  sum_node(right, both ? depth + 1 : depth, streams);
+  if (both && !streams) {
+    math::add(workspace_->sums[depth + 1].span(), workspace_->sums[depth].span());
+  }
+}
+
+void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams) {
+  partition_ = partition;
+  depth_ = depth;
+  streams_ = streams;
+  const Batch& batch = parts_.batcher.next(step_, partition);
+  const double loss = parts_.model.gradient(parameters(step_), batch, key(step_, partition),
+                                            workspace_->sums[depth].span(), this);
+  if (!std::isfinite(loss)) {
+    fail(Fault::diverged,
+         "the loss of partition {} is {}; lower optimizer.rate, warm up, or set "
+         "optimizer.clip_norm",
+         partition, loss);
+  }
+  const TrafficCount traffic = parts_.exchange.traffic();
+  parts_.coordination.report_loss({step_, partition, batch.examples, loss}, traffic.push_bytes,
+                                  traffic.pull_bytes);
+}
+
+void TrainingStep::before_forward(std::size_t begin, std::size_t end) {
+  parts_.exchange.wait_arrived(begin, end, step_);
+}
+
+void TrainingStep::after_backward(std::size_t begin) {
+  if (!streams_) return;
+  for (const std::size_t ready = parts_.chunks.first_at(begin); released_ > ready;) {
+    release_chunk(static_cast<std::uint32_t>(--released_));
+  }
+}
+
+void TrainingStep::release_chunk(std::uint32_t chunk) {
+  const params::Chunk& c = parts_.chunks[chunk];
+  for (std::size_t d = depth_; d > 0; --d) {
+    math::add(workspace_->sums[d].span().subspan(c.offset, c.size),
+              workspace_->sums[d - 1].span().subspan(c.offset, c.size));
+  }
+  const auto values = Releasable::noised(Clipped(workspace_->sums[0].span().subspan(c.offset, c.size)),
+                                         parts_.mechanism, {step_, partition_, chunk});
+  parts_.exchange.push(step_, chunk, node_, node_examples_,
+                       encode(chunk, values, partition_, workspace_->encoded,
+                              chunk * encoded_chunk_bytes_));
+  if (last_node_) parts_.exchange.pull(step_ + 1, chunk, parameters(step_ + 1));
+}
+
+std::span<const std::byte> TrainingStep::encode(std::uint32_t chunk, Releasable values,
+                                                std::uint32_t partition,
+                                                std::vector<std::byte>& bytes,
+                                                std::size_t at) const {
+  if (parts_.compressor.identity()) return std::as_bytes(values.values());
+  const auto into = std::span(bytes).subspan(at, encoded_chunk_bytes_);
+  return into.first(parts_.compressor.encode(values.values(),
+                                             {parts_.seed, step_, partition, chunk}, into));
+}
+
+// A server has part of what was pushed for a node (its partitions have moved in the meantime): the
+// missing partitions are computed again, from the same parameters and examples, and pushed alone.
+void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing) {
+  const params::Chunk& c = parts_.chunks[chunk];
+  if (again_gradient_.size() == 0) {
+    again_gradient_ = AlignedBuffer<float>(parts_.model.layout().size());
+    std::uint64_t most = 0;
+    for (std::uint32_t p = 0; p < parts_.plan.partitions(); ++p) {
+      most = std::max(most, parts_.plan.batch(p));
+    }
+    again_.inputs = AlignedBuffer<float>(most * parts_.model.schema().features);
+    again_.targets = AlignedBuffer<float>(most * parts_.model.schema().targets);
+  }
+  for (const std::uint32_t partition : missing) {
+    const std::uint64_t count = parts_.plan.count(step, partition);
+    again_bytes_.emplace_back(std::max(c.bytes(), encoded_chunk_bytes_));
+    if (count == 0) continue;  // its end frame says so
+    parts_.fill(step, partition, again_);
+    parts_.model.gradient(parameters(step), again_, key(step, partition), again_gradient_.span());
+    const auto values =
+        Releasable::noised(Clipped(again_gradient_.span().subspan(c.offset, c.size)),
+                           parts_.mechanism, {step, partition, chunk});
+    auto payload = encode(chunk, values, partition, again_bytes_.back(), 0);
+    std::ranges::copy(payload, again_bytes_.back().begin());
+    parts_.exchange.push(step, chunk, {partition, 1}, count,
+                         std::span(again_bytes_.back()).first(payload.size()));
+  }
+}
+
+}  // namespace sheaf::worker

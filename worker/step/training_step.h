@@ -1,0 +1,101 @@
+// One training step of one worker, in order: the worker's half of the data path.
+//
+//   wait for the parameters, layer by layer → forward, backward → [noise] → [encode] → push,
+//   chunk by chunk while backward still runs → ask for the next version
+//
+// Hosted partitions are taken one after the other. Where sums may be taken before the push (lossless
+// and without noise), whole nodes of the partition tree are summed here and pushed once; otherwise
+// each partition pushes for itself. Owns gradient buffers, allocated once; belongs to the compute
+// thread. What it borrows outlives it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/base/aligned_buffer.h"
+#include "common/cluster/coordination.h"
+#include "common/compression/compressor.h"
+#include "common/params/chunk_map.h"
+#include "common/params/partition_tree.h"
+#include "common/privacy/mechanism.h"
+#include "worker/client/push_pull.h"
+#include "worker/data/batch_plan.h"
+#include "worker/data/batcher.h"
+#include "worker/models/model.h"
+#include "worker/step/release.h"
+
+namespace sheaf::worker {
+
+class TrainingStep final : public PassObserver {
+ public:
+  struct Parts {
+    Model& model;
+    const BatchPlan& plan;
+    Batcher& batcher;
+    Batcher::Fill fill;  // any batch again, for a repeated push
+    const params::ChunkMap& chunks;
+    const compression::Compressor& compressor;
+    const privacy::Mechanism& mechanism;
+    PushPull& exchange;
+    cluster::Coordination& coordination;
+    PartitionRange hosted;
+    std::uint64_t seed;
+  };
+  explicit TrainingStep(const Parts& parts);
+
+  // Takes step `step` (from 0): reads version `step`, leaves version `step` + 1 on its way.
+  // Throws Fault::diverged when a loss is not finite.
+  void run(Step step);
+
+  // The parameters of `version`. REQUIRES: the waits for it have returned.
+  std::span<float> parameters(Version version) { return parameters_[version % 2].span(); }
+
+  double compute_seconds() const { return compute_seconds_; }
+
+  // PassObserver
+  void before_forward(std::size_t begin, std::size_t end) override;
+  void after_backward(std::size_t begin) override;
+
+ private:
+  // What one push at a time works in; two, so that one is computed while the other is in flight.
+  struct Workspace {
+    std::vector<AlignedBuffer<float>> sums;  // sums[0] is pushed; deeper ones wait in the tree
+    std::vector<std::byte> encoded;
+  };
+  std::uint64_t examples(PartitionRange node) const;
+  void contribute(PartitionRange node);
+  void sum_node(PartitionRange node, std::size_t depth, bool streams);
+  void leaf(std::uint32_t partition, std::size_t depth, bool streams);
+  void release_chunk(std::uint32_t chunk);
+  std::span<const std::byte> encode(std::uint32_t chunk, Releasable values, std::uint32_t partition,
+                                    std::vector<std::byte>& bytes, std::size_t at) const;
+  void resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing);
+  PassKey key(Step step, std::uint32_t partition) const { return {parts_.seed, step, partition}; }
+
+  Parts parts_;
+  params::PartitionTree tree_;
+  std::vector<PartitionRange> nodes_;  // pushed for, ascending
+  std::size_t encoded_chunk_bytes_ = 0;
+  std::array<AlignedBuffer<float>, 2> parameters_;  // by the parity of the version
+  std::array<Workspace, 2> workspaces_;
+  // For a repeated push; allocated when it happens.
+  Batch again_;
+  AlignedBuffer<float> again_gradient_;
+  std::vector<std::vector<std::byte>> again_bytes_;
+
+  // The state of the step under way.
+  Step step_ = 0;
+  Workspace* workspace_ = nullptr;
+  PartitionRange node_;
+  std::uint64_t node_examples_ = 0;
+  std::uint32_t partition_ = 0;       // whose pass is running
+  std::size_t depth_ = 0;             // where its gradient lies
+  bool streams_ = false;              // its backward pass completes chunks of the node
+  bool last_node_ = false;            // with examples: then the next version is asked for
+  std::size_t released_ = 0;          // chunks [released_, size) have been pushed
+  double compute_seconds_ = 0;
+};
+
+}  // namespace sheaf::worker

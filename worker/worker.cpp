@@ -1,0 +1,121 @@
+#include "worker/worker.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "common/base/error.h"
+#include "common/metrics/evaluation.h"
+#include "worker/data/batcher.h"
+#include "worker/models/losses/loss.h"
+#include "worker/step/training_step.h"
+
+namespace sheaf::worker {
+namespace {
+
+std::string_view name_of(Part part) {
+  switch (part) {
+    case Part::train: return "train";
+    case Part::validation: return "validation";
+    case Part::test: return "test";
+  }
+  return "part";
+}
+
+}  // namespace
+
+Worker::Worker(const WorkerParts& parts, const WorkerOptions& options)
+    : parts_(parts), options_(options) {
+  const Schema& schema = parts.model.schema();
+  block_.inputs = AlignedBuffer<float>(kEvaluationBlock * schema.features);
+  block_.targets = AlignedBuffer<float>(kEvaluationBlock * schema.targets);
+}
+
+WorkerReport Worker::run() {
+  const PartitionRange hosted = parts_.data.hosted();
+  std::uint64_t most = kEvaluationBlock;
+  std::uint64_t largest_batch = 1;
+  for (std::uint32_t p = 0; p < parts_.plan.partitions(); ++p) {
+    largest_batch = std::max(largest_batch, parts_.plan.batch(p));
+  }
+  parts_.model.reserve(std::max(most, largest_batch));
+
+  const Batcher::Fill fill = training_batches(parts_.data, parts_.plan, parts_.normaliser);
+  Batcher batcher({.hosted = hosted,
+                   .first = 0,
+                   .prefetch = options_.prefetch,
+                   .examples = largest_batch,
+                   .schema = parts_.model.schema()},
+                  fill);
+  TrainingStep training({.model = parts_.model,
+                         .plan = parts_.plan,
+                         .batcher = batcher,
+                         .fill = fill,
+                         .chunks = parts_.chunks,
+                         .compressor = parts_.push,
+                         .mechanism = parts_.mechanism,
+                         .exchange = parts_.exchange,
+                         .coordination = parts_.coordination,
+                         .hosted = hosted,
+                         .seed = options_.seed});
+
+  const std::size_t size = parts_.model.layout().size();
+  if (hosted.contains(0)) {  // whoever hosts partition 0 gives the model its first values
+    parts_.model.initialise(training.parameters(1), options_.seed);
+    parts_.exchange.init(training.parameters(1));
+    parts_.exchange.wait_settled();
+  }
+  for (std::uint32_t c = 0; c < parts_.chunks.size(); ++c) {
+    parts_.exchange.pull(0, c, training.parameters(0));
+  }
+  parts_.exchange.wait_arrived(0, size, 0);
+
+  const auto begin = std::chrono::steady_clock::now();
+  Step step = 0;
+  for (; step < options_.steps && parts_.coordination.may_begin(step); ++step) {
+    if (step != 0 && step % parts_.plan.steps_per_epoch() == 0) {
+      parts_.exchange.wait_arrived(0, size, step);
+      evaluate(Part::validation, step, training.parameters(step));
+    }
+    training.run(step);
+  }
+  parts_.exchange.wait_arrived(0, size, step);
+
+  WorkerReport report;
+  report.steps = step;
+  report.seconds = seconds(std::chrono::steady_clock::now() - begin);
+  report.waited_seconds = parts_.exchange.waited_seconds();
+  report.traffic = parts_.exchange.traffic();
+  const std::span<const float> final_model = training.parameters(step);
+  for (const Part part : {Part::validation, Part::train, Part::test}) {
+    evaluate(part, step, final_model);
+  }
+  if (hosted.contains(0)) parts_.coordination.send_model(0, final_model);
+  return report;
+}
+
+void Worker::evaluate(Part part, Step step, std::span<const float> parameters) {
+  if (parts_.data.size(part) == 0) return;
+  const metrics::Shape shape{parts_.model.loss().task(), parts_.model.outputs(),
+                             parts_.model.schema().targets};
+  cluster::Coordination::Values sums;
+  cluster::Coordination::Values scores;
+  const PartitionRange hosted = parts_.data.hosted();
+  for (std::uint32_t p = hosted.first; p < hosted.end(); ++p) {
+    const Partition share = parts_.data.part(part, p);
+    metrics::Tally tally(shape);
+    for (std::size_t b = 0; b < share.blocks(); ++b) {
+      share.block(b, parts_.normaliser, block_);
+      std::span<const float> outputs;
+      const double loss = parts_.model.evaluate(parameters, block_, outputs);
+      tally.add(block_.examples, outputs,
+                block_.targets.first(block_.examples * parts_.model.schema().targets), loss);
+    }
+    sums[p] = tally.sums();
+    if (shape.has_scores()) scores[p] = tally.scores();
+  }
+  const std::string tag = fmt::format("{} {}", name_of(part), step);
+  parts_.coordination.submit(tag, sums);
+  if (shape.has_scores()) parts_.coordination.collect(tag + " scores", scores);
+}
+
+}  // namespace sheaf::worker

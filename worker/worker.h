@@ -1,0 +1,67 @@
+// The front door of a worker process: trains the partitions it hosts against the servers of the job.
+// The same object runs under mpirun and as a thread of a test.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "common/cluster/coordination.h"
+#include "common/cluster/shutdown.h"
+#include "common/compression/compressor.h"
+#include "common/params/chunk_map.h"
+#include "common/params/shard_map.h"
+#include "common/privacy/mechanism.h"
+#include "worker/client/push_pull.h"
+#include "worker/data/batch_plan.h"
+#include "worker/data/normaliser.h"
+#include "worker/data/partition.h"
+#include "worker/models/model.h"
+
+namespace sheaf::worker {
+
+// What a worker borrows; everything outlives it.
+struct WorkerParts {
+  const PartitionSet& data;
+  const BatchPlan& plan;
+  const Normaliser& normaliser;
+  Model& model;
+  const params::ChunkMap& chunks;
+  const compression::Compressor& push;
+  const privacy::Mechanism& mechanism;
+  PushPull& exchange;  // connected
+  cluster::Coordination& coordination;
+  cluster::Shutdown& shutdown;
+};
+
+struct WorkerOptions {
+  std::uint64_t seed = 0;
+  Step steps = 0;               // of the job
+  std::size_t prefetch = 2;     // batches
+};
+
+struct WorkerReport {
+  Step steps = 0;           // of the final model
+  double seconds = 0;       // first gradient to last applied step
+  double waited_seconds = 0;
+  TrafficCount traffic;
+};
+
+// The names under which evaluations are handed to the coordinator: "<part> <step>" with the sums of
+// a metrics::Tally, and "<part> <step> scores" with its scores.
+class Worker {
+ public:
+  Worker(const WorkerParts& parts, const WorkerOptions& options);
+
+  // Trains to the end (or until the job drains), evaluates the final model, hands it over.
+  // Throws when the job fails.
+  WorkerReport run();
+
+ private:
+  void evaluate(Part part, Step step, std::span<const float> parameters);
+
+  WorkerParts parts_;
+  WorkerOptions options_;
+  Batch block_;  // for evaluation
+};
+
+}  // namespace sheaf::worker
