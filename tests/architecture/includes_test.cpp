@@ -52,8 +52,8 @@ TEST(IncludesTest, IncludesStartAtTheRootAndOwnHeadersComeFirst) {
   EXPECT_TRUE(faults.empty()) << listed(faults);
 }
 
-TEST(IncludesTest, FoldersOfTheProductDoNotIncludeEachOtherInACircle) {
-  EXPECT_EQ(folder_cycle(read_sources(kProduct)), "");
+TEST(IncludesTest, RoomsOfTheProductDoNotIncludeEachOtherInACircle) {
+  EXPECT_EQ(room_cycle(read_sources(kProduct)), "");
 }
 
 // The rules themselves, on files that break them.
@@ -97,12 +97,12 @@ TEST(IncludeRulesTest, AnIncludeFromTheOwnFolderOrWithoutTheOwnHeaderIsAFault) {
   EXPECT_THAT(include_style_faults(late, false), IsEmpty());
 }
 
-TEST(IncludeRulesTest, ACircleOfFoldersIsFound) {
-  const SourceFile a("common/a/x.h", "#include \"common/b/y.h\"");
+TEST(IncludeRulesTest, ACircleOfRoomsIsFound) {
+  const SourceFile a("common/a/modes/x.h", "#include \"common/b/y.h\"");
   const SourceFile b("common/b/y.h", "#include \"common/c/z.h\"");
   const SourceFile c("common/c/z.h", "#include \"common/a/w.h\"");
-  EXPECT_EQ(folder_cycle({a, b}), "");
-  EXPECT_EQ(folder_cycle({a, b, c}), "common/a -> common/b -> common/c -> common/a");
+  EXPECT_EQ(room_cycle({a, b}), "");
+  EXPECT_EQ(room_cycle({a, b, c}), "common/a -> common/b -> common/c -> common/a");
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ std::string fault(const SourceFile& file, const Include& include, const std::str
 // `sheaf check`, `list` and `bench` ask for before any process is started.
 const std::set<std::string, std::less<>> kRoleDoors = {
     "worker/worker.h",
+    "worker/data/normaliser.h",
     "worker/data/source.h",
     "worker/models/model.h",
     "worker/models/layers/layer.h",
@@ -56,8 +57,14 @@ const std::vector<Door> kDoors = {
 };
 
 // Folders of the system's own headers; other headers of C, C++ and POSIX have no '/' in their name.
-const std::set<std::string, std::less<>> kSystemFolders = {"arpa", "linux", "net", "netinet",
-                                                           "sys"};
+const std::set<std::string, std::less<>> kSystemFolders = {"arpa", "gnu",     "linux",
+                                                           "net",  "netinet", "sys"};
+
+// The room of a file: its first two folders. Folders inside a room may know each other.
+std::string room(std::string_view path) {
+  const auto top = path.find('/');
+  return std::string(path.substr(0, std::min(path.find('/', top + 1), path.rfind('/'))));
+}
 
 bool may_see(std::string_view from, std::string_view path) {
   const std::string_view to = top_folder(path);
@@ -135,38 +142,39 @@ Faults include_style_faults(const SourceFile& file, bool has_header) {
   return faults;
 }
 
-std::string folder_cycle(const std::vector<SourceFile>& files) {
+std::string room_cycle(const std::vector<SourceFile>& files) {
   std::map<std::string, std::set<std::string>> edges;
   for (const auto& file : files) {
     for (const auto& include : file.includes) {
       if (include.angle) continue;
-      const std::string to = include.path.substr(0, include.path.rfind('/'));
-      if (to != file.folder()) edges[file.folder()].insert(to);
+      const std::string from = room(file.path);
+      const std::string to = room(include.path);
+      if (to != from) edges[from].insert(to);
     }
   }
   // Depth first; `trail` is the way from the start to here.
   std::set<std::string> done;
   std::vector<std::string> trail;
-  const std::function<std::string(const std::string&)> visit = [&](const std::string& folder) {
-    if (done.contains(folder)) return std::string{};
-    const auto seen = std::ranges::find(trail, folder);
+  const std::function<std::string(const std::string&)> visit = [&](const std::string& at_room) {
+    if (done.contains(at_room)) return std::string{};
+    const auto seen = std::ranges::find(trail, at_room);
     if (seen != trail.end()) {
       std::string circle;
       for (auto at = seen; at != trail.end(); ++at) circle += *at + " -> ";
-      return circle + folder;
+      return circle + at_room;
     }
-    trail.push_back(folder);
-    for (const auto& next : edges[folder]) {
+    trail.push_back(at_room);
+    for (const auto& next : edges[at_room]) {
       if (auto circle = visit(next); !circle.empty()) return circle;
     }
     trail.pop_back();
-    done.insert(folder);
+    done.insert(at_room);
     return std::string{};
   };
   std::vector<std::string> starts;
-  for (const auto& [folder, targets] : edges) starts.push_back(folder);
-  for (const auto& folder : starts) {
-    if (auto circle = visit(folder); !circle.empty()) return circle;
+  for (const auto& [start, targets] : edges) starts.push_back(start);
+  for (const auto& start : starts) {
+    if (auto circle = visit(start); !circle.empty()) return circle;
   }
   return {};
 }

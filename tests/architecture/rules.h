@@ -21,7 +21,8 @@ Faults door_faults(const SourceFile& file);
 // proves the header self-contained. `has_header`: x.h exists beside x.cpp.
 Faults include_style_faults(const SourceFile& file, bool has_header);
 
-// A circle of folders that include each other, "a -> b -> a", or empty.
-std::string folder_cycle(const std::vector<SourceFile>& files);
+// A circle of rooms that include each other, "common/a -> common/b -> common/a", or empty. A room
+// is a folder of the second level with all below it.
+std::string room_cycle(const std::vector<SourceFile>& files);
 
 }  // namespace sheaf::architecture
