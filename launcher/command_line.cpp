@@ -3,61 +3,86 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
+#include <memory>
 
 #include "common/config/suggest.h"
 
 namespace sheaf::launcher {
 namespace {
 
-constexpr std::string_view kSheafHelp = R"(Trains models with parameter servers under MPI.
+// What help says of a command; its options come from the parser.
+struct CommandText {
+  std::string_view name;
+  std::string_view usage;
+  std::string_view summary;
+  std::string_view examples;
+  std::string_view more;
+};
 
-Examples:
-  sheaf check configs/quickstart.toml              all faults of a job at once
+constexpr CommandText kSheaf = {
+    "sheaf", "sheaf COMMAND …", "Trains models with parameter servers under MPI.",
+    R"(  sheaf check configs/quickstart.toml              all faults of a job at once
   sheaf train configs/quickstart.toml              check, start, watch, report
   sheaf train job.toml run.workers=4 data.batch=256
   sheaf list optimizer                             what [optimizer] kind may be
-  sheaf help exit-codes)";
+  sheaf help exit-codes)",
+    ""};
 
-constexpr std::string_view kTrainHelp =
-    R"(Checks a job, starts it under mpirun, watches it, reports.
-
-Examples:
-  sheaf train configs/quickstart.toml
+constexpr CommandText kCommands[] = {
+    {"train", "sheaf train JOB.toml [key=value …] [options]",
+     "Checks a job, starts it under mpirun, watches it, reports.",
+     R"(  sheaf train configs/quickstart.toml
   sheaf train job.toml run.workers=4 optimizer.rate=0.01 run.dir=/scratch/first
-  sheaf train job.toml --print-launch              the mpirun line, to start it by hand)";
-
-constexpr std::string_view kRankHelp = R"(Runs one rank of a job: what mpirun starts.
-
-Examples:
-  mpirun -n 4 sheaf rank configs/quickstart.toml   2 servers and 2 workers, servers first
-
-The number of ranks is run.servers + run.workers; any other is exit 2.)";
-
-constexpr std::string_view kCheckHelp = R"(Finds all faults of a job at once and starts nothing.
-
-Examples:
-  sheaf check configs/quickstart.toml
-  sheaf check job.toml run.workers=8
-
-One fault a line on stderr, FILE:LINE:COL: key: found …, expected …, try …
-Exit 0 if there is none, 2 for faults of the job file, 3 for faults of its data.)";
-
-constexpr std::string_view kListHelp = R"(Lists the modes that a job file may name.
-
-Examples:
-  sheaf list
+  sheaf train job.toml --print-launch              the mpirun line, to start it by hand)",
+     "The last line on stdout is the run directory."},
+    {"rank", "sheaf rank JOB.toml [key=value …]", "Runs one rank of a job: what mpirun starts.",
+     "  mpirun -n 4 sheaf rank configs/quickstart.toml   2 servers and 2 workers, servers first",
+     "The number of ranks is run.servers + run.workers; any other is exit 2."},
+    {"check", "sheaf check JOB.toml [key=value …]",
+     "Finds all faults of a job at once and starts nothing.",
+     R"(  sheaf check configs/quickstart.toml
+  sheaf check job.toml run.workers=8)",
+     "One fault a line on stderr, FILE:LINE:COL: key: found …, expected …, try …\n"
+     "Exit 0 if there is none, 2 for faults of the job file, 3 for faults of its data."},
+    {"list", "sheaf list [FAMILY]", "Lists the modes that a job file may name.",
+     R"(  sheaf list
   sheaf list optimizer
-  sheaf list layer | cut -f 2
+  sheaf list layer | cut -f 2)",
+     "One mode a line: family, name and description, separated by tabs."},
+    {"bench", "sheaf bench NAME JOB.toml [key=value …] [options]",
+     "Measures a part of Sheaf against its floor on this machine.",
+     R"(  sheaf bench step configs/quickstart.toml         one training step, taken apart
+  sheaf bench step job.toml data.batch=256 --json)",
+     "Names: step."},
+    {"help", "sheaf help [TOPIC]", "Explains a command, or the exit codes.",
+     R"(  sheaf help train
+  sheaf help exit-codes)",
+     ""},
+};
 
-One mode a line: family, name and description, separated by tabs.)";
+const CommandText& text_of(const CLI::App* app) {
+  for (const CommandText& text : kCommands) {
+    if (text.name == app->get_name()) return text;
+  }
+  return kSheaf;
+}
 
-constexpr std::string_view kBenchHelp =
-    R"(Measures a part of Sheaf against its floor on this machine.
-
-Examples:
-  sheaf bench step configs/quickstart.toml         one training step, taken apart
-  sheaf bench step job.toml data.batch=256 --json)";
+// Help with the examples first. Positional arguments stand in the usage line.
+class HelpFormatter final : public CLI::Formatter {
+ public:
+  HelpFormatter() { column_width(20); }
+  std::string make_description(const CLI::App* app) const override {
+    const CommandText& text = text_of(app);
+    const std::string more = text.more.empty() ? "" : fmt::format("\n{}\n", text.more);
+    return fmt::format("{}\n\nExamples:\n{}\n{}\n", text.summary, text.examples, more);
+  }
+  std::string make_usage(const CLI::App* app, std::string) const override {
+    return fmt::format("Usage: {}\n", text_of(app).usage);
+  }
+  std::string make_positionals(const CLI::App*) const override { return {}; }
+};
 
 constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
   0    ok
@@ -87,43 +112,35 @@ struct Parsed {
 // The parser of the whole command line, bound to `parsed`.
 struct Parser {
   explicit Parser(Parsed& parsed) {
+    app.formatter(std::make_shared<HelpFormatter>());
     app.require_subcommand(1);
     app.set_help_flag("-h,--help", "this text");
     app.add_flag("--version", parsed.version, "commit, MPI, BLAS library and core, compiler");
-    CLI::App* train = add("train", kTrainHelp);
-    add_job(train, parsed);
+    for (const CommandText& text : kCommands) {
+      names.emplace_back(text.name);
+      CLI::App* command = app.add_subcommand(names.back(), std::string(text.summary));
+      command->set_help_flag("-h,--help", "this text");
+    }
+    for (const char* name : {"train", "rank", "check"}) add_job(name, parsed);
+    CLI::App* train = app.get_subcommand("train");
     train->add_flag("--dry-run", parsed.dry_run, "check and print the plan, start nothing");
     train->add_flag("--print-launch", parsed.print_launch, "print the mpirun line, start nothing");
     train->add_option("--resume", parsed.resume, "go on from a run directory")->type_name("RUN");
-    CLI::App* rank = add("rank", kRankHelp);
-    add_job(rank, parsed);
-    // A hidden group: a supervisor uses these, a person has mpirun.
-    rank->add_option("--join", parsed.join)->group("");
-    rank->add_option("--process", parsed.process)->group("");
-    add_job(add("check", kCheckHelp), parsed);
-    add("list", kListHelp)->add_option("FAMILY", parsed.name, "data, layer, loss, optimizer …");
-    CLI::App* bench = add("bench", kBenchHelp);
-    bench->add_option("NAME", parsed.name, config::join_words(kBenchmarks));
-    add_job(bench, parsed);
-    bench->add_flag("--json", parsed.json, "figures for a program");
-    add("help", "Explains a command, or the exit codes: sheaf help exit-codes")
-        ->add_option("TOPIC", parsed.name, "a command, or exit-codes");
+    // In a hidden group: what joins a running job uses these, a person has mpirun.
+    app.get_subcommand("rank")->add_option("--join", parsed.join)->group("");
+    app.get_subcommand("rank")->add_option("--process", parsed.process)->group("");
+    app.get_subcommand("list")->add_option("FAMILY", parsed.name);
+    app.get_subcommand("help")->add_option("TOPIC", parsed.name);
+    app.get_subcommand("bench")->add_option("NAME", parsed.name);
+    app.get_subcommand("bench")->add_flag("--json", parsed.json, "figures for a program");
+    add_job("bench", parsed);
   }
 
-  CLI::App* add(std::string name, std::string_view help) {
-    names.push_back(name);
-    CLI::App* command = app.add_subcommand(std::move(name), std::string(help));
-    command->set_help_flag("-h,--help", "this text");
-    return command;
+  void add_job(const std::string& name, Parsed& parsed) {
+    app.get_subcommand(name)->add_option("JOB.toml", parsed.words)->expected(0, -1);
   }
 
-  static void add_job(CLI::App* command, Parsed& parsed) {
-    command->add_option("JOB.toml", parsed.words, "the job, then key=value to override its keys")
-        ->type_name("[key=value …]")
-        ->expected(0, -1);
-  }
-
-  CLI::App app{std::string(kSheafHelp), "sheaf"};
+  CLI::App app{"", "sheaf"};
   std::vector<std::string> names;
 };
 
@@ -155,8 +172,8 @@ UsageFault explain(const Parser& parser, const CLI::ParseError& error) {
     if (word.starts_with("-")) return unknown_option(command, word);
     return usage(command.get_name(), fmt::format("\"{}\"", word), "nothing more");
   }
-  std::string text = error.what();
-  return {fmt::format("sheaf {}: {}", chosen.empty() ? "" : command.get_name(), text)};
+  return {
+      fmt::format("{}{}: {}", chosen.empty() ? "" : "sheaf ", command.get_name(), error.what())};
 }
 
 // "worker:1"
