@@ -214,7 +214,7 @@ std::string output_of(const std::vector<std::string>& argv, milliseconds patienc
   const Descriptor memory(memfd_create("output", MFD_CLOEXEC));
   if (memory.get() < 0) fail(Fault::internal, "memfd_create: {}", std::strerror(errno));
   const std::string file = fmt::format("/proc/self/fd/{}", memory.get());
-  Child child({.argv = argv, .environment = {}, .output = file, .errors = file});
+  Child child({.argv = argv, .output = file, .errors = file});
   const std::optional<ExitStatus> status = child.wait(patience);
   std::string text;
   std::array<char, 4096> buffer;

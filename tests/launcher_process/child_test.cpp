@@ -26,7 +26,6 @@ class ChildTest : public testing::Test {
   // A shell that runs `script`; its output and errors go to the files of that name.
   Command shell(const std::string& script) const {
     return {.argv = {"/bin/sh", "-c", script},
-            .environment = {},
             .output = folder_ / "output",
             .errors = folder_ / "errors"};
   }

@@ -33,13 +33,8 @@ MpirunRequest four_ranks() {
           .ranks = 4,
           .root = false,
           .placement = {.one_host = true, .slots = 4},
-          .hostfile = {},
-          .interface = {},
-          .mpirun_args = {},
-          .forwarded = {},
           .program = "/opt/bin/sheaf",
-          .job_file = "/home/me/job.toml",
-          .overrides = {}};
+          .job_file = "/home/me/job.toml"};
 }
 
 std::string line(const MpirunRequest& request) { return shell_line(mpirun_command(request).argv); }
@@ -66,7 +61,7 @@ TEST(MpirunCommand, RootAndFewCoresAndEverythingFromTheConfig) {
   request.root = true;
   request.placement = {.one_host = false, .slots = 3};
   request.hostfile = "hosts";
-  request.interface = "10.0.0.0/24";
+  request.mpi_interface = "10.0.0.0/24";
   request.mpirun_args = {"--map-by", "node"};
   request.forwarded = {"SHEAF_KEY"};
   request.overrides = {"run.epochs=2", "run.name=my job"};

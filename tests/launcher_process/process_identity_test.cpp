@@ -12,10 +12,8 @@
 namespace sheaf::launcher {
 namespace {
 
-const Command kSleep = {.argv = {"/bin/sh", "-c", "exec sleep 100"},
-                        .environment = {},
-                        .output = "/dev/null",
-                        .errors = "/dev/null"};
+const Command kSleep = {
+    .argv = {"/bin/sh", "-c", "exec sleep 100"}, .output = "/dev/null", .errors = "/dev/null"};
 
 TEST(ProcessIdentity, AProcessIsTheSameAsItself) {
   const auto self = identify(getpid());

@@ -37,8 +37,7 @@ TEST(Signals, InterruptsAreCounted) {
 
 TEST(Signals, TheEndOfAChildIsAnEvent) {
   Signals signals;
-  Child child(
-      {.argv = {"/bin/true"}, .environment = {}, .output = "/dev/null", .errors = "/dev/null"});
+  Child child({.argv = {"/bin/true"}, .output = "/dev/null", .errors = "/dev/null"});
   ASSERT_TRUE(becomes_readable(signals.fd()));
   EXPECT_EQ(signals.take(), SIGCHLD);
   EXPECT_EQ(child.ended(), ExitStatus{});
