@@ -43,12 +43,16 @@ void AskedKeys::value(std::string_view path, std::string_view key, std::string t
 
 void AskedKeys::table(std::string_view path, std::string_view key) {
   entry(path, key).kind = Kind::table;
+  tables_.try_emplace(join_path(path, key));
 }
 
 void AskedKeys::tables(std::string_view path, std::string_view key, std::size_t count) {
   Entry& asked = entry(path, key);
   asked.kind = Kind::tables;
   asked.count = count;
+  for (std::size_t i = 0; i < count; ++i) {
+    tables_.try_emplace(fmt::format("{}[{}]", join_path(path, key), i));
+  }
 }
 
 bool AskedKeys::knows(std::string_view path, std::string_view key) const {

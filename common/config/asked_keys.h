@@ -19,7 +19,7 @@ class AskedKeys {
   void table(std::string_view path, std::string_view key);
   void tables(std::string_view path, std::string_view key, std::size_t count);
 
-  // True if something was asked of the table at `path`.
+  // True if the table at `path` was asked for.
   bool has_table(std::string_view path) const { return tables_.contains(path); }
   bool knows(std::string_view path, std::string_view key) const;
   // The keys of one table, in the order in which they were first asked for.
