@@ -20,9 +20,7 @@ void initialise(Initialiser kind, std::size_t fan_in, std::size_t fan_out, Strea
       }
       return;
     }
-    case Initialiser::zero:
-      std::fill(values.begin(), values.end(), 0.0F);
-      return;
+    case Initialiser::zero: std::fill(values.begin(), values.end(), 0.0F); return;
   }
 }
 
