@@ -15,7 +15,7 @@ namespace sheaf::launcher {
 
 struct Command {
   std::vector<std::string> argv;  // argv[0] is a path with a slash; PATH is not searched
-  std::vector<std::pair<std::string, std::string>> environment{};  // added to ours, or replacing
+  std::vector<std::pair<std::string, std::string>> environment = {};  // added to ours, or replacing
   // Appended to, made if missing; may be one file. Never pipes: their reader's death would be
   // the death of all who write.
   std::filesystem::path output;

@@ -95,8 +95,8 @@ std::vector<MpirunFlag> flags_to_add(const MpirunRequest& request) {
   if (one_host) {
     flags.push_back({{"--mca", "btl_tcp_if_include", "lo"},
                      "all ranks are on this host; MPI would skip loopback by itself"});
-  } else if (!request.mpi_interface.empty()) {
-    flags.push_back({{"--mca", "btl_tcp_if_include", request.mpi_interface}, "network.interface"});
+  } else if (!request.interface.empty()) {
+    flags.push_back({{"--mca", "btl_tcp_if_include", request.interface}, "network.interface"});
   }
   if (!one_host && request.open_mpi_major >= 5) {
     flags.push_back({{"--mca", "opal_reachable", "weighted"},

@@ -42,13 +42,13 @@ struct MpirunRequest {
   std::uint32_t ranks = 0;
   bool root = false;  // the effective user is root
   Placement placement;
-  std::filesystem::path hostfile{};        // empty: none
-  std::string mpi_interface{};             // name or CIDR for MPI's own TCP; empty: let MPI choose
-  std::vector<std::string> mpirun_args{};  // of [launch]; a flag given here replaces ours
-  std::vector<std::string> forwarded{};    // names of environment variables that every rank gets
-  std::filesystem::path program;           // this program, the same path on every host
-  std::filesystem::path job_file;          // absolute
-  std::vector<std::string> overrides{};    // key=value
+  std::filesystem::path hostfile = {};  // empty: none
+  std::string interface = {};           // name or CIDR for MPI's own TCP; empty: let MPI choose
+  std::vector<std::string> mpirun_args = {};  // of [launch]; a flag given here replaces ours
+  std::vector<std::string> forwarded = {};    // names of environment variables that every rank gets
+  std::filesystem::path program;              // this program, the same path on every host
+  std::filesystem::path job_file;             // absolute
+  std::vector<std::string> overrides = {};    // key=value
 };
 
 // A flag that the launcher added by itself.

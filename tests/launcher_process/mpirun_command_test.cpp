@@ -61,7 +61,7 @@ TEST(MpirunCommand, RootAndFewCoresAndEverythingFromTheConfig) {
   request.root = true;
   request.placement = {.one_host = false, .slots = 3};
   request.hostfile = "hosts";
-  request.mpi_interface = "10.0.0.0/24";
+  request.interface = "10.0.0.0/24";
   request.mpirun_args = {"--map-by", "node"};
   request.forwarded = {"SHEAF_KEY"};
   request.overrides = {"run.epochs=2", "run.name=my job"};
