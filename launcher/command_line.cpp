@@ -216,7 +216,10 @@ Command make_rank(const Parsed& parsed, const JobArguments& job) {
 
 Command make_help(Parser& parser, const Parsed& parsed) {
   if (parsed.name == "exit-codes") return HelpCommand{std::string(kExitCodes)};
-  if (parsed.name.empty()) return HelpCommand{parser.app.help()};
+  if (parsed.name.empty()) {
+    parser.app.clear();  // or it would explain `help`
+    return HelpCommand{parser.app.help()};
+  }
   std::vector<std::string> topics = parser.names;
   if (std::find(topics.begin(), topics.end(), parsed.name) != topics.end()) {
     return HelpCommand{parser.app.get_subcommand(parsed.name)->help()};

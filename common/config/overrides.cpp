@@ -34,8 +34,8 @@ toml::node* Document::State::open(toml::node& node, const PathStep& step, std::s
     toml::array& array = *node.as_array();
     if (step.index < array.size()) return array.get(step.index);
     faults.add(place, path,
-               fmt::format("found {} elements at {}, expected more than {}", array.size(), around,
-                           step.index));
+               fmt::format("found place {} in a list of length {}, expected a place below {}",
+                           step.index, array.size(), array.size()));
     return nullptr;
   }
   toml::table& table = *node.as_table();

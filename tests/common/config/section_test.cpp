@@ -377,7 +377,7 @@ TEST(OverrideTest, MalformedOverridesAreFaults) {
           R"(override: found "=3", expected dotted.key=value, try optimizer.rate=0.01)",
           R"(override: found "t..a=1", expected dotted.key=value, try optimizer.rate=0.01)",
           "override: t.integer.x: found 1 (an integer) at t.integer, expected a table",
-          "override: t.tables[1]: found 1 elements at t.tables, expected more than 1",
+          "override: t.tables[1]: found place 1 in a list of length 1, expected a place below 1",
           "override: t[0]: found a table at t, expected a list"));
 }
 

@@ -1,0 +1,210 @@
+#include "launcher/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "launcher/check.h"
+#include "launcher/list.h"
+#include "tests/launcher/job_text.h"
+
+namespace sheaf::launcher {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+Command parse(std::vector<std::string> arguments) { return parse_command_line(arguments); }
+
+std::string fault_of(std::vector<std::string> arguments) {
+  const Command command = parse(std::move(arguments));
+  const auto* fault = std::get_if<UsageFault>(&command);
+  return fault ? fault->line : "no fault";
+}
+
+std::string help_of(std::vector<std::string> arguments) {
+  const Command command = parse(std::move(arguments));
+  const auto* help = std::get_if<HelpCommand>(&command);
+  return help ? help->text : "no help";
+}
+
+TEST(CommandLineTest, TrainTakesAJobAndOverrides) {
+  const auto train =
+      std::get<TrainCommand>(parse({"train", "job.toml", "run.workers=4", "run.dir=/x"}));
+  EXPECT_EQ(train.job.file, "job.toml");
+  EXPECT_THAT(train.job.overrides, ElementsAre("run.workers=4", "run.dir=/x"));
+  EXPECT_FALSE(train.dry_run);
+  EXPECT_FALSE(train.print_launch);
+}
+
+TEST(CommandLineTest, OptionsStandAnywhere) {
+  EXPECT_TRUE(std::get<TrainCommand>(parse({"train", "--dry-run", "job.toml"})).dry_run);
+  const auto train =
+      std::get<TrainCommand>(parse({"train", "job.toml", "a.b=[1, 2]", "--print-launch", "c=-1"}));
+  EXPECT_TRUE(train.print_launch);
+  EXPECT_THAT(train.job.overrides, ElementsAre("a.b=[1, 2]", "c=-1"));
+}
+
+TEST(CommandLineTest, RankStartsUnderMpiOrJoins) {
+  const auto plain = std::get<RankCommand>(parse({"rank", "job.toml"}));
+  EXPECT_FALSE(plain.join);
+  EXPECT_FALSE(plain.process);
+  const auto joins = std::get<RankCommand>(
+      parse({"rank", "job.toml", "--join", "r/control.json", "--process", "worker:1"}));
+  EXPECT_EQ(joins.join, "r/control.json");
+  EXPECT_EQ(joins.process, (ProcessId{Role::worker, 1}));
+  EXPECT_EQ(
+      std::get<RankCommand>(parse({"rank", "j", "--join", "c", "--process", "server:12"})).process,
+      (ProcessId{Role::server, 12}));
+}
+
+TEST(CommandLineTest, TheOtherCommands) {
+  EXPECT_EQ(std::get<CheckCommand>(parse({"check", "job.toml"})).job.file, "job.toml");
+  EXPECT_EQ(std::get<ListCommand>(parse({"list"})).family, std::nullopt);
+  EXPECT_EQ(std::get<ListCommand>(parse({"list", "layer"})).family, "layer");
+  const auto bench = std::get<BenchCommand>(parse({"bench", "step", "job.toml", "a=1", "--json"}));
+  EXPECT_EQ(bench.name, "step");
+  EXPECT_EQ(bench.job.file, "job.toml");
+  EXPECT_THAT(bench.job.overrides, ElementsAre("a=1"));
+  EXPECT_TRUE(bench.json);
+  EXPECT_TRUE(std::holds_alternative<VersionCommand>(parse({"--version"})));
+}
+
+TEST(CommandLineTest, HelpShowsExamplesBeforeOptions) {
+  for (const std::string command : {"train", "rank", "check", "list", "bench", "help"}) {
+    const std::string help = help_of({command, "--help"});
+    EXPECT_EQ(help, help_of({"help", command}));
+    EXPECT_LT(help.find("Examples:"), help.find("Usage: sheaf " + command)) << help;
+    EXPECT_LT(help.find("Usage:"), help.find("Options:")) << help;
+    EXPECT_THAT(help_of({"--help"}), HasSubstr("\n  " + command + " "));
+  }
+  EXPECT_EQ(help_of({"--help"}), help_of({"help"}));
+  EXPECT_THAT(help_of({"rank", "--help"}), testing::Not(HasSubstr("--join")));
+}
+
+TEST(CommandLineTest, HelpListsEveryExitCode) {
+  const std::string help = help_of({"help", "exit-codes"});
+  for (const int code : {0, 1, 2, 3, 4, 5, 6, 7, 8, 75, 130}) {
+    EXPECT_THAT(help, HasSubstr("\n  " + std::to_string(code) + " ")) << code;
+  }
+}
+
+TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
+  const std::string commands = "a command: train, rank, check, list, bench, help";
+  EXPECT_EQ(fault_of({}), "sheaf: found no command, expected " + commands + ", try sheaf --help");
+  EXPECT_EQ(fault_of({"trian", "job.toml"}),
+            "sheaf: found \"trian\", expected " + commands + ", try train");
+  EXPECT_EQ(fault_of({"xyz"}), "sheaf: found \"xyz\", expected " + commands);
+  EXPECT_EQ(fault_of({"--verison"}),
+            "sheaf: found \"--verison\", expected one of --help, --version, try --version");
+  EXPECT_EQ(fault_of({"train", "job.toml", "--dryrun"}),
+            "sheaf train: found \"--dryrun\", expected one of --help, --dry-run, --print-launch, "
+            "--resume, try --dry-run");
+  EXPECT_EQ(fault_of({"train"}),
+            "sheaf train: found no job file, expected JOB.toml [key=value …], try sheaf train "
+            "configs/quickstart.toml");
+  EXPECT_EQ(fault_of({"check", "run.workers=4"}),
+            "sheaf check: found no job file, expected JOB.toml [key=value …], try sheaf check "
+            "configs/quickstart.toml");
+  EXPECT_EQ(fault_of({"bench", "stp", "job.toml"}),
+            "sheaf bench: found \"stp\", expected one of step, try step");
+  EXPECT_EQ(fault_of({"bench"}), "sheaf bench: found no name, expected one of step");
+  EXPECT_EQ(fault_of({"list", "layer", "loss"}),
+            "sheaf list: found \"loss\", expected nothing more");
+  EXPECT_EQ(fault_of({"help", "exitcodes"}),
+            "sheaf help: found \"exitcodes\", expected one of train, rank, check, list, bench, "
+            "help, exit-codes, try exit-codes");
+  EXPECT_EQ(fault_of({"rank", "job.toml", "--process", "worker:1"}),
+            "sheaf rank: found --process alone, expected both --join CONTROL_FILE and --process "
+            "ROLE:ID");
+  for (const char* process : {"worker", "worker:", "worker:x", "coordinator:1", "worker:1 "}) {
+    EXPECT_EQ(fault_of({"rank", "job.toml", "--join", "c", "--process", process}),
+              "sheaf rank: found --process \"" + std::string(process) +
+                  "\", expected a role and a number, try worker:1");
+  }
+}
+
+TEST(CommandLineTest, ResumeIsNotBuiltYet) {
+  EXPECT_THAT(fault_of({"train", "--resume", "runs/a", "run.epochs=9"}),
+              StartsWith("sheaf train: --resume runs/a: not built yet"));
+  EXPECT_THAT(fault_of({"train", "--resume"}), StartsWith("sheaf train: "));
+}
+
+TEST(ListTest, EveryLineIsFamilyNameAndDescription) {
+  std::ostringstream out, err;
+  EXPECT_EQ(list_modes({}, out, err), 0);
+  EXPECT_THAT(err.str(), IsEmpty());
+  std::istringstream lines(out.str());
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    EXPECT_EQ(std::count(line.begin(), line.end(), '\t'), 2) << line;
+    EXPECT_THAT(family_names(), testing::Contains(line.substr(0, line.find('\t'))));
+  }
+  EXPECT_GT(count, 10);
+  EXPECT_THAT(out.str(), HasSubstr("optimizer\tadam\t"));
+}
+
+TEST(ListTest, OneFamilyOrASuggestion) {
+  std::ostringstream out, err;
+  EXPECT_EQ(list_modes({"consistency"}, out, err), 0);
+  EXPECT_THAT(out.str(), StartsWith("consistency\tbsp\t"));
+  EXPECT_EQ(list_modes({"optimiser"}, out, err), 2);
+  EXPECT_EQ(err.str(),
+            "sheaf list: found \"optimiser\", expected one of data, layer, loss, privacy, "
+            "compression, consistency, optimizer, try optimizer\n");
+}
+
+class CheckTest : public testing::Test {
+ protected:
+  void TearDown() override { std::filesystem::remove(file_); }
+  int check(const std::string& text, std::vector<std::string> overrides = {}) {
+    std::ofstream(file_) << text;
+    out_.str("");
+    err_.str("");
+    return check_job({{file_, std::move(overrides)}}, out_, err_);
+  }
+  const std::filesystem::path file_ = std::filesystem::temp_directory_path() /
+                                      ("sheaf_check_test_" + std::to_string(::getpid()) + ".toml");
+  std::ostringstream out_, err_;
+};
+
+TEST_F(CheckTest, ASoundJobIsOk) {
+  EXPECT_EQ(check(job_with()), 0);
+  EXPECT_EQ(out_.str(), file_.string() + ": ok\n");
+  EXPECT_THAT(err_.str(), IsEmpty());
+}
+
+TEST_F(CheckTest, FaultsAreLinesOnStderr) {
+  EXPECT_EQ(check(job_with(3, "workers = 0"), {"run.servers=0"}), 2);
+  EXPECT_THAT(out_.str(), IsEmpty());
+  EXPECT_EQ(err_.str(),
+            file_.string() +
+                ":3:1: run.workers: found 0, expected an integer from 1 to 4096, try 1\n"
+                "override: run.servers: found 0, expected an integer from 1 to 4096, try 1\n");
+}
+
+TEST_F(CheckTest, DataAtFaultIsThree) {
+  const std::vector<std::string> npy = {
+      "data={ kind = \"npy\", inputs = \"/nowhere.npy\", targets = \"/nowhere.npy\", batch = 64 }"};
+  EXPECT_EQ(check(job_with(), npy), 3);
+  EXPECT_THAT(err_.str(), HasSubstr("/nowhere.npy"));
+}
+
+TEST_F(CheckTest, NotesDoNotFail) {
+  EXPECT_EQ(check(job_with(), {"checkpoint.every=10s"}), 0);
+  EXPECT_THAT(err_.str(), StartsWith("note: [checkpoint] is without effect"));
+}
+
+TEST_F(CheckTest, AMissingFileIsTwo) {
+  EXPECT_EQ(check_job({{"/nowhere/job.toml", {}}}, out_, err_), 2);
+  EXPECT_EQ(err_.str(), "cannot read /nowhere/job.toml: No such file or directory\n");
+}
+
+}  // namespace
+}  // namespace sheaf::launcher
