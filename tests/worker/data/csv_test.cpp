@@ -165,7 +165,7 @@ TEST_F(CsvTest, ATestFileHasTheSameColumns) {
 TEST_F(CsvTest, ALineLongerThanTheBufferIsRead) {
   // 200 000 columns: about 1.3 MB a line.
   std::string line = "0";
-  for (int i = 1; i < 200000; ++i) line += "," + std::to_string(i);
+  for (int i = 1; i < 200000; ++i) line.append(1, ',').append(std::to_string(i));
   const auto all = rows(line + "\n" + line + "\n");
   ASSERT_EQ(all.size(), 2U);
   EXPECT_EQ(all[0], all[1]);
