@@ -14,4 +14,6 @@ if(NOT SHEAF_FUZZ)
   find_package(nlohmann_json REQUIRED)
   pkg_check_modules(openblas REQUIRED IMPORTED_TARGET openblas)
   find_package(MPI REQUIRED COMPONENTS C)
+  # mpi.h would also declare the C++ bindings that MPI-3 removed, and want their library.
+  target_compile_definitions(MPI::MPI_C INTERFACE OMPI_SKIP_MPICXX=1 MPICH_SKIP_MPICXX=1)
 endif()
