@@ -16,7 +16,7 @@ endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # False positives of g++ 12 at -O2 on inlined standard containers and coroutines.
   target_compile_options(sheaf_compiler INTERFACE -Wno-null-dereference -Wno-maybe-uninitialized
-    -Wno-mismatched-new-delete)
+    -Wno-mismatched-new-delete -Wno-restrict)
   if(CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # The same at -O3: strings that are joined, vectors that grow (GCC bugs 105329 and 105651).
     target_compile_options(sheaf_compiler INTERFACE -Wno-restrict -Wno-stringop-overflow)

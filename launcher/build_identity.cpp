@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "build_constants.h"  // generated
 #include "common/math/blas.h"
 #include "common/math/kernels.h"
 
@@ -25,7 +26,8 @@ int find_build_id(dl_phdr_info* object, std::size_t, void* out) {
       std::memcpy(&note, at, sizeof note);
       const auto* name = at + sizeof note;
       const auto* content = name + ((note.n_namesz + 3U) & ~3U);
-      if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(name, "GNU", 4) == 0) {
+      if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
+          std::memcmp(name, "GNU", 4) == 0) {
         *static_cast<wire::Digest*>(out) = wire::sha256({content, note.n_descsz});
         return 1;
       }
@@ -37,9 +39,7 @@ int find_build_id(dl_phdr_info* object, std::size_t, void* out) {
 
 }  // namespace
 
-std::string build_text() {
-  return fmt::format("{} (commit {}, {} {})", SHEAF_VERSION, SHEAF_COMMIT, "g++", __VERSION__);
-}
+std::string build_text() { return SHEAF_VERSION " (commit " SHEAF_COMMIT ", " SHEAF_COMPILER ")"; }
 
 wire::Digest build_digest() {
   wire::Digest digest{};

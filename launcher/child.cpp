@@ -60,7 +60,7 @@ int open_stream(const std::filesystem::path& file, int flags) {
 }
 
 // Our environment with the variables of `command`, as execve takes it; `text` owns the strings.
-std::vector<char*> environment_of(const Command& command, std::vector<std::string>& text) {
+std::vector<char*> environment_of(const ChildCommand& command, std::vector<std::string>& text) {
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view entry(*variable);
     const std::string_view name = entry.substr(0, entry.find('='));
@@ -125,7 +125,7 @@ std::string to_string(ExitStatus status) {
   return status.code < 0 ? "ended, exit code unknown" : fmt::format("exit code {}", status.code);
 }
 
-Child::Child(const Command& command) {
+Child::Child(const ChildCommand& command) {
   check(!command.argv.empty() && command.argv[0].find('/') != std::string::npos,
         "argv[0] of a command is a path");
   std::vector<std::string> arguments = command.argv;

@@ -13,7 +13,7 @@
 
 namespace sheaf::launcher {
 
-struct Command {
+struct ChildCommand {
   std::vector<std::string> argv;  // argv[0] is a path with a slash; PATH is not searched
   std::vector<std::pair<std::string, std::string>> environment = {};  // added to ours, or replacing
   // Appended to, made if missing; may be one file. Never pipes: their reader's death would be
@@ -37,7 +37,7 @@ class Child {
  public:
   // Starts it, with no descriptor of ours but the three, no signal blocked or ignored.
   // Throws Fault::config if the files cannot be opened or the program cannot be executed.
-  explicit Child(const Command& command);
+  explicit Child(const ChildCommand& command);
   ~Child();
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;

@@ -5,6 +5,7 @@
 
 #include "common/base/error.h"
 #include "common/params/partition_tree.h"
+#include "launcher/rank.h"
 
 namespace sheaf::launcher {
 
@@ -16,13 +17,13 @@ using wire::Header;
 namespace {
 
 constexpr std::size_t kStrangers = 64;  // connections in their handshake at once
+constexpr Duration kWitness = std::chrono::milliseconds(500);
 
 bool same_layout(const params::Layout& a, const params::Layout& b) {
-  return std::ranges::equal(a.tensors(), b.tensors(),
-                            [&](const params::Tensor& x, const params::Tensor& y) {
-                              return x.name == y.name && x.shape == y.shape &&
-                                     a.groups()[x.group] == b.groups()[y.group];
-                            });
+  return std::ranges::equal(
+      a.tensors(), b.tensors(), [&](const params::Tensor& x, const params::Tensor& y) {
+        return x.name == y.name && x.shape == y.shape && a.groups()[x.group] == b.groups()[y.group];
+      });
 }
 
 }  // namespace
@@ -55,13 +56,14 @@ class Coordinator::Peer final : public net::FrameHandler {
   }
 
   std::span<std::byte> receive_into(const Header& header) override {
-    const bool fits = header.type == FrameType::beat      ? header.payload_bytes == 0
-                      : header.type == FrameType::control ? header.payload_bytes <= wire::kControlBytes
+    const bool fits = header.type == FrameType::beat ? header.payload_bytes == 0
+                      : header.type == FrameType::control
+                          ? header.payload_bytes <= wire::kControlBytes
                       : header.type == FrameType::tensor ? header.payload_bytes <= (4U << 20)
                                                          : false;
     if (!fits) {
-      fail(Fault::network, "{} of {} bytes is no frame for the coordinator",
-           to_string(header.type), header.payload_bytes);
+      fail(Fault::network, "{} of {} bytes is no frame for the coordinator", to_string(header.type),
+           header.payload_bytes);
     }
     body_.resize(header.payload_bytes);
     return body_;
@@ -123,13 +125,12 @@ void Coordinator::start() {
 // ---- connections --------------------------------------------------------------------------------
 
 net::Task<void> Coordinator::accept_loop() {
-  std::size_t strangers = 0;
   while (!closing_) {
     net::Connection connection = co_await listener_.accept(options_.dead);
-    if (strangers == kStrangers) continue;
-    ++strangers;
+    if (strangers_ == kStrangers) continue;  // dropped: its destructor closes it
+    ++strangers_;
     net::asio::co_spawn(context_, receive(std::move(connection)),
-                        [&strangers](std::exception_ptr) { --strangers; });
+                        [this](std::exception_ptr) { --strangers_; });
   }
 }
 
@@ -140,8 +141,8 @@ net::Task<void> Coordinator::receive(net::Connection connection) {
     return find(client.process) == nullptr ? wire::Verdict::welcome : wire::Verdict::not_expected;
   };
   try {
-    const wire::Identity peer = co_await net::receive_greeting(connection, options_.credentials,
-                                                               admit, options_.suspect);
+    const wire::Identity peer =
+        co_await net::receive_greeting(connection, options_.credentials, admit, options_.suspect);
     if (closing_) co_return;
     connection.set_peer(to_string(peer.process));
     membership_.on_heard(peer.process, std::chrono::steady_clock::now());
@@ -170,7 +171,12 @@ void Coordinator::on_closed(Peer& peer, std::exception_ptr error) {
   });
   if (closing_) return;
   const std::string why = error ? describe(error).second : "its connection was closed";
-  if (const auto event = membership_.on_closed(process, why)) handle({*event});
+  // A witness leaves after it has spoken.
+  if (witness_ && witness_->process == process) {
+    membership_.on_finished(process);
+  } else if (const auto event = membership_.on_closed(process, why)) {
+    handle({*event});
+  }
   record_.on_members(membership_.members());
 }
 
@@ -179,7 +185,7 @@ void Coordinator::on_closed(Peer& peer, std::exception_ptr error) {
 net::Task<void> Coordinator::tick_loop() {
   while (!closing_) {
     net::ErrorCode cancelled;
-    tick_.expires_after(std::min<Duration>(options_.beat, std::chrono::milliseconds(500)));
+    tick_.expires_after(std::min<Duration>(options_.beat, std::chrono::milliseconds(200)));
     co_await tick_.async_wait(net::asio::redirect_error(net::asio::use_awaitable, cancelled));
     if (closing_) break;
     const auto now = std::chrono::steady_clock::now();
@@ -190,6 +196,7 @@ net::Task<void> Coordinator::tick_loop() {
       }
       continue;
     }
+    if (witness_ && now - witness_since_ > kWitness) end_job(*witness_);
     const auto events = membership_.on_tick(now);
     handle(events);
     if (!events.empty()) record_.on_members(membership_.members());
@@ -207,7 +214,8 @@ void Coordinator::handle(const std::vector<Membership::Event>& events) {
       case Membership::Event::Kind::suspected:
       case Membership::Event::Kind::recovered: record_.note("warning: " + event.text); break;
       case Membership::Event::Kind::dead:
-        end_job(wire::Failure{event.process, static_cast<int>(Fault::network), phase(), event.text});
+        end_job(
+            wire::Failure{event.process, static_cast<int>(Fault::network), phase(), event.text});
         break;
       case Membership::Event::Kind::missing:
         if (!first) first = event.process;
@@ -248,11 +256,9 @@ void Coordinator::on_control(Peer& peer, ControlKind kind, std::span<const std::
     case ControlKind::log:
       return record_.on_log(peer.process(), membership_.member(peer.process()).info.host,
                             wire::from_bytes<wire::Log>(body));
-    case ControlKind::drain:
-      return on_drain_answer(peer, wire::from_bytes<wire::Drain>(body).step);
-    case ControlKind::failure: return end_job(wire::from_bytes<wire::Failure>(body));
-    case ControlKind::finished:
-      return on_finished(peer, wire::from_bytes<wire::Finished>(body));
+    case ControlKind::drain: return on_drain_answer(peer, wire::from_bytes<wire::Drain>(body).step);
+    case ControlKind::failure: return on_failure(wire::from_bytes<wire::Failure>(body));
+    case ControlKind::finished: return on_finished(peer, wire::from_bytes<wire::Finished>(body));
     default:
       fail(Fault::network, "control message {} is not for the coordinator",
            static_cast<std::uint64_t>(kind));
@@ -262,6 +268,13 @@ void Coordinator::on_control(Peer& peer, ControlKind kind, std::span<const std::
 void Coordinator::on_registration(Peer& peer, wire::Registration registration) {
   registration.info.process = peer.process();  // what was proved, not what is claimed
   membership_.on_registered(registration.info, std::chrono::steady_clock::now());
+  // The pid is worth something only if it names the same process here: another host's does not.
+  const ProcessIdentity identity{static_cast<pid_t>(registration.info.pid),
+                                 registration.info.started};
+  if (identify(identity.pid) == identity) {
+    const std::lock_guard lock(mutex_);
+    local_ranks_.push_back(identity);
+  }
   registrations_[peer.process()] = std::move(registration);
   record_.on_members(membership_.members());
   if (membership_.everybody_registered() && !running_ && !ending_) begin_job();
@@ -275,10 +288,11 @@ void Coordinator::begin_job() {
       end_job(wire::Failure{id, static_cast<int>(fault), phase(), std::move(text)});
     };
     if (process.role == Role::worker && r.data_digest != first.data_digest) {
-      return refuse(Fault::data,
-                    fmt::format("{} on {} reads other data than worker 0 on {}: the files of [data] "
-                                "differ; make them the same on every host",
-                                to_string(process), r.info.host, first.info.host));
+      return refuse(
+          Fault::data,
+          fmt::format("{} on {} reads other data than worker 0 on {}: the files of [data] "
+                      "differ; make them the same on every host",
+                      to_string(process), r.info.host, first.info.host));
     }
     if (process.role == Role::worker && !same_layout(r.layout, first.layout)) {
       return refuse(Fault::data, fmt::format("{} has another model than worker 0: its data has "
@@ -297,7 +311,8 @@ void Coordinator::begin_job() {
   }
   running_ = true;
   membership_.on_running();
-  record_.on_start(first, same_numerics && options_.promises_bits, std::chrono::steady_clock::now());
+  record_.on_start(first, same_numerics && options_.promises_bits,
+                   std::chrono::steady_clock::now());
   record_.on_members(membership_.members());
   wire::Start start;
   for (const cluster::Member& member : membership_.members()) start.roster.push_back(member.info);
@@ -310,10 +325,9 @@ void Coordinator::on_contribution(Peer& peer, const wire::Contribution& contribu
   Gathering& gathering = gatherings_[contribution.tag];
   gathering.sum = contribution.sum;
   for (const auto& [partition, values] : contribution.values) {
-    const bool fits =
-        partition < options_.partitions &&
-        (!contribution.sum || gathering.values.empty() ||
-         gathering.values.begin()->second.size() == values.size());
+    const bool fits = partition < options_.partitions &&
+                      (!contribution.sum || gathering.values.empty() ||
+                       gathering.values.begin()->second.size() == values.size());
     if (!fits) {
       fail(Fault::network, "{} contributes {} values for partition {} to \"{}\"",
            to_string(peer.process()), values.size(), partition, contribution.tag);
@@ -344,8 +358,10 @@ void Coordinator::drain() {
     if (draining_ || ending_) return;
     draining_ = true;
     if (!running_) {
-      return end_job(wire::Failure{{Role::coordinator, 0}, static_cast<int>(Fault::interrupted),
-                                   phase(), "interrupted before training began"});
+      return end_job(wire::Failure{{Role::coordinator, 0},
+                                   static_cast<int>(Fault::interrupted),
+                                   phase(),
+                                   "interrupted before training began"});
     }
     send_all(Role::worker, ControlKind::drain, wire::Drain{});
   });
@@ -370,6 +386,15 @@ void Coordinator::abort(const wire::Failure& failure) {
   net::asio::post(context_, [this, failure] { end_job(failure); });
 }
 
+// A rank that lost a peer is a witness, not the culprit: the culprit's own connection ends at the
+// same time. It is given a moment to be seen; then the witness is all there is.
+void Coordinator::on_failure(const wire::Failure& failure) {
+  if (failure.fault != static_cast<int>(Fault::network)) return end_job(failure);
+  if (witness_) return;
+  witness_ = failure;
+  witness_since_ = std::chrono::steady_clock::now();
+}
+
 void Coordinator::end_job(Outcome outcome) {
   if (ending_) return;
   ending_ = outcome;
@@ -378,8 +403,8 @@ void Coordinator::end_job(Outcome outcome) {
   if (outcome) {
     stop = *outcome;
     const std::string who = to_string(outcome->process);
-    stop.text = fmt::format("stopped by the coordinator: {} ({}): {}", who, outcome->phase,
-                            outcome->text);
+    stop.text =
+        fmt::format("stopped by the coordinator: {} ({}): {}", who, outcome->phase, outcome->text);
   }
   send_all(Role::server, ControlKind::stop, stop);
   send_all(Role::worker, ControlKind::stop, stop);
@@ -391,6 +416,11 @@ void Coordinator::finish_if_all_gone() {
   const std::lock_guard lock(mutex_);
   over_ = *ending_;
   changed_.notify_all();
+}
+
+std::vector<ProcessIdentity> Coordinator::local_ranks() {
+  const std::lock_guard lock(mutex_);
+  return local_ranks_;
 }
 
 std::optional<Coordinator::Outcome> Coordinator::wait(Duration limit) {
@@ -405,6 +435,23 @@ void Coordinator::send_all(Role role, ControlKind kind, const Message& message) 
   for (const auto& peer : peers_) {
     if (peer->process().role == role) peer->send(kind, message);
   }
+}
+
+Coordinator::Options coordinator_options(const RunConfig& config, const wire::JobKey& key,
+                                         std::string address, net::PortRange ports) {
+  const RunSection& run = config.run();
+  return {.credentials = {key, make_identity(config, {Role::coordinator, 0}, 0)},
+          .address = std::move(address),
+          .ports = ports,
+          .servers = run.servers,
+          .workers = run.workers,
+          .partitions = run.partitions,
+          .deterministic = run.deterministic,
+          .promises_bits = true,  // bsp, the only consistency model today
+          .beat = config.timeouts().beat,
+          .suspect = config.timeouts().suspect,
+          .dead = config.timeouts().dead,
+          .start = config.timeouts().start};
 }
 
 }  // namespace sheaf::launcher

@@ -1,6 +1,6 @@
 // The centre of a job's control: who is there, who is alive, sums of figures over partitions, the
-// drain and the end. Runs on a thread of its own, in the supervisor of `sheaf train` or, by hand, in
-// rank 0. What happens is told to the JobRecord, in that thread.
+// drain and the end. Runs on a thread of its own, in the supervisor of `sheaf train` or, by hand,
+// in rank 0. What happens is told to the JobRecord, in that thread.
 //
 // start(), then wait(); drain() and abort() from any thread.
 #pragma once
@@ -20,6 +20,7 @@
 #include "common/net/listener.h"
 #include "common/wire/messages.h"
 #include "launcher/job_record.h"
+#include "launcher/process_identity.h"
 
 namespace sheaf::launcher {
 
@@ -51,6 +52,9 @@ class Coordinator {
   // Ends the job with a failure, unless it has ended.
   void abort(const wire::Failure& failure);
 
+  // The ranks that registered from this host, for a supervisor that has to end them. Thread-safe.
+  std::vector<ProcessIdentity> local_ranks();
+
   // How it ended: nothing = complete.
   using Outcome = std::optional<wire::Failure>;
   // The outcome, once every rank has gone or was given up; nothing within `limit` = not over.
@@ -67,6 +71,7 @@ class Coordinator {
   void on_contribution(Peer& peer, const wire::Contribution& contribution);
   void on_drain_answer(Peer& peer, Step begun);
   void on_finished(Peer& peer, const wire::Finished& report);
+  void on_failure(const wire::Failure& failure);
   void on_closed(Peer& peer, std::exception_ptr error);
   void begin_job();
   void end_job(Outcome outcome);
@@ -95,14 +100,22 @@ class Coordinator {
   bool running_ = false;
   bool closing_ = false;
   Step newest_step_ = 0;
+  std::size_t strangers_ = 0;
   std::size_t refused_ = 0;
   std::optional<Outcome> ending_;  // decided; ranks are being told
   TimePoint ending_since_{};
+  std::optional<wire::Failure> witness_;  // of a peer's death
+  TimePoint witness_since_{};
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::optional<Outcome> over_;  // guarded
+  std::optional<Outcome> over_;               // guarded
+  std::vector<ProcessIdentity> local_ranks_;  // guarded
   std::jthread thread_;
 };
+
+// What a job file says about the coordination of its job.
+Coordinator::Options coordinator_options(const RunConfig& config, const wire::JobKey& key,
+                                         std::string address, net::PortRange ports);
 
 }  // namespace sheaf::launcher

@@ -82,11 +82,11 @@ void JobRecord::on_start(const wire::Registration& first, bool bit_exact, TimePo
   job_ = first;
   model_.resize(first.layout.size());
   result_.bit_exact = bit_exact;
-  rows_ = std::make_unique<MetricRows>(
-      MetricRows::Options{.partitions = config_.run().partitions,
-                          .every = config_.steps_per_row(),
-                          .steps_per_epoch = first.steps_per_epoch},
-      now);
+  rows_ =
+      std::make_unique<MetricRows>(MetricRows::Options{.partitions = config_.run().partitions,
+                                                       .every = config_.steps_per_row(),
+                                                       .steps_per_epoch = first.steps_per_epoch},
+                                   now);
   const std::uint64_t epochs = (first.steps + first.steps_per_epoch - 1) / first.steps_per_epoch;
   progress_ = std::make_unique<Progress>(
       Progress::Options{.style = output_.style, .epochs = epochs, .steps = first.steps},

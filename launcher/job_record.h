@@ -25,7 +25,7 @@ class JobRecord {
  public:
   struct Output {
     ProgressStyle style;
-    Progress::Sink show;                              // progress and warnings, for a person
+    Progress::Sink show;  // progress and warnings, for a person
   };
   // Creates the run directory. Throws Fault::config or Fault::data if it cannot.
   JobRecord(const RunConfig& config, Output output);
@@ -63,7 +63,7 @@ class JobRecord {
   std::optional<wire::Registration> job_;  // of a worker: layout, shape, steps
   std::map<ProcessId, wire::Losses> traffic_;
   std::map<ProcessId, wire::Finished> finished_;
-  std::map<std::string, std::vector<double>> sums_;    // evaluations that wait for their scores
+  std::map<std::string, std::vector<double>> sums_;  // evaluations that wait for their scores
   std::map<std::string, std::vector<double>> scores_;
   std::map<std::string, metrics::Evaluation> latest_;  // by part
   std::optional<double> epoch_loss_;

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/base/error.h"
+
 namespace sheaf::launcher {
 namespace {
 
@@ -108,6 +110,23 @@ std::string control_json(const Control& control) {
       Json{
           {"job", control.job}, {"address", control.address}, {"port", control.port}, {"key", key}},
       1);
+}
+
+ControlFile parse_control(const std::string& text, const std::string& file) {
+  const Json json = Json::parse(text, nullptr, false);
+  ControlFile control;
+  const auto has = [&](const char* key, auto is) {
+    return json.is_object() && json.contains(key) && is(json[key]);
+  };
+  if (has("port", [](const Json& v) { return v.is_number_unsigned() && v <= 65535; }) &&
+      has("address", [](const Json& v) { return v.is_string(); }) &&
+      has("key", [](const Json& v) { return v.is_string(); })) {
+    control.address = json["address"].get<std::string>();
+    control.port = json["port"].get<std::uint16_t>();
+    control.key_hex = json["key"].get<std::string>();
+    return control;
+  }
+  fail(Fault::config, "{}: found no address, port and key; expected RUN/control.json of a job", file);
 }
 
 std::string processes_json(const std::map<ProcessId, ProcessRow>& processes) {

@@ -11,6 +11,14 @@ namespace sheaf::launcher {
 
 std::string result_json(const RunResult& result);                              // indented
 std::string control_json(const Control& control);                              // indented
+// What control.json says, read back. `file` is for messages; a text that is none throws
+// Fault::config.
+struct ControlFile {
+  std::string address;
+  std::uint16_t port = 0;
+  std::string key_hex;
+};
+ControlFile parse_control(const std::string& text, const std::string& file);
 std::string processes_json(const std::map<ProcessId, ProcessRow>& processes);  // indented
 // `time` is in seconds since 1970, to the millisecond.
 std::string metric_json(const MetricRow& row, WallTime now);  // one line, with newline

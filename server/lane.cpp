@@ -119,8 +119,8 @@ void Lane::adopt(net::Connection connection, ProcessId worker) {
 void Lane::on_closed(Session& session, std::exception_ptr error) {
   shard_->on_closed(session.id());
   if (error && !closing_) {
-    // A worker that is gone is the coordinator's to judge; one that breaks the rules, and a gradient
-    // that is not finite, end this rank.
+    // A worker that is gone is the coordinator's to judge; one that breaks the rules, and a
+    // gradient that is not finite, end this rank.
     try {
       std::rethrow_exception(error);
     } catch (const net::ConnectionLost& lost) {

@@ -25,15 +25,15 @@ class Session;
 class Lane final : public ShardOutput {
  public:
   struct Options {
-    std::uint32_t id = 0;          // of the lane
-    std::uint32_t workers = 1;     // of the job
+    std::uint32_t id = 0;       // of the lane
+    std::uint32_t workers = 1;  // of the job
     std::uint32_t servers = 1;
     net::Credentials credentials;  // self.lane is filled in here
     Duration handshake_limit{};    // for a stranger to prove the key
     Duration silence_limit{};      // for unacknowledged data
     // Sends one scalar to the other lanes of this server and to other servers.
     std::function<void(Step, std::uint32_t chunk, double)> share_scalar;
-    Duration scalar_limit{};       // to wait for other servers' scalars
+    Duration scalar_limit{};  // to wait for other servers' scalars
     // Takes over a connection from another server; empty = none is expected here.
     std::function<void(net::Connection, ProcessId)> on_server;
     std::function<void(const std::string&)> warn;
@@ -78,7 +78,7 @@ class Lane final : public ShardOutput {
   std::vector<std::unique_ptr<Session>> sessions_;  // by SessionId; null = free
   std::size_t strangers_ = 0;                       // connections that have not proved the key yet
   std::size_t refused_ = 0;
-  std::vector<std::uint32_t> incarnations_;         // newest seen of each worker
+  std::vector<std::uint32_t> incarnations_;  // newest seen of each worker
   net::asio::steady_timer watch_;
   bool closing_ = false;
 };

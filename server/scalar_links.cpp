@@ -15,10 +15,11 @@ class ScalarLinks::Link final : public net::FrameHandler {
   ProcessId peer() const { return peer_; }
 
   void attach(net::Connection connection) {
-    channel_ = std::make_unique<net::FrameChannel>(
-        std::move(connection), *this, [this](std::exception_ptr error) {
-          if (error && !owner_.closing_) owner_.shutdown_.fail(error);
-        });
+    channel_ = std::make_unique<net::FrameChannel>(std::move(connection), *this,
+                                                   [this](std::exception_ptr error) {
+                                                     if (error && !owner_.closing_)
+                                                       owner_.shutdown_.fail(error);
+                                                   });
     channel_->start();
   }
 

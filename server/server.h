@@ -1,5 +1,5 @@
-// The front door of a server process: lanes of one shard each, on their own threads. The same object
-// runs under mpirun and as a thread of a test.
+// The front door of a server process: lanes of one shard each, on their own threads. The same
+// object runs under mpirun and as a thread of a test.
 //
 //   Server server(options, shutdown);
 //   endpoints = server.bind(address, ports);   // announced to the coordinator

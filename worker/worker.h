@@ -1,5 +1,5 @@
-// The front door of a worker process: trains the partitions it hosts against the servers of the job.
-// The same object runs under mpirun and as a thread of a test.
+// The front door of a worker process: trains the partitions it hosts against the servers of the
+// job. The same object runs under mpirun and as a thread of a test.
 #pragma once
 
 #include <cstdint>
@@ -35,13 +35,13 @@ struct WorkerParts {
 
 struct WorkerOptions {
   std::uint64_t seed = 0;
-  Step steps = 0;               // of the job
-  std::size_t prefetch = 2;     // batches
+  Step steps = 0;            // of the job
+  std::size_t prefetch = 2;  // batches
 };
 
 struct WorkerReport {
-  Step steps = 0;           // of the final model
-  double seconds = 0;       // first gradient to last applied step
+  Step steps = 0;      // of the final model
+  double seconds = 0;  // first gradient to last applied step
   double waited_seconds = 0;
   TrafficCount traffic;
 };

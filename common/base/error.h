@@ -69,7 +69,8 @@ template <typename... Args>
 [[noreturn]] void check_failed(const char* condition, std::source_location where);
 inline void check(bool holds, const char* what,
                   std::source_location where = std::source_location::current()) {
-  if (!holds) [[unlikely]] check_failed(what, where);
+  if (!holds) [[unlikely]]
+    check_failed(what, where);
 }
 
 // Runs on every way out of a rank: "text (fault)" for an Error, what() for anything else.

@@ -28,10 +28,10 @@ class Stream {
   Stream(std::uint64_t seed, Purpose purpose, std::uint64_t a = 0, std::uint32_t b = 0,
          std::uint64_t c = 0);
 
-  std::uint32_t next();    // 32 random bits
-  float uniform();         // [0, 1), 24 bits
-  double uniform_double(); // [0, 1), 53 bits
-  double normal();         // mean 0, variance 1 (Box-Muller)
+  std::uint32_t next();     // 32 random bits
+  float uniform();          // [0, 1), 24 bits
+  double uniform_double();  // [0, 1), 53 bits
+  double normal();          // mean 0, variance 1 (Box-Muller)
 
   // The four words of block `index`; does not move the stream.
   std::array<std::uint32_t, 4> block(std::uint32_t index) const;

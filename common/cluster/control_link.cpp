@@ -36,9 +36,9 @@ void ControlLink::connect() {
     co_await net::greet(made, credentials, limit);
     *out = std::move(made);
   };
-  net::asio::co_spawn(
-      context_, join(options_.coordinator, options_.credentials, options_.dead, &connection),
-      [&](std::exception_ptr error) { failure = error; });
+  net::asio::co_spawn(context_,
+                      join(options_.coordinator, options_.credentials, options_.dead, &connection),
+                      [&](std::exception_ptr error) { failure = error; });
   context_.run();
   context_.restart();
   if (failure) std::rethrow_exception(failure);
@@ -50,8 +50,8 @@ void ControlLink::connect() {
         closing_ = true;
         beat_timer_.cancel();
         if (!error) {
-          error = std::make_exception_ptr(Error(Fault::network, "the coordinator has left",
-                                                std::source_location::current()));
+          error = std::make_exception_ptr(
+              Error(Fault::network, "the coordinator has left", std::source_location::current()));
         }
         shutdown_.fail(error);
         const std::lock_guard lock(mutex_);
@@ -129,11 +129,12 @@ void ControlLink::wait_for_end() {
 }
 
 void ControlLink::close(Duration limit) {
-  {
+  if (thread_.joinable()) {
     std::unique_lock lock(mutex_);
     changed_.wait_until(lock, std::chrono::steady_clock::now() + limit,
                         [&] { return outbox_.empty() || closed_; });
   }
+  if (!thread_.joinable()) return;  // it was never connected
   net::asio::post(context_, [this] {
     closing_ = true;
     beat_timer_.cancel();
@@ -255,6 +256,7 @@ void ControlLink::on_control(const Header& header) {
   const auto kind = static_cast<ControlKind>(header.value);
   if (kind == ControlKind::stop) {
     const auto stop = wire::from_bytes<wire::Failure>(body_);
+    stopped_.store(true);
     if (stop.fault == 0) return shutdown_.finish();
     return shutdown_.fail(std::make_exception_ptr(
         Error(static_cast<Fault>(stop.fault), stop.text, std::source_location::current())));
@@ -274,8 +276,8 @@ void ControlLink::on_control(const Header& header) {
     }
     case ControlKind::last_step: last_step_ = wire::from_bytes<wire::Drain>(body_).step; break;
     default:
-      sheaf::fail(Fault::network, "control message {} from the coordinator, which is not for a rank",
-                  header.value);
+      sheaf::fail(Fault::network,
+                  "control message {} from the coordinator, which is not for a rank", header.value);
   }
   changed_.notify_all();
 }

@@ -49,6 +49,8 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   void wait_for_end();
   // Sends what is queued and closes, within `limit`.
   void close(Duration limit);
+  // True once the coordinator has ended the job: then it knows what went wrong.
+  bool stopped() const { return stopped_.load(); }
   // Steps begun so far, for "which phase".
   Step begun() const { return begun_.load(std::memory_order_relaxed); }
 
@@ -84,17 +86,18 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   Shutdown& shutdown_;
   std::string local_address_;
   std::atomic<Step> begun_{0};
+  std::atomic<bool> stopped_{false};
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Outgoing> outbox_;    // guarded: the first `taken_` are being written
-  std::size_t taken_ = 0;          // guarded
-  std::optional<wire::Start> start_;                     // guarded
-  std::map<std::string, std::vector<double>> totals_;    // guarded
-  wire::Losses losses_;                                  // guarded
-  bool draining_ = false;                                // guarded
-  std::optional<Step> last_step_;                        // guarded
-  bool closed_ = false;                                  // guarded
+  std::deque<Outgoing> outbox_;       // guarded: the first `taken_` are being written
+  std::size_t taken_ = 0;             // guarded
+  std::optional<wire::Start> start_;  // guarded
+  std::map<std::string, std::vector<double>> totals_;  // guarded
+  wire::Losses losses_;                                // guarded
+  bool draining_ = false;                              // guarded
+  std::optional<Step> last_step_;                      // guarded
+  bool closed_ = false;                                // guarded
 
   // The link thread's own.
   net::asio::io_context context_{1};

@@ -27,8 +27,8 @@ class Coordination {
   // Hands over lists that the coordinator puts one after the other, by partition. Does not block.
   virtual void collect(std::string_view tag, const Values& mine) = 0;
 
-  // The loss of one partition in one step, and the traffic so far. Does not block or allocate in the
-  // steady state.
+  // The loss of one partition in one step, and the traffic so far. Does not block or allocate in
+  // the steady state.
   virtual void report_loss(const wire::StepLoss& loss, std::uint64_t push_bytes,
                            std::uint64_t pull_bytes) = 0;
   // False if the job drains and this step is not taken any more.

@@ -68,10 +68,10 @@ std::vector<Membership::Event> Membership::on_tick(TimePoint now) {
     switch (member.state) {
       case MemberState::absent:
         if (!late) break;
-        events.push_back({Event::Kind::missing, process,
-                          fmt::format("{} (rank {}) has not arrived within {:.1f} s",
-                                      to_string(process), rank_of(process),
-                                      seconds(options_.start))});
+        events.push_back(
+            {Event::Kind::missing, process,
+             fmt::format("{} (rank {}) has not arrived within {:.1f} s", to_string(process),
+                         rank_of(process), seconds(options_.start))});
         break;
       case MemberState::starting:
       case MemberState::running:
@@ -100,8 +100,8 @@ std::vector<Membership::Event> Membership::on_tick(TimePoint now) {
 }
 
 bool Membership::everybody_registered() const {
-  return std::ranges::none_of(
-      members_, [](const Member& m) { return m.state == MemberState::absent; });
+  return std::ranges::none_of(members_,
+                              [](const Member& m) { return m.state == MemberState::absent; });
 }
 
 bool Membership::all_finished(Role role) const {

@@ -1,6 +1,6 @@
-// Who belongs to a job and who is still alive: leases, in plain code without sockets. The coordinator
-// tells it what happens and when; it answers with what that means.
-// Owned by the coordinator's thread; not thread-safe.
+// Who belongs to a job and who is still alive: leases, in plain code without sockets. The
+// coordinator tells it what happens and when; it answers with what that means. Owned by the
+// coordinator's thread; not thread-safe.
 #pragma once
 
 #include <cstdint>

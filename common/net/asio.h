@@ -1,8 +1,6 @@
 // The only door to Asio. Coroutines stay in the few files that include this.
 #pragma once
 
-#include <utility>  // must come before awaitable.hpp of Boost 1.74
-
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/buffer.hpp>
@@ -22,6 +20,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <utility>  // must come before awaitable.hpp of Boost 1.74
 
 namespace sheaf::net {
 namespace asio = boost::asio;

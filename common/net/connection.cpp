@@ -99,9 +99,9 @@ Task<Connection> connect(Endpoint endpoint, std::string peer, Duration limit) {
   co_await socket.async_connect(target, asio::redirect_error(asio::use_awaitable, error));
   timer.cancel();
   if (error || late) {
-    lost(fmt::format("cannot connect to {} at {}: {}", peer, to_string(endpoint),
-                     late ? fmt::format("no answer within {:.1f} s", seconds(limit))
-                          : error.message()));
+    lost(fmt::format(
+        "cannot connect to {} at {}: {}", peer, to_string(endpoint),
+        late ? fmt::format("no answer within {:.1f} s", seconds(limit)) : error.message()));
   }
   Socket generic(std::move(socket));
   set_options(generic, limit);

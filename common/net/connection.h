@@ -1,6 +1,7 @@
 // A stream of bytes to one peer: TCP between hosts, a local socket pair in tests. Reads into and
 // writes from spans of the caller, so that an encrypted stream can take its place later.
-// Owned by one thread's io_context; not thread-safe. What goes wrong throws ConnectionLost (Fault::network), naming the peer.
+// Owned by one thread's io_context; not thread-safe. What goes wrong throws ConnectionLost
+// (Fault::network), naming the peer.
 #pragma once
 
 #include <span>

@@ -1,8 +1,8 @@
 // Moves frames over one connection: a reader and a writer coroutine, and nothing else. What to send
 // and what a frame means is decided by the handler, plain code without sockets.
 //
-// Headers are verified before their payload is read, payloads after. Payloads are read straight into
-// the memory that the handler names and written from where they lie; nothing is copied here.
+// Headers are verified before their payload is read, payloads after. Payloads are read straight
+// into the memory that the handler names and written from where they lie; nothing is copied here.
 // Lives on one thread's io_context; the handler outlives it. Not thread-safe.
 #pragma once
 

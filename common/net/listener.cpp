@@ -56,8 +56,8 @@ PortRange parse_ports(const std::string& text) {
     read = std::from_chars(read.ptr + 1, end, range.last);
   }
   if (read.ec != std::errc{} || read.ptr != end || range.last < range.first) {
-    fail(Fault::config, "network.ports: found \"{}\", expected a port, a range \"20000-20100\", or 0",
-         text);
+    fail(Fault::config,
+         "network.ports: found \"{}\", expected a port, a range \"20000-20100\", or 0", text);
   }
   return range;
 }

@@ -8,8 +8,9 @@
 namespace sheaf::params {
 
 std::size_t Layout::add(std::string name, std::vector<std::uint32_t> shape, Group group) {
-  const std::size_t elements = std::accumulate(shape.begin(), shape.end(), std::size_t{1},
-                                               [](std::size_t a, std::uint32_t b) { return a * b; });
+  const std::size_t elements =
+      std::accumulate(shape.begin(), shape.end(), std::size_t{1},
+                      [](std::size_t a, std::uint32_t b) { return a * b; });
   check(elements > 0, "a tensor has at least one element");
   auto known = std::find(groups_.begin(), groups_.end(), group);
   if (known == groups_.end()) known = groups_.insert(groups_.end(), group);

@@ -26,9 +26,7 @@ class ShardMap {
   std::uint32_t lanes() const { return lanes_; }
   LaneId at(std::size_t chunk) const { return places_[chunk]; }
   // The chunks of one lane, ascending.
-  const std::vector<std::uint32_t>& chunks_of(LaneId lane) const {
-    return chunks_[index(lane)];
-  }
+  const std::vector<std::uint32_t>& chunks_of(LaneId lane) const { return chunks_[index(lane)]; }
   std::size_t index(LaneId lane) const { return lane.server * std::size_t{lanes_} + lane.lane; }
   std::size_t lane_count() const { return std::size_t{servers_} * lanes_; }
 

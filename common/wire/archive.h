@@ -1,6 +1,6 @@
 // Cereal archives over byte spans: little-endian, and with a budget. A container claims at most as
-// many elements as bytes are left (each takes at least one), so that a short message cannot make the
-// reader allocate much more than its own length. Included by messages.cpp alone.
+// many elements as bytes are left (each takes at least one), so that a short message cannot make
+// the reader allocate much more than its own length. Included by messages.cpp alone.
 #pragma once
 
 #include <bit>
@@ -23,8 +23,10 @@ class ByteWriter : public cereal::OutputArchive<ByteWriter, cereal::AllowEmptyCl
  public:
   explicit ByteWriter(std::vector<std::byte>& bytes) : OutputArchive(this), bytes_(bytes) {}
   void write(const void* data, std::size_t size) {
-    const auto* begin = static_cast<const std::byte*>(data);
-    bytes_.insert(bytes_.end(), begin, begin + size);
+    if (size == 0) return;
+    const std::size_t at = bytes_.size();
+    bytes_.resize(at + size);
+    std::memcpy(bytes_.data() + at, data, size);
   }
 
  private:
@@ -46,13 +48,13 @@ class ByteReader : public cereal::InputArchive<ByteReader, cereal::AllowEmptyCla
 };
 
 template <typename T>
-  requires std::is_arithmetic_v<T>
+requires std::is_arithmetic_v<T>
 void CEREAL_SAVE_FUNCTION_NAME(ByteWriter& archive, const T& value) {
   archive.write(&value, sizeof value);
 }
 
 template <typename T>
-  requires std::is_arithmetic_v<T>
+requires std::is_arithmetic_v<T>
 void CEREAL_LOAD_FUNCTION_NAME(ByteReader& archive, T& value) {
   if constexpr (std::is_same_v<T, bool>) {  // any byte but 0 and 1 would be undefined behaviour
     unsigned char byte = 0;

@@ -97,7 +97,7 @@ bool equal(const Digest& a, std::span<const std::byte> b) {
 
 }  // namespace
 
-JobKey JobKey::random() { return JobKey(random_bytes()); }
+JobKey::JobKey() : bytes_(random_bytes()) {}
 
 JobKey JobKey::from_hex(std::string_view hex) {
   Digest bytes{};
@@ -189,8 +189,7 @@ bool ClientHandshake::answer_follows(std::span<const std::byte, kRefusalBytes> h
 std::optional<ClientHandshake::Result> ClientHandshake::on_answer(
     std::span<const std::byte, kAnswerBytes> bytes) const {
   const auto signed_part = bytes.first<kRefusalBytes + kIdentityBytes>();
-  const Digest proof =
-      prove(key_, kServerLabel, nonce_, peer_nonce_, encode(self_), signed_part);
+  const Digest proof = prove(key_, kServerLabel, nonce_, peer_nonce_, encode(self_), signed_part);
   if (!equal(proof, bytes.last<32>())) return std::nullopt;
   const auto verdict = get<std::uint32_t>(bytes, 0);
   if (verdict > static_cast<std::uint32_t>(Verdict::not_expected)) return std::nullopt;

@@ -19,10 +19,12 @@ namespace sheaf::wire {
 inline constexpr std::uint16_t kProtocol = 1;
 using Digest = std::array<std::byte, 32>;
 
-// The 256-bit secret of a job. Wiped when destroyed; never printed, logged or put on a command line.
+// The 256-bit secret of a job. Wiped when destroyed; never printed, logged or put on a command
+// line.
 class JobKey {
  public:
-  static JobKey random();
+  // A new random key.
+  JobKey();
   // From 64 hexadecimal digits. Anything else throws Fault::auth, without quoting it.
   static JobKey from_hex(std::string_view hex);
   explicit JobKey(const Digest& bytes) : bytes_(bytes) {}

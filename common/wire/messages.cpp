@@ -57,7 +57,7 @@ namespace wire {
 
 template <typename Archive>
 void serialize(Archive& archive, ProcessInfo& m) {
-  archive(m.process, m.incarnation, m.pid, m.host, m.address, m.ports);
+  archive(m.process, m.incarnation, m.pid, m.started, m.host, m.address, m.ports);
 }
 template <typename Archive>
 void serialize(Archive& archive, Registration& m) {
@@ -121,8 +121,8 @@ Message from_bytes(std::span<const std::byte> bytes) {
   return message;
 }
 
-#define SHEAF_MESSAGE(type)                                     \
-  template std::vector<std::byte> to_bytes<type>(const type&);  \
+#define SHEAF_MESSAGE(type)                                    \
+  template std::vector<std::byte> to_bytes<type>(const type&); \
   template type from_bytes<type>(std::span<const std::byte>);
 SHEAF_MESSAGE(Registration)
 SHEAF_MESSAGE(Start)

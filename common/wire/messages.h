@@ -37,6 +37,7 @@ struct ProcessInfo {
   ProcessId process;
   std::uint32_t incarnation = 0;
   std::uint32_t pid = 0;
+  std::uint64_t started = 0;  // clock ticks since boot: tells a process from its pid's heir
   std::string host;
   std::string address;               // that the process listens on; servers only
   std::vector<std::uint16_t> ports;  // one per lane
@@ -50,7 +51,7 @@ struct Registration {
   std::uint32_t task = 0;   // workers: metrics::Task
   std::uint32_t outputs = 0;
   std::uint32_t targets = 0;
-  std::uint64_t steps = 0;            // of the whole job
+  std::uint64_t steps = 0;  // of the whole job
   std::uint64_t steps_per_epoch = 0;
 };
 
@@ -90,7 +91,7 @@ struct Log {
 };
 
 struct Failure {
-  ProcessId process;   // at fault
+  ProcessId process;  // at fault
   std::int32_t fault = 0;
   std::string phase;
   std::string text;

@@ -10,10 +10,10 @@
 namespace sheaf::wire {
 
 struct OutFrame {
-  Header header;                        // payload_bytes set; payload_crc if crc_known
-  std::span<const std::byte> payload;   // borrowed
-  Buffer hold;                          // keeps the payload alive, if it lies in a pool
-  bool crc_known = false;               // else the sender computes payload_crc
+  Header header;                       // payload_bytes set; payload_crc if crc_known
+  std::span<const std::byte> payload;  // borrowed
+  Buffer hold;                         // keeps the payload alive, if it lies in a pool
+  bool crc_known = false;              // else the sender computes payload_crc
 };
 
 }  // namespace sheaf::wire

@@ -45,8 +45,13 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
   for (const std::uint32_t id : parts.shards.chunks_of(parts.lane)) {
     const params::Chunk& chunk = parts.chunks[id];
     place_[id] = static_cast<std::int32_t>(states_.size());
-    states_.push_back({id, &chunk, 0, {}, AlignedBuffer<float>(chunk.size * per_parameter),
-                       Aggregator(parts.partitions, chunk.size), {}});
+    states_.push_back({id,
+                       &chunk,
+                       0,
+                       {},
+                       AlignedBuffer<float>(chunk.size * per_parameter),
+                       Aggregator(parts.partitions, chunk.size),
+                       {}});
     states_.back().parked.reserve(parts.partitions);
   }
 }
@@ -118,8 +123,7 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     case Aggregator::Offer::contained:
       ++duplicates_;
       return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
-    case Aggregator::Offer::overlapping:
-      return acknowledge_partial(session, header, state);
+    case Aggregator::Offer::overlapping: return acknowledge_partial(session, header, state);
     case Aggregator::Offer::disjoint: break;
   }
   state.aggregator.add(header.partitions, header.value,
@@ -198,7 +202,8 @@ void Shard::advance(ChunkState& state) {
     const double norm = std::sqrt(*total) / static_cast<double>(state.aggregator.examples());
     return apply(state, norm > parts_.clip_norm ? parts_.clip_norm / norm : 1);
   }
-  // Aggregated, but the norm also needs what other lanes hold: share ours and come back with theirs.
+  // Aggregated, but the norm also needs what other lanes hold: share ours and come back with
+  // theirs.
   const Buffer& sum = state.aggregator.sum();
   const double squares = sum ? math::sum_squares(sum.floats(state.chunk->size)) : 0;
   output_.share_scalar(state.newest, state.id, squares);
@@ -227,12 +232,11 @@ void Shard::apply(ChunkState& state, double clip_scale) {
     request.gradient_scale = clip_scale / static_cast<double>(state.aggregator.examples());
     for (const params::GroupRange& range : state.chunk->ranges) {
       request.group = parts_.layout.groups()[range.group];
-      parts_.optimizer.step(
-          request, current.values.floats(size).subspan(range.offset, range.size),
-          sum.floats(size).subspan(range.offset, range.size),
-          state.optimizer_state.span().subspan(range.offset * per_parameter,
-                                               range.size * per_parameter),
-          next.floats(size).subspan(range.offset, range.size));
+      parts_.optimizer.step(request, current.values.floats(size).subspan(range.offset, range.size),
+                            sum.floats(size).subspan(range.offset, range.size),
+                            state.optimizer_state.span().subspan(range.offset * per_parameter,
+                                                                 range.size * per_parameter),
+                            next.floats(size).subspan(range.offset, range.size));
     }
     publish(state, step + 1, std::move(next));
   }
@@ -319,7 +323,8 @@ std::string Shard::waiting_for() const {
     if (!state.initialised()) return fmt::format("initial values of chunk {}", state.id);
     std::string missing;
     for (std::uint32_t p = 0; p < parts_.partitions; ++p) {
-      if (!state.aggregator.covers(p)) missing += fmt::format("{}{}", missing.empty() ? "" : ", ", p);
+      if (!state.aggregator.covers(p))
+        missing += fmt::format("{}{}", missing.empty() ? "" : ", ", p);
     }
     if (missing.empty()) {
       return fmt::format("step scalars of step {} for chunk {}", state.newest, state.id);
@@ -336,7 +341,8 @@ std::optional<Shard::ScalarWait> Shard::scalar_wait() const {
     if (parts_.clip_norm == 0 || !parts_.gate.may_apply(arrivals)) continue;
     for (const std::uint32_t chunk : scalars_.missing(state.newest)) {
       const params::LaneId holder = parts_.shards.at(chunk);
-      if (holder.server != parts_.lane.server) return ScalarWait{state.newest, holder.server, chunk};
+      if (holder.server != parts_.lane.server)
+        return ScalarWait{state.newest, holder.server, chunk};
     }
   }
   return std::nullopt;

@@ -1,12 +1,14 @@
-// The parameters of one lane and everything that happens to them: frames in, replies out, no sockets,
-// no threads, no time. The whole server side of the data path stands in shard.cpp.
+// The parameters of one lane and everything that happens to them: frames in, replies out, no
+// sockets, no threads, no time. The whole server side of the data path stands in shard.cpp.
 //
-//   push → Aggregator (tree sum) → gate → [step scalars] → optimizer → publish → parked pulls answered
+//   push → Aggregator (tree sum) → gate → [step scalars] → optimizer → publish → parked pulls
+//   answered
 //
 // A published version of a chunk is a Buffer that is never written again: replies in flight keep it
 // alive, the next version goes to a fresh buffer. Two versions are held, so that an open step can
 // always be recomputed from the parameters it started with.
-// Belongs to one lane; not thread-safe. Bad frames throw Fault::network; the caller names the sender.
+// Belongs to one lane; not thread-safe. Bad frames throw Fault::network; the caller names the
+// sender.
 #pragma once
 
 #include <cstdint>

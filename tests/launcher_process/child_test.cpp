@@ -24,7 +24,7 @@ using testing::HasSubstr;
 class ChildTest : public testing::Test {
  protected:
   // A shell that runs `script`; its output and errors go to the files of that name.
-  Command shell(const std::string& script) const {
+  ChildCommand shell(const std::string& script) const {
     return {.argv = {"/bin/sh", "-c", script},
             .output = folder_ / "output",
             .errors = folder_ / "errors"};
@@ -32,7 +32,7 @@ class ChildTest : public testing::Test {
   std::string output() const { return contents_of(folder_ / "output"); }
 
   // What the constructor throws for `command`.
-  static std::string refusal(const Command& command) {
+  static std::string refusal(const ChildCommand& command) {
     try {
       Child child(command);
     } catch (const Error& error) {
@@ -64,7 +64,7 @@ TEST_F(ChildTest, ExitCodeAndSignalAreReported) {
 }
 
 TEST_F(ChildTest, AProgramThatCannotBeExecutedIsAnErrorAndLeavesNoProcess) {
-  Command command = shell("");
+  ChildCommand command = shell("");
   command.argv = {folder_ / "missing"};
   EXPECT_THAT(refusal(command), AllOf(HasSubstr("missing"), HasSubstr("No such file")));
   std::ofstream(folder_ / "plain") << "not a program";
@@ -75,7 +75,7 @@ TEST_F(ChildTest, AProgramThatCannotBeExecutedIsAnErrorAndLeavesNoProcess) {
 }
 
 TEST_F(ChildTest, AnOutputFileThatCannotBeOpenedIsAnError) {
-  Command command = shell("true");
+  ChildCommand command = shell("true");
   command.output = folder_ / "no" / "such" / "folder";
   EXPECT_THAT(refusal(command), AllOf(HasSubstr("no/such/folder"), HasSubstr("No such file")));
 }
@@ -83,7 +83,7 @@ TEST_F(ChildTest, AnOutputFileThatCannotBeOpenedIsAnError) {
 TEST_F(ChildTest, EnvironmentIsAddedToOursAndReplacesIt) {
   setenv("SHEAF_TEST_KEPT", "kept", 1);
   setenv("SHEAF_TEST_REPLACED", "old", 1);
-  Command command = shell(
+  ChildCommand command = shell(
       "echo $SHEAF_TEST_KEPT $SHEAF_TEST_REPLACED $SHEAF_TEST_ADDED; "
       "env | grep -c SHEAF_TEST_REPLACED");
   command.environment = {{"SHEAF_TEST_REPLACED", "new"}, {"SHEAF_TEST_ADDED", "a b"}};

@@ -12,7 +12,7 @@
 namespace sheaf::launcher {
 namespace {
 
-const Command kSleep = {
+const ChildCommand kSleep = {
     .argv = {"/bin/sh", "-c", "exec sleep 100"}, .output = "/dev/null", .errors = "/dev/null"};
 
 TEST(ProcessIdentity, AProcessIsTheSameAsItself) {

@@ -51,7 +51,8 @@ void Exchange::init(std::uint32_t chunk, std::span<const std::byte> values) {
 
 void Exchange::push(Step step, std::uint32_t chunk, PartitionRange partitions,
                     std::uint64_t examples, std::span<const std::byte> payload) {
-  add({make_header(FrameType::push, step, chunk, partitions, examples, payload.size()), payload,
+  add({make_header(FrameType::push, step, chunk, partitions, examples, payload.size()),
+       payload,
        {}});
 }
 

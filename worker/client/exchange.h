@@ -1,6 +1,6 @@
 // One worker's conversation with one lane of one server: what to send next, what an answer means.
-// No sockets, no threads; time only as an argument. Everything stays queued until it is answered, so
-// that it can be sent again after a loss; sending twice is harmless, the server counts it once.
+// No sockets, no threads; time only as an argument. Everything stays queued until it is answered,
+// so that it can be sent again after a loss; sending twice is harmless, the server counts it once.
 //
 // Entries go out in the order in which they were given. Pushes wait for credit: at most `window` of
 // a set of partitions are unanswered. Payloads are borrowed until the event that settles them.
@@ -28,18 +28,17 @@ class ExchangeEvents {
   virtual void on_settled(const wire::Header& request) = 0;
   // Part of a push was there already and nothing was added: the caller pushes each of `missing`
   // by itself. The push itself is settled.
-  virtual void on_partial(const wire::Header& request,
-                          std::span<const std::uint32_t> missing) = 0;
+  virtual void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing) = 0;
 };
 
 class Exchange {
  public:
   struct Options {
     std::uint32_t partitions = 1;
-    std::uint32_t window = 8;        // unanswered pushes per set of partitions
-    std::size_t largest_reply = 0;   // bytes
-    std::size_t entries = 64;        // expected at once; more is possible, but allocates
-    Duration resend_after{0};        // unanswered entries are sent again; 0 = only on reconnect
+    std::uint32_t window = 8;       // unanswered pushes per set of partitions
+    std::size_t largest_reply = 0;  // bytes
+    std::size_t entries = 64;       // expected at once; more is possible, but allocates
+    Duration resend_after{0};       // unanswered entries are sent again; 0 = only on reconnect
   };
 
   Exchange(const Options& options, ExchangeEvents& events);
@@ -85,10 +84,10 @@ class Exchange {
 
   Options options_;
   ExchangeEvents& events_;
-  std::vector<Entry> entries_;           // in order; done ones are dropped from the front
-  std::size_t head_ = 0;                 // everything before is done
-  std::size_t cursor_ = 0;               // everything before is sent or done
-  std::size_t open_ = 0;                 // entries not done
+  std::vector<Entry> entries_;             // in order; done ones are dropped from the front
+  std::size_t head_ = 0;                   // everything before is done
+  std::size_t cursor_ = 0;                 // everything before is sent or done
+  std::size_t open_ = 0;                   // entries not done
   std::vector<std::uint32_t> unanswered_;  // pushes, by the first partition of their set
   std::vector<std::byte> scratch_;
   std::vector<std::uint32_t> missing_;

@@ -15,13 +15,12 @@ LaneClient::LaneClient(PushPull& owner, params::LaneId lane, net::asio::io_conte
       lane_(lane),
       context_(context),
       server_(std::move(server)),
-      exchange_(
-          {.partitions = owner.options_.partitions,
-           .window = owner.options_.window,
-           .largest_reply = std::max(owner.chunks_.largest() * sizeof(float),
-                                     owner.pull_.max_bytes(owner.chunks_.largest())),
-           .entries = 4 * owner.shards_.chunks_of(lane).size() + 64},
-          *this),
+      exchange_({.partitions = owner.options_.partitions,
+                 .window = owner.options_.window,
+                 .largest_reply = std::max(owner.chunks_.largest() * sizeof(float),
+                                           owner.pull_.max_bytes(owner.chunks_.largest())),
+                 .entries = 4 * owner.shards_.chunks_of(lane).size() + 64},
+                *this),
       wakeup_(context, [this] { drain_inbox(); }) {
   inbox_.reserve(2 * owner.shards_.chunks_of(lane).size() + 16);
   taken_.reserve(inbox_.capacity());

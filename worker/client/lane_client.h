@@ -64,8 +64,8 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   std::vector<Staged> staged_;  // by chunk; empty unless pulls are compressed
 
   mutable std::mutex mutex_;
-  std::vector<Request> inbox_;  // guarded
-  TrafficCount traffic_;        // guarded
+  std::vector<Request> inbox_;          // guarded
+  TrafficCount traffic_;                // guarded
   std::optional<wire::Header> oldest_;  // guarded
 
   // The lane thread's own.

@@ -34,9 +34,8 @@ PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params
   }
   for (std::uint32_t server = 0; server < shards.servers(); ++server) {
     for (std::uint32_t lane = 0; lane < shards.lanes(); ++lane) {
-      clients_.push_back(std::make_unique<LaneClient>(*this, params::LaneId{server, lane},
-                                                      *contexts_[lane],
-                                                      fmt::format("server {}", server)));
+      clients_.push_back(std::make_unique<LaneClient>(
+          *this, params::LaneId{server, lane}, *contexts_[lane], fmt::format("server {}", server)));
     }
   }
 }
@@ -135,7 +134,12 @@ void PushPull::end(Step step, PartitionRange node, std::uint64_t examples) {
 void PushPull::pull(Step clock, std::uint32_t chunk, std::span<float> parameters) {
   LaneClient& lane = client(chunk);
   const auto values = parameters.subspan(chunks_[chunk].offset, chunks_[chunk].size);
-  lane.submit({FrameType::pull, clock, chunk, options_.hosted, 0, {},
+  lane.submit({FrameType::pull,
+               clock,
+               chunk,
+               options_.hosted,
+               0,
+               {},
                pull_.identity() ? std::as_writable_bytes(values) : lane.staging(chunk, values)});
 }
 

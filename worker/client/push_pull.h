@@ -48,8 +48,8 @@ class PushPull {
     std::function<void(const std::string&)> warn;
   };
   // Computes and pushes, for one chunk of one step, each of `missing` by itself.
-  using Resend = std::function<void(Step step, std::uint32_t chunk,
-                                    std::span<const std::uint32_t> missing)>;
+  using Resend =
+      std::function<void(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing)>;
 
   // Everything borrowed outlives the object.
   PushPull(Options options, const params::ChunkMap& chunks, const params::ShardMap& shards,
@@ -66,7 +66,8 @@ class PushPull {
   // Who answers when a server asks for single partitions. Called from within wait_settled().
   void on_resend(Resend resend) { resend_ = std::move(resend); }
 
-  // ---- from the compute thread; none of these blocks, copies or (in the steady state) allocates --
+  // ---- from the compute thread; none of these blocks, copies or (in the steady state) allocates
+  // --
   void init(std::span<const float> parameters);
   // One chunk of the sum over a set of partitions, encoded.
   void push(Step step, std::uint32_t chunk, PartitionRange node, std::uint64_t examples,
@@ -75,8 +76,9 @@ class PushPull {
   // Asks for one chunk as of `clock` finished steps; it is received into its place in `parameters`.
   void pull(Step clock, std::uint32_t chunk, std::span<float> parameters);
 
-  // ---- waits of the compute thread ---------------------------------------------------------------
-  // Until all chunks that touch [begin, end) of the vector have arrived in `version`.
+  // ---- waits of the compute thread
+  // --------------------------------------------------------------- Until all chunks that touch
+  // [begin, end) of the vector have arrived in `version`.
   void wait_arrived(std::size_t begin, std::size_t end, Version version);
   // Until every push, end and init so far is acknowledged.
   void wait_settled();
@@ -110,8 +112,8 @@ class PushPull {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<Version> arrived_;  // guarded: 1 + the newest version of each chunk here; 0 = none
-  std::uint64_t unsettled_ = 0;   // guarded: pushes, ends and inits without an answer
+  std::vector<Version> arrived_;   // guarded: 1 + the newest version of each chunk here; 0 = none
+  std::uint64_t unsettled_ = 0;    // guarded: pushes, ends and inits without an answer
   std::vector<Partial> partials_;  // guarded
 
   std::vector<std::unique_ptr<net::asio::io_context>> contexts_;  // one per lane index

@@ -10,13 +10,13 @@
 
 namespace sheaf::worker {
 
-TrainingStep::TrainingStep(const Parts& parts)
-    : parts_(parts), tree_(parts.plan.partitions()) {
+TrainingStep::TrainingStep(const Parts& parts) : parts_(parts), tree_(parts.plan.partitions()) {
   const bool sums_first = parts.compressor.identity() && !parts.mechanism.perturbs_at_worker();
   if (sums_first) {
     nodes_ = tree_.cover(parts.hosted);
   } else {
-    for (std::uint32_t p = parts.hosted.first; p < parts.hosted.end(); ++p) nodes_.push_back({p, 1});
+    for (std::uint32_t p = parts.hosted.first; p < parts.hosted.end(); ++p)
+      nodes_.push_back({p, 1});
   }
   std::uint32_t widest = 1;
   for (const PartitionRange node : nodes_) widest = std::max(widest, node.count);
@@ -30,10 +30,10 @@ TrainingStep::TrainingStep(const Parts& parts)
     encoded_chunk_bytes_ = parts.compressor.max_bytes(parts.chunks.largest());
     workspaces_[i].encoded.resize(parts.chunks.size() * encoded_chunk_bytes_);
   }
-  parts.exchange.on_resend([this](Step step, std::uint32_t chunk,
-                                  std::span<const std::uint32_t> missing) {
-    resend(step, chunk, missing);
-  });
+  parts.exchange.on_resend(
+      [this](Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing) {
+        resend(step, chunk, missing);
+      });
 }
 
 void TrainingStep::run(Step step) {
@@ -122,11 +122,12 @@ void TrainingStep::release_chunk(std::uint32_t chunk) {
     math::add(workspace_->sums[d].span().subspan(c.offset, c.size),
               workspace_->sums[d - 1].span().subspan(c.offset, c.size));
   }
-  const auto values = Releasable::noised(Clipped(workspace_->sums[0].span().subspan(c.offset, c.size)),
-                                         parts_.mechanism, {step_, partition_, chunk});
-  parts_.exchange.push(step_, chunk, node_, node_examples_,
-                       encode(chunk, values, partition_, workspace_->encoded,
-                              chunk * encoded_chunk_bytes_));
+  const auto values =
+      Releasable::noised(Clipped(workspace_->sums[0].span().subspan(c.offset, c.size)),
+                         parts_.mechanism, {step_, partition_, chunk});
+  parts_.exchange.push(
+      step_, chunk, node_, node_examples_,
+      encode(chunk, values, partition_, workspace_->encoded, chunk * encoded_chunk_bytes_));
   if (last_node_) parts_.exchange.pull(step_ + 1, chunk, parameters(step_ + 1));
 }
 
@@ -136,8 +137,8 @@ std::span<const std::byte> TrainingStep::encode(std::uint32_t chunk, Releasable 
                                                 std::size_t at) const {
   if (parts_.compressor.identity()) return std::as_bytes(values.values());
   const auto into = std::span(bytes).subspan(at, encoded_chunk_bytes_);
-  return into.first(parts_.compressor.encode(values.values(),
-                                             {parts_.seed, step_, partition, chunk}, into));
+  return into.first(
+      parts_.compressor.encode(values.values(), {parts_.seed, step_, partition, chunk}, into));
 }
 
 // A server has part of what was pushed for a node (its partitions have moved in the meantime): the

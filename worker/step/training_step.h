@@ -3,10 +3,10 @@
 //   wait for the parameters, layer by layer → forward, backward → [noise] → [encode] → push,
 //   chunk by chunk while backward still runs → ask for the next version
 //
-// Hosted partitions are taken one after the other. Where sums may be taken before the push (lossless
-// and without noise), whole nodes of the partition tree are summed here and pushed once; otherwise
-// each partition pushes for itself. Owns gradient buffers, allocated once; belongs to the compute
-// thread. What it borrows outlives it.
+// Hosted partitions are taken one after the other. Where sums may be taken before the push
+// (lossless and without noise), whole nodes of the partition tree are summed here and pushed once;
+// otherwise each partition pushes for itself. Owns gradient buffers, allocated once; belongs to the
+// compute thread. What it borrows outlives it.
 #pragma once
 
 #include <array>
@@ -90,11 +90,11 @@ class TrainingStep final : public PassObserver {
   Workspace* workspace_ = nullptr;
   PartitionRange node_;
   std::uint64_t node_examples_ = 0;
-  std::uint32_t partition_ = 0;       // whose pass is running
-  std::size_t depth_ = 0;             // where its gradient lies
-  bool streams_ = false;              // its backward pass completes chunks of the node
-  bool last_node_ = false;            // with examples: then the next version is asked for
-  std::size_t released_ = 0;          // chunks [released_, size) have been pushed
+  std::uint32_t partition_ = 0;  // whose pass is running
+  std::size_t depth_ = 0;        // where its gradient lies
+  bool streams_ = false;         // its backward pass completes chunks of the node
+  bool last_node_ = false;       // with examples: then the next version is asked for
+  std::size_t released_ = 0;     // chunks [released_, size) have been pushed
   double compute_seconds_ = 0;
 };
 

@@ -1,0 +1,58 @@
+// The program: one command, one exit code.
+#include <fmt/format.h>
+
+#include <csignal>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+#include "launcher/build_identity.h"
+#include "launcher/check.h"
+#include "launcher/command_line.h"
+#include "launcher/list.h"
+#include "launcher/mpi_session.h"
+#include "launcher/rank_main.h"
+#include "launcher/supervisor.h"
+
+namespace {
+
+using namespace sheaf;
+using namespace sheaf::launcher;
+
+int run(const TrainCommand& command) { return train(command); }
+int run(const RankCommand& command) { return rank_main(command); }
+int run(const CheckCommand& command) { return check_job(command, std::cout, std::cerr); }
+int run(const ListCommand& command) { return list_modes(command, std::cout, std::cerr); }
+int run(const BenchCommand&) { return 0; }
+int run(const VersionCommand&) {
+  std::cout << fmt::format("sheaf {}\nMPI: {}\nnumerics: {}\n", build_text(), MpiSession::library(),
+                           numerics_text());
+  return 0;
+}
+int run(const HelpCommand& help) {
+  std::cout << help.text;
+  return 0;
+}
+int run(const UsageFault& fault) {
+  std::cerr << fault.line << "\n";
+  return static_cast<int>(Fault::config);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a peer that closes is an error code, not a signal
+  try {
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    return std::visit([](const auto& command) { return run(command); },
+                      parse_command_line(arguments));
+  } catch (...) {
+    const auto [fault, text] = describe(std::current_exception());
+    // Faults of a job file come one a line, in their own form.
+    const bool listed = fault == Fault::config && text.find(": ") != std::string::npos &&
+                        text.find(": found ") != std::string::npos;
+    std::cerr << (listed ? text : "sheaf: " + text) << std::endl;
+    return static_cast<int>(fault);
+  }
+}
