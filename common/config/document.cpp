@@ -96,7 +96,7 @@ void Document::State::reject(std::string_view path, std::string_view found,
                              std::string_view expected, std::string_view attempt) {
   std::string text = fmt::format("found {}, expected {}", found, expected);
   if (!attempt.empty()) text += fmt::format(", try {}", attempt);
-  faults.add(place(path), std::string(path), std::move(text));
+  faults.add(place(path), std::string(path), text);
 }
 
 void Document::State::reject_unknown_key(const toml::node& node, const std::string& path,

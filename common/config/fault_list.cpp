@@ -7,10 +7,29 @@
 #include "common/config/path.h"
 
 namespace sheaf::config {
+namespace {
 
-void FaultList::add(const Place& place, std::string key, std::string text, Kind kind) {
+// What was found may hold anything; a fault is one line all the same.
+std::string on_one_line(const std::string& text) {
+  std::string line;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n') {
+      line += "\\n";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      line += fmt::format("\\x{:02x}", byte);
+    } else {
+      line += c;
+    }
+  }
+  return line;
+}
+
+}  // namespace
+
+void FaultList::add(const Place& place, std::string key, const std::string& text, Kind kind) {
   if (closed_) return;
-  Entry entry{place, std::move(key), std::move(text), kind};
+  Entry entry{place, std::move(key), on_one_line(text), kind};
   // A key may be read twice, by the launcher and by its owner.
   if (std::find(entries_.begin(), entries_.end(), entry) == entries_.end()) {
     entries_.push_back(std::move(entry));

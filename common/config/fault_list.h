@@ -28,7 +28,8 @@ class FaultList {
 
   // Takes no more: what a file lacks that could not be parsed is not known.
   void close() { closed_ = true; }
-  void add(const Place& place, std::string key, std::string text, Kind kind = Kind::wrong);
+  // Control characters of `text` are escaped: a fault stays one line.
+  void add(const Place& place, std::string key, const std::string& text, Kind kind = Kind::wrong);
   // Forgets that `key`, or a key below it, is missing.
   void forgive_missing(std::string_view key);
   // True if something is recorded for this key or below it.

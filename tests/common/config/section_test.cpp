@@ -182,6 +182,13 @@ TEST(SectionTest, LongAndUglyStringsStayOnOneLine) {
   EXPECT_LT(faults[0].size(), 200U);
 }
 
+TEST(SectionTest, FaultsOfOwnersStayOnOneLineToo) {
+  const auto document = parse("a = 3\n");
+  document->root().fault("a", "\"x\ny\x1b\"", "less");
+  EXPECT_THAT(document->faults(),
+              ElementsAre(R"(job.toml:1:1: a: found "x\ny\x1b", expected less)"));
+}
+
 TEST(SectionTest, UnknownKeysGetTheNearestKeyOfTheirTable) {
   const auto faults = read_all_kinds("[t]\nintger = 3\n[tt]\nx = 1\n[other]\n");
   EXPECT_THAT(faults,
