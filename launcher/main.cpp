@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/base/error.h"
+#include "launcher/bench/bench_step.h"
 #include "launcher/build_identity.h"
 #include "launcher/check.h"
 #include "launcher/command_line.h"
@@ -24,7 +25,7 @@ int run(const TrainCommand& command) { return train(command); }
 int run(const RankCommand& command) { return rank_main(command); }
 int run(const CheckCommand& command) { return check_job(command, std::cout, std::cerr); }
 int run(const ListCommand& command) { return list_modes(command, std::cout, std::cerr); }
-int run(const BenchCommand&) { return 0; }
+int run(const BenchCommand& command) { return bench_step(command, std::cout); }
 int run(const VersionCommand&) {
   std::cout << fmt::format("sheaf {}\nMPI: {}\nnumerics: {}\n", build_text(), MpiSession::library(),
                            numerics_text());

@@ -3,19 +3,16 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <iostream>
 
 #include "common/base/error.h"
 #include "common/cluster/control_link.h"
 #include "common/math/blas.h"
-#include "common/params/partition_tree.h"
 #include "launcher/build_identity.h"
 #include "launcher/process_identity.h"
-#include "server/server.h"
+#include "launcher/roles.h"
 #include "worker/data/digest.h"
 #include "worker/models/losses/loss.h"
-#include "worker/worker.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -88,24 +85,8 @@ struct Rank {
 
 wire::Finished serve(Rank& rank) {
   const RunConfig& c = rank.config;
-  server::ServerOptions options;
-  options.id = rank.seat.process.id;
-  options.servers = c.run().servers;
-  options.workers = c.run().workers;
-  options.partitions = c.run().partitions;
-  options.lanes = c.network().lanes;
-  options.chunk_bytes = c.network().chunk_bytes;
-  options.clip_norm = c.optimizer().clip_norm.value_or(0);
-  options.gate = c.make_gate();
-  options.optimizer = c.make_optimizer();
-  options.schedule = std::make_unique<server::Schedule>(c.make_schedule());
-  options.push = c.make_push_compressor();
-  options.pull = c.make_pull_compressor();
-  options.credentials = rank.credentials;
-  options.handshake_limit = c.timeouts().suspect;
-  options.dead_limit = c.timeouts().dead;
-  options.warn = rank.warn();
-  server::Server server(std::move(options), rank.shutdown);
+  server::Server server(server_options(c, rank.seat.process.id, rank.credentials, rank.warn()),
+                        rank.shutdown);
 
   rank.phase = "binding its ports";
   const std::string address = c.network().interface == "auto"
@@ -129,85 +110,38 @@ wire::Finished serve(Rank& rank) {
   return finished;
 }
 
-// A label or target that the loss cannot use is a fault of the data, with its place.
-void check_targets(const worker::PartitionSet& data, const worker::Model& model,
-                   const worker::Source& source) {
-  data.each_target([&](worker::SourcePart part, std::uint64_t row, std::span<const float> targets) {
-    if (const auto problem = model.loss().bad_target(targets, model.outputs())) {
-      fail(Fault::data, "{}: {}", source.locate(part, row), *problem);
-    }
-  });
-}
-
 wire::Finished work(Rank& rank) {
   const RunConfig& c = rank.config;
-  const RunSection& run = c.run();
   rank.phase = "reading the schema of the data";
-  const auto source = c.make_source();
-  const worker::Schema schema = source->schema();
-  const worker::Split::Fractions fractions{c.data().validation, c.data().test};
-  const worker::Split split(source->rows(worker::SourcePart::train), fractions, run.partitions,
-                            run.seed);
-  const worker::BatchPlan plan(split.size(worker::Part::train), c.data().batch, run.partitions,
-                               run.seed);
-  const auto model = c.make_model(schema);
+  WorkerRole role(c, rank.seat.process.id);
 
   wire::Registration registration = rank.registration();
-  registration.data_digest = worker::data_digest(*source);
-  registration.layout = model->layout();
-  registration.task = static_cast<std::uint32_t>(model->loss().task());
-  registration.outputs = static_cast<std::uint32_t>(model->outputs());
-  registration.targets = static_cast<std::uint32_t>(schema.targets);
-  registration.steps_per_epoch = plan.steps_per_epoch();
-  registration.steps = plan.steps_per_epoch() * run.epochs;
-  if (run.steps) registration.steps = std::min(registration.steps, *run.steps);
+  registration.data_digest = worker::data_digest(role.source());
+  registration.layout = role.model().layout();
+  registration.task = static_cast<std::uint32_t>(role.model().loss().task());
+  registration.outputs = static_cast<std::uint32_t>(role.model().outputs());
+  registration.targets = static_cast<std::uint32_t>(role.model().schema().targets);
+  registration.steps_per_epoch = role.plan().steps_per_epoch();
+  registration.steps = role.steps();
   rank.phase = "waiting for the other ranks";
   const wire::Start start = rank.link.enroll(registration);
 
   rank.phase = "loading data";
-  const PartitionRange hosted =
-      params::hosted_partitions(run.partitions, run.workers, rank.seat.process.id);
-  const worker::PartitionSet data(*source, {run.partitions, fractions, run.seed}, hosted);
-  check_targets(data, *model, *source);
-  const worker::Normaliser normaliser = worker::make_normaliser(
-      c.data().normalise, data,
-      [&](std::string_view tag, std::map<std::uint32_t, std::vector<double>> mine) {
-        return rank.link.sum(tag, mine);
-      });
-  rank.link.log(fmt::format("hosts partitions {}..{} with {}", hosted.first, hosted.end() - 1,
-                            math::blas_identity()),
-                false);
+  role.load([&](std::string_view tag, std::map<std::uint32_t, std::vector<double>> mine) {
+    return rank.link.sum(tag, mine);
+  });
+  rank.link.log(
+      fmt::format("hosts partitions {}..{}", role.hosted().first, role.hosted().end() - 1), false);
 
   rank.phase = "connecting to the servers";
-  const params::ChunkMap chunks(model->layout(), c.network().chunk_bytes);
-  const params::ShardMap shards(chunks, run.servers, c.network().lanes);
-  const auto push = c.make_push_compressor();
-  const auto pull = c.make_pull_compressor();
-  const auto mechanism = c.make_mechanism();
-  worker::PushPull exchange({.partitions = run.partitions,
-                             .hosted = hosted,
-                             .window = c.network().window,
-                             .dead_limit = c.timeouts().dead,
-                             .stall_warning = c.timeouts().dead,
-                             .credentials = rank.credentials,
-                             .warn = rank.warn()},
-                            chunks, shards, *pull, rank.shutdown);
-  exchange.connect({start.roster.begin(), start.roster.begin() + run.servers});
+  worker::PushPull exchange(role.exchange_options(rank.credentials, rank.warn()), role.chunks(),
+                            role.shards(), role.pull(), rank.shutdown);
+  exchange.connect({start.roster.begin(), start.roster.begin() + c.run().servers});
   exchange.start();
 
   rank.phase = "training";
-  worker::Worker worker(
-      {.data = data,
-       .plan = plan,
-       .normaliser = normaliser,
-       .model = *model,
-       .chunks = chunks,
-       .push = *push,
-       .mechanism = *mechanism,
-       .exchange = exchange,
-       .coordination = rank.link,
-       .shutdown = rank.shutdown},
-      {.seed = run.seed, .steps = registration.steps, .prefetch = c.data().prefetch});
+  worker::Worker worker(role.parts(exchange, rank.link, rank.shutdown),
+                        {.seed = c.run().seed, .steps = role.steps(), .prefetch = c.data().prefetch});
   const worker::WorkerReport report = worker.run();
   wire::Finished finished = resources();
   finished.steps = report.steps;

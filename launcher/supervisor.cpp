@@ -142,12 +142,12 @@ class Supervision {
         {{Role::coordinator, 0}, static_cast<int>(Fault::network), "starting", text});
   }
 
-  // Every rank of the job is gone when this returns, also stopped ones: mpirun is asked, then
-  // killed, and what it may have left on this host is killed by recorded identity.
+  // Every rank of the job is gone when this returns, also stopped ones. Those of this host are killed
+  // first, by recorded identity: mpirun, asked to end a stopped rank, takes seconds.
   void end_ranks(bool complete) {
-    if (!child_->wait(complete ? seconds(5) : milliseconds(300)))
-      child_->terminate(milliseconds(2500));
+    if (child_->wait(complete ? seconds(5) : milliseconds(500))) return;
     for (const ProcessIdentity& rank : coordinator_.local_ranks()) send_signal(rank, SIGKILL);
+    if (!child_->wait(milliseconds(500))) child_->terminate(milliseconds(2500));
   }
 
   int report(const Coordinator::Outcome& outcome) {

@@ -15,6 +15,7 @@ class ScalarLinks::Link final : public net::FrameHandler {
   ProcessId peer() const { return peer_; }
 
   void attach(net::Connection connection) {
+    if (channel_) return;  // a second one is refused: its destructor closes it
     channel_ = std::make_unique<net::FrameChannel>(std::move(connection), *this,
                                                    [this](std::exception_ptr error) {
                                                      if (error && !owner_.closing_)
@@ -82,7 +83,8 @@ void ScalarLinks::open(const std::vector<wire::ProcessInfo>& servers) {
 }
 
 net::Task<void> ScalarLinks::connect(Link& link, net::Endpoint endpoint) {
-  net::Connection connection = co_await net::connect(endpoint, to_string(link.peer()), limit_);
+  net::Connection connection =
+      co_await net::connect(context_, endpoint, to_string(link.peer()), limit_);
   net::Credentials credentials = credentials_;
   credentials.self.lane = 0;
   co_await net::greet(connection, credentials, limit_);

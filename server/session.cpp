@@ -17,8 +17,9 @@ Session::Session(SessionId id, ProcessId peer, net::Connection connection, Shard
 }
 
 void Session::send(wire::OutFrame frame) {
-  if (head_ == outbox_.size()) {
-    outbox_.clear();
+  // What has been taken makes room before the memory grows.
+  if (head_ == outbox_.size() || (head_ != 0 && outbox_.size() == outbox_.capacity())) {
+    outbox_.erase(outbox_.begin(), outbox_.begin() + static_cast<std::ptrdiff_t>(head_));
     head_ = 0;
   }
   outbox_.push_back(std::move(frame));

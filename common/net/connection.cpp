@@ -28,23 +28,30 @@ Connection::Connection(Socket socket, std::string peer)
     : socket_(std::move(socket)), peer_(std::move(peer)) {}
 
 Task<bool> Connection::read(std::span<std::byte> bytes) {
-  if (bytes.empty()) co_return true;
   ErrorCode error;
   const std::size_t got =
       co_await asio::async_read(socket_, asio::buffer(bytes.data(), bytes.size()),
                                 asio::redirect_error(asio::use_awaitable, error));
-  if (!error) co_return true;
-  if (got == 0 && error == asio::error::eof) co_return false;
-  if (error == asio::error::eof) {
-    lost(fmt::format("connection to {}: closed in the middle of a message ({} of {} bytes)", peer_,
-                     got, bytes.size()));
-  }
-  lost(fmt::format("connection to {}: reading: {}", peer_, error.message()));
+  co_return read_result(error, got, bytes.size());
 }
 
 Task<void> Connection::write(Gather buffers) {
   ErrorCode error;
   co_await asio::async_write(socket_, buffers, asio::redirect_error(asio::use_awaitable, error));
+  write_result(error);
+}
+
+bool Connection::read_result(const ErrorCode& error, std::size_t got, std::size_t wanted) const {
+  if (!error) return true;
+  if (error != asio::error::eof) {
+    lost(fmt::format("connection to {}: reading: {}", peer_, error.message()));
+  }
+  if (got == 0) return false;
+  lost(fmt::format("connection to {}: closed in the middle of a message ({} of {} bytes)", peer_,
+                   got, wanted));
+}
+
+void Connection::write_result(const ErrorCode& error) const {
   if (error) lost(fmt::format("connection to {}: writing: {}", peer_, error.message()));
 }
 
@@ -82,13 +89,13 @@ void set_options(Socket& socket, Duration limit) {
   set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
-Task<Connection> connect(Endpoint endpoint, std::string peer, Duration limit) {
-  auto executor = co_await asio::this_coro::executor;
+Task<Connection> connect(asio::io_context& context, Endpoint endpoint, std::string peer,
+                         Duration limit) {
   ErrorCode error;
   const auto address = asio::ip::make_address(endpoint.address, error);
   if (error) fail(Fault::network, "{}: {} is no numeric address", peer, endpoint.address);
-  asio::ip::tcp::socket socket(executor);
-  asio::steady_timer timer(executor, limit);
+  TcpSocket socket(context);
+  asio::steady_timer timer(context, limit);
   bool late = false;
   timer.async_wait([&](const ErrorCode& cancelled) {
     if (cancelled) return;
@@ -109,8 +116,9 @@ Task<Connection> connect(Endpoint endpoint, std::string peer, Duration limit) {
 }
 
 std::pair<Connection, Connection> connected_pair(asio::io_context& a, asio::io_context& b) {
-  asio::local::stream_protocol::socket first(a);
-  asio::local::stream_protocol::socket second(b);
+  using Local = asio::basic_stream_socket<asio::local::stream_protocol, Executor>;
+  Local first(a);
+  Local second(b);
   asio::local::connect_pair(first, second);
   return {Connection(Socket(std::move(first)), "the other end"),
           Connection(Socket(std::move(second)), "the other end")};

@@ -25,7 +25,10 @@ struct Endpoint {
 };
 std::string to_string(const Endpoint& endpoint);
 
-using Socket = asio::generic::stream_protocol::socket;
+// With the executor's own type, not a polymorphic one: completions then cost no allocation.
+using Executor = asio::io_context::executor_type;
+using Socket = asio::basic_stream_socket<asio::generic::stream_protocol, Executor>;
+using TcpSocket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
 
 // A borrowed run of buffers, written in one go.
 struct Gather {
@@ -47,11 +50,24 @@ class Connection {
   Task<void> write(Gather buffers);
   Task<void> write(std::span<const std::byte> bytes);
 
+  // The same for a Loop: completes with (error, bytes), which the next two judge.
+  template <typename Handler>
+  void async_read(std::span<std::byte> bytes, Handler handler) {
+    asio::async_read(socket_, asio::mutable_buffer(bytes.data(), bytes.size()), handler);
+  }
+  template <typename Handler>
+  void async_write(Gather buffers, Handler handler) {
+    asio::async_write(socket_, buffers, handler);
+  }
+  // False if the peer closed before the first of `wanted` bytes; throws if it failed.
+  bool read_result(const ErrorCode& error, std::size_t got, std::size_t wanted) const;
+  void write_result(const ErrorCode& error) const;
+
   // Ends pending operations; they throw. May be called more than once.
   void close();
   const std::string& peer() const { return peer_; }
   void set_peer(std::string peer) { peer_ = std::move(peer); }
-  asio::any_io_executor executor() { return socket_.get_executor(); }
+  Executor executor() { return socket_.get_executor(); }
   // The local address of a TCP connection; empty for others.
   std::string local_address() const;
 
@@ -62,7 +78,8 @@ class Connection {
 
 // Connects by TCP; gives up after `limit` with Fault::network. Options as every connection of ours:
 // no delay, keepalive, and unacknowledged data for `limit` ends it.
-Task<Connection> connect(Endpoint endpoint, std::string peer, Duration limit);
+Task<Connection> connect(asio::io_context& context, Endpoint endpoint, std::string peer,
+                         Duration limit);
 void set_options(Socket& socket, Duration limit);
 
 // Two connected ends without a network, for tests and for threads of one process.

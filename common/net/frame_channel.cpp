@@ -12,21 +12,31 @@ namespace {
 constexpr std::size_t kFramesPerWrite = 16;
 constexpr std::size_t kLargePayload = 64U << 10;
 
+// Reads all of `bytes` within a Loop.
+auto read_whole(Connection& connection, OperationMemory& memory,
+                       std::span<std::byte> bytes) {
+  return Operation(memory, [&connection, bytes](auto handler) {
+    connection.async_read(bytes, handler);
+  });
+}
+
 }  // namespace
 
 FrameChannel::FrameChannel(Connection connection, FrameHandler& handler, OnClosed on_closed)
     : connection_(std::move(connection)),
       handler_(handler),
       on_closed_(std::move(on_closed)),
-      idle_(connection_.executor(), asio::steady_timer::time_point::max()) {}
+      idle_(connection_.executor(), Timer::time_point::max()) {}
 
 FrameChannel::~FrameChannel() { check(loops_ == 0, "a channel is destroyed after it has ended"); }
 
 void FrameChannel::start() {
   loops_ = 2;
   const auto done = [this](std::exception_ptr error) { ended(error); };
-  asio::co_spawn(connection_.executor(), read_loop(), done);
-  asio::co_spawn(connection_.executor(), write_loop(), done);
+  reader_ = read_loop();
+  writer_ = write_loop();
+  reader_.start(done);
+  writer_.start(done);
 }
 
 void FrameChannel::wake() {
@@ -45,16 +55,21 @@ void FrameChannel::ended(std::exception_ptr error) {
   if (--loops_ == 0) on_closed_(error_);
 }
 
-Task<void> FrameChannel::read_loop() {
+Loop FrameChannel::read_loop() {
   wire::HeaderBytes bytes;
   wire::Header header;
-  while (co_await connection_.read(bytes)) {
+  while (true) {
+    auto reading = read_whole(connection_, read_memory_, bytes);
+    const auto head = co_await reading;
+    if (!connection_.read_result(head.error, head.bytes, bytes.size())) break;
     if (const auto fault = wire::decode(bytes, header); fault != wire::HeaderFault::none) {
       fail(Fault::network, "frame from {}: {}", connection_.peer(), to_string(fault));
     }
     const auto payload = handler_.receive_into(header);
     if (header.payload_bytes != 0) {
-      if (!co_await connection_.read(payload)) {
+      auto receiving = read_whole(connection_, read_memory_, payload);
+      const auto body = co_await receiving;
+      if (!connection_.read_result(body.error, body.bytes, payload.size())) {
         throw ConnectionLost(Fault::network,
                              fmt::format("connection to {}: closed before the payload of a {}",
                                          connection_.peer(), to_string(header.type)),
@@ -70,7 +85,7 @@ Task<void> FrameChannel::read_loop() {
   }
 }
 
-Task<void> FrameChannel::write_loop() {
+Loop FrameChannel::write_loop() {
   std::array<wire::HeaderBytes, kFramesPerWrite> headers;
   std::array<wire::OutFrame, kFramesPerWrite> frames;
   std::array<asio::const_buffer, 2 * kFramesPerWrite> buffers;
@@ -90,13 +105,17 @@ Task<void> FrameChannel::write_loop() {
       if (payload >= kLargePayload) break;
     }
     if (count == 0) {
-      ErrorCode cancelled;
+      Operation waiting(write_memory_, [this](auto handler) { idle_.async_wait(handler); });
       waiting_ = true;
-      co_await idle_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+      co_await waiting;
       waiting_ = false;
       continue;
     }
-    co_await connection_.write(Gather{buffers.data(), parts});
+    const Gather all{buffers.data(), parts};
+    Operation writing(write_memory_,
+                      [&](auto handler) { connection_.async_write(all, handler); });
+    const auto written = co_await writing;
+    connection_.write_result(written.error);
     for (std::size_t i = 0; i < count; ++i) frames[i] = {};
     handler_.on_written(count);
   }

@@ -6,11 +6,13 @@
 // Lives on one thread's io_context; the handler outlives it. Not thread-safe.
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <functional>
 #include <optional>
 
 #include "common/net/connection.h"
+#include "common/net/loop.h"
 #include "common/wire/out_frame.h"
 
 namespace sheaf::net {
@@ -51,17 +53,23 @@ class FrameChannel {
   std::uint64_t received() const { return received_; }
 
  private:
-  Task<void> read_loop();
-  Task<void> write_loop();
+  Loop read_loop();
+  Loop write_loop();
   void ended(std::exception_ptr error);
 
   Connection connection_;
   FrameHandler& handler_;
   OnClosed on_closed_;
-  asio::steady_timer idle_;  // a condition variable: never expires, is cancelled by wake()
+  using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                           asio::wait_traits<std::chrono::steady_clock>, Executor>;
+  Timer idle_;  // a condition variable: never expires, is cancelled by wake()
   bool waiting_ = false;
   bool closing_ = false;
-  int loops_ = 0;
+  int loops_ = 0;  // that have not ended
+  OperationMemory read_memory_;
+  OperationMemory write_memory_;
+  Loop reader_;
+  Loop writer_;
   std::exception_ptr error_;
   std::uint64_t sent_ = 0;
   std::uint64_t received_ = 0;

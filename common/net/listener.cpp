@@ -63,7 +63,7 @@ PortRange parse_ports(const std::string& text) {
 }
 
 Listener::Listener(asio::io_context& context, const std::string& address, PortRange ports)
-    : acceptor_(context) {
+    : context_(context), acceptor_(context) {
   ErrorCode error;
   const auto ip = asio::ip::make_address(address, error);
   if (error) fail(Fault::config, "cannot listen on {}: not a numeric address", address);
@@ -87,7 +87,7 @@ Endpoint Listener::endpoint() const {
 
 Task<Connection> Listener::accept(Duration limit) {
   ErrorCode error;
-  Tcp::socket socket(co_await asio::this_coro::executor);
+  TcpSocket socket(context_);
   co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
   if (error) fail(Fault::network, "accepting a connection: {}", error.message());
   ErrorCode gone;

@@ -26,6 +26,7 @@ class Listener {
   void close();
 
  private:
+  asio::io_context& context_;
   asio::ip::tcp::acceptor acceptor_;
 };
 

@@ -117,6 +117,10 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     fail(Fault::network, "push for step {} of chunk {}, which is at step {}", header.step,
          header.chunk, state.newest);
   }
+  if (header.value == 0) {
+    fail(Fault::network, "push for step {} of chunk {} without examples", header.step,
+         header.chunk);
+  }
   const auto offer = header.step < state.newest ? Aggregator::Offer::contained
                                                 : state.aggregator.offer(header.partitions);
   switch (offer) {
@@ -142,7 +146,7 @@ void Shard::on_end(SessionId session, const Header& header) {
   // Nothing was pushed for these partitions: they are covered without a contribution.
   for (ChunkState& state : states_) {
     if (state.newest > header.step) continue;
-    if (state.newest < header.step) {
+    if (state.newest < header.step || !state.initialised()) {
       fail(Fault::network, "end of step {}, but chunk {} is at step {}", header.step, state.id,
            state.newest);
     }
@@ -189,7 +193,9 @@ Buffer Shard::decode(const Header& header, const params::Chunk& chunk, Buffer pa
   }
   Buffer values = pool_.take();
   std::ranges::fill(values.floats(chunk.size), 0.0F);
-  parts_.push.decode_add(payload.bytes().first(header.payload_bytes), values.floats(chunk.size));
+  std::span<const std::byte> encoded;  // an empty payload has no buffer
+  if (payload) encoded = payload.bytes().first(header.payload_bytes);
+  parts_.push.decode_add(encoded, values.floats(chunk.size));
   return values;
 }
 

@@ -108,10 +108,6 @@ void LaneClient::on_frame(const Header& header) {
   {
     const std::lock_guard lock(mutex_);
     oldest_ = exchange_.oldest();
-    if (header.type == FrameType::pull_reply) {
-      traffic_.pull_bytes += wire::kHeaderBytes + header.payload_bytes;
-      traffic_.pull_bytes_raw += wire::kHeaderBytes + owner_.chunks_[header.chunk].bytes();
-    }
   }
   channel_->wake();  // an answer may have given credit back
 }
@@ -137,6 +133,11 @@ void LaneClient::on_arrived(std::uint32_t chunk, Version version, std::size_t by
     const Staged& staged = staged_[chunk];
     std::ranges::fill(staged.into, 0.0F);
     owner_.pull_.decode_add(std::span(staged.bytes).first(bytes), staged.into);
+  }
+  {  // before anybody can see that it has arrived: the figures of a run are complete
+    const std::lock_guard lock(mutex_);
+    traffic_.pull_bytes += wire::kHeaderBytes + bytes;
+    traffic_.pull_bytes_raw += wire::kHeaderBytes + expected;
   }
   owner_.arrived(chunk, version);
 }

@@ -1,6 +1,8 @@
 #include "worker/client/push_pull.h"
 
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "common/base/error.h"
 #include "worker/client/lane_client.h"
@@ -13,7 +15,7 @@ namespace {
 
 net::Task<void> join(LaneClient& client, net::Endpoint endpoint, net::Credentials credentials,
                      std::string server, Duration limit) {
-  net::Connection connection = co_await net::connect(endpoint, server, limit);
+  net::Connection connection = co_await net::connect(client.context(), endpoint, server, limit);
   co_await net::greet(connection, credentials, limit);
   connection.set_peer(server);
   client.attach(std::move(connection));
@@ -45,8 +47,11 @@ PushPull::~PushPull() {
   for (const auto& client : clients_) {
     net::asio::post(client->context(), [c = client.get()] { c->close(); });
   }
-  // The threads end when all channels are closed and nothing is left to do.
+  // The contexts run dry when all channels have ended; without threads, here.
+  const bool started = !threads_.empty();
   threads_.clear();
+  if (started) return;
+  for (const auto& context : contexts_) context->run();
 }
 
 net::asio::io_context& PushPull::context(std::uint32_t lane) { return *contexts_[lane]; }
@@ -117,6 +122,7 @@ void PushPull::push(Step step, std::uint32_t chunk, PartitionRange node, std::ui
   {
     const std::lock_guard lock(mutex_);
     ++unsettled_;
+    if (!std::exchange(exchanging_, true)) exchange_began_ = std::chrono::steady_clock::now();
   }
   client(chunk).submit({FrameType::push, step, chunk, node, examples, payload, {}});
 }
@@ -132,6 +138,10 @@ void PushPull::end(Step step, PartitionRange node, std::uint64_t examples) {
 }
 
 void PushPull::pull(Step clock, std::uint32_t chunk, std::span<float> parameters) {
+  {
+    const std::lock_guard lock(mutex_);
+    ++awaited_;
+  }
   LaneClient& lane = client(chunk);
   const auto values = parameters.subspan(chunks_[chunk].offset, chunks_[chunk].size);
   lane.submit({FrameType::pull,
@@ -204,6 +214,9 @@ void PushPull::arrived(std::uint32_t chunk, Version version) {
   {
     const std::lock_guard lock(mutex_);
     arrived_[chunk] = std::max(arrived_[chunk], version + 1);
+    if (--awaited_ == 0 && std::exchange(exchanging_, false)) {
+      exchanged_ += std::chrono::steady_clock::now() - exchange_began_;
+    }
   }
   changed_.notify_one();
 }
@@ -223,6 +236,11 @@ void PushPull::partial(Partial partial) {
     --unsettled_;
   }
   changed_.notify_one();
+}
+
+double PushPull::exchange_seconds() const {
+  const std::lock_guard lock(mutex_);
+  return seconds(exchanged_);
 }
 
 TrafficCount PushPull::traffic() const {

@@ -87,6 +87,8 @@ class PushPull {
   TrafficCount traffic() const;
   // Seconds the compute thread has waited so far.
   double waited_seconds() const { return seconds(waited_); }
+  // Seconds from the first push of each step to the arrival of the last chunk, summed.
+  double exchange_seconds() const;
 
  private:
   friend class LaneClient;
@@ -110,11 +112,15 @@ class PushPull {
   Resend resend_;
   Duration waited_{0};
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Version> arrived_;   // guarded: 1 + the newest version of each chunk here; 0 = none
   std::uint64_t unsettled_ = 0;    // guarded: pushes, ends and inits without an answer
   std::vector<Partial> partials_;  // guarded
+  std::uint64_t awaited_ = 0;      // guarded: pulls without an answer
+  bool exchanging_ = false;        // guarded: a push has begun an exchange
+  TimePoint exchange_began_{};     // guarded
+  Duration exchanged_{0};          // guarded
 
   std::vector<std::unique_ptr<net::asio::io_context>> contexts_;  // one per lane index
   std::vector<std::unique_ptr<LaneClient>> clients_;              // by ShardMap::index

@@ -1,0 +1,107 @@
+#include "launcher/roles.h"
+
+#include <algorithm>
+
+#include "common/base/error.h"
+#include "common/params/partition_tree.h"
+#include "worker/models/losses/loss.h"
+
+namespace sheaf::launcher {
+namespace {
+
+worker::Split::Fractions fractions(const RunConfig& config) {
+  return {config.data().validation, config.data().test};
+}
+
+worker::BatchPlan make_plan(const RunConfig& config, worker::Source& source) {
+  const RunSection& run = config.run();
+  const worker::Split split(source.rows(worker::SourcePart::train), fractions(config),
+                            run.partitions, run.seed);
+  return {split.size(worker::Part::train), config.data().batch, run.partitions, run.seed};
+}
+
+}  // namespace
+
+server::ServerOptions server_options(const RunConfig& config, std::uint32_t id,
+                                     net::Credentials credentials, Warn warn) {
+  server::ServerOptions options;
+  options.id = id;
+  options.servers = config.run().servers;
+  options.workers = config.run().workers;
+  options.partitions = config.run().partitions;
+  options.lanes = config.network().lanes;
+  options.chunk_bytes = config.network().chunk_bytes;
+  options.clip_norm = config.optimizer().clip_norm.value_or(0);
+  options.gate = config.make_gate();
+  options.optimizer = config.make_optimizer();
+  options.schedule = std::make_unique<server::Schedule>(config.make_schedule());
+  options.push = config.make_push_compressor();
+  options.pull = config.make_pull_compressor();
+  options.credentials = std::move(credentials);
+  options.handshake_limit = config.timeouts().suspect;
+  options.dead_limit = config.timeouts().dead;
+  options.warn = std::move(warn);
+  return options;
+}
+
+WorkerRole::WorkerRole(const RunConfig& config, std::uint32_t id)
+    : config_(config),
+      hosted_(params::hosted_partitions(config.run().partitions, config.run().workers, id)),
+      source_(config.make_source()),
+      model_(config.make_model(source_->schema())),
+      plan_(make_plan(config, *source_)),
+      steps_(plan_.steps_per_epoch() * config.run().epochs),
+      chunks_(model_->layout(), config.network().chunk_bytes),
+      shards_(chunks_, config.run().servers, config.network().lanes),
+      push_(config.make_push_compressor()),
+      pull_(config.make_pull_compressor()),
+      mechanism_(config.make_mechanism()) {
+  if (config.run().steps) steps_ = std::min(steps_, *config.run().steps);
+}
+
+void WorkerRole::load(const worker::SumOverPartitions& sum) {
+  data_ = std::make_unique<worker::PartitionSet>(
+      *source_,
+      worker::Partitioning{config_.run().partitions, fractions(config_), config_.run().seed},
+      hosted_);
+  check_targets();
+  normaliser_ = worker::make_normaliser(config_.data().normalise, *data_, sum);
+}
+
+// A label or target that the loss cannot use is a fault of the data, with its place.
+void WorkerRole::check_targets() const {
+  data_->each_target(
+      [&](worker::SourcePart part, std::uint64_t row, std::span<const float> targets) {
+        if (const auto problem = model_->loss().bad_target(targets, model_->outputs())) {
+          fail(Fault::data, "{}: {}", source_->locate(part, row), *problem);
+        }
+      });
+}
+
+worker::PushPull::Options WorkerRole::exchange_options(net::Credentials credentials,
+                                                       Warn warn) const {
+  return {.partitions = config_.run().partitions,
+          .hosted = hosted_,
+          .window = config_.network().window,
+          .dead_limit = config_.timeouts().dead,
+          .stall_warning = config_.timeouts().dead,
+          .credentials = std::move(credentials),
+          .warn = std::move(warn)};
+}
+
+worker::WorkerParts WorkerRole::parts(worker::PushPull& exchange,
+                                      cluster::Coordination& coordination,
+                                      cluster::Shutdown& shutdown) const {
+  return {.data = *data_,
+          .plan = plan_,
+          .normaliser = normaliser_,
+          .model = *model_,
+          .chunks = chunks_,
+          .push = *push_,
+          .mechanism = *mechanism_,
+          .exchange = exchange,
+          .coordination = coordination,
+          .shutdown = shutdown};
+}
+
+}  // namespace sheaf::launcher
