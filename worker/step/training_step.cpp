@@ -40,9 +40,6 @@ void TrainingStep::run(Step step) {
   step_ = step;
   const auto has_examples = [&](PartitionRange node) { return examples(node) != 0; };
   const auto last = std::find_if(nodes_.rbegin(), nodes_.rend(), has_examples);
-  if (last == nodes_.rend()) {  // nothing left in this epoch: take part without contributing
-    parts_.exchange.wait_arrived(0, parts_.model.layout().size(), step);
-  }
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     if (i >= workspaces_.size()) parts_.exchange.wait_settled();  // its buffers are used again
     workspace_ = &workspaces_[i % workspaces_.size()];
@@ -68,7 +65,13 @@ void TrainingStep::contribute(PartitionRange node) {
   node_ = node;
   node_examples_ = examples(node);
   released_ = parts_.chunks.size();
-  if (node_examples_ != 0) sum_node(node, 0, true);
+  if (node_examples_ != 0) {
+    sum_node(node, 0, true);
+  } else {
+    skip(node);
+    // An end without examples counts at once: not before the step has begun everywhere.
+    parts_.exchange.wait_arrived(0, parts_.model.layout().size(), step_);
+  }
   parts_.exchange.end(step_, node, node_examples_);
 }
 
@@ -79,12 +82,21 @@ void TrainingStep::sum_node(PartitionRange node, std::size_t depth, bool streams
   const PartitionRange left = tree_.left(node);
   const PartitionRange right = tree_.right(node);
   const bool both = examples(left) != 0 && examples(right) != 0;
-  if (examples(left) != 0) sum_node(left, depth, streams && !both);
-  if (examples(right) == 0) return;
+  if (examples(left) != 0) {
+    sum_node(left, depth, streams && !both);
+  } else {
+    skip(left);
+  }
+  if (examples(right) == 0) return skip(right);
   sum_node(right, both ? depth + 1 : depth, streams);
   if (both && !streams) {
     math::add(workspace_->sums[depth + 1].span(), workspace_->sums[depth].span());
   }
+}
+
+// Passes over partitions that have used up this epoch; their batches are empty.
+void TrainingStep::skip(PartitionRange node) {
+  for (std::uint32_t p = node.first; p < node.end(); ++p) parts_.batcher.next(step_, p);
 }
 
 void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams) {
@@ -156,8 +168,11 @@ void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::u
   }
   for (const std::uint32_t partition : missing) {
     const std::uint64_t count = parts_.plan.count(step, partition);
+    if (count == 0) {  // it was inside the node, but its own end frame has not been sent
+      parts_.exchange.end(step, {partition, 1}, 0);
+      continue;
+    }
     again_bytes_.emplace_back(std::max(c.bytes(), encoded_chunk_bytes_));
-    if (count == 0) continue;  // its end frame says so
     parts_.fill(step, partition, again_);
     parts_.model.gradient(parameters(step), again_, key(step, partition), again_gradient_.span());
     const auto values =

@@ -67,6 +67,7 @@ class TrainingStep final : public PassObserver {
   std::uint64_t examples(PartitionRange node) const;
   void contribute(PartitionRange node);
   void sum_node(PartitionRange node, std::size_t depth, bool streams);
+  void skip(PartitionRange node);
   void leaf(std::uint32_t partition, std::size_t depth, bool streams);
   void release_chunk(std::uint32_t chunk);
   std::span<const std::byte> encode(std::uint32_t chunk, Releasable values, std::uint32_t partition,
