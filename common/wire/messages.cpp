@@ -30,6 +30,9 @@ void save(Archive& archive, const Layout& layout) {
     archive(tensor.name, tensor.shape, layout.groups()[tensor.group]);
   }
 }
+
+constexpr std::uint64_t kMostElements = std::uint64_t{1} << 40;  // of one tensor
+
 // A layout is rebuilt by the calls that made it, so that no offset can be wrong.
 template <typename Archive>
 void load(Archive& archive, Layout& layout) {
@@ -42,10 +45,10 @@ void load(Archive& archive, Layout& layout) {
     archive(name, shape, group);
     std::uint64_t elements = 1;
     for (const std::uint32_t extent : shape) {
-      elements *= extent;
-      if (extent == 0 || elements > (std::uint64_t{1} << 40)) {
+      if (extent == 0 || elements > kMostElements / extent) {
         fail(Fault::network, "control message: impossible shape of tensor {}", name);
       }
+      elements *= extent;
     }
     layout.add(std::move(name), std::move(shape), group);
   }
