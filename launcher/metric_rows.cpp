@@ -82,10 +82,12 @@ MetricRow MetricRows::finish_row(TimePoint now) {
   return row;
 }
 
+// Reports arrive in bursts: rates over less than a second would show the bursts, not the job.
 void MetricRows::measure_rates(TimePoint now) {
   const double elapsed = seconds(now - since_);
-  if (elapsed <= 0) return;  // a second row in the same instant shows the rates of the first
-  rates_ = {static_cast<double>(row_.examples) / elapsed,
+  window_examples_ += row_.examples;
+  if (elapsed <= 0 || (rates_.examples_per_s > 0 && elapsed < 1)) return;
+  rates_ = {static_cast<double>(window_examples_) / elapsed,
             static_cast<double>(push_bytes_ - push_bytes_before_) / elapsed,
             static_cast<double>(pull_bytes_ - pull_bytes_before_) / elapsed};
   resume(now);
@@ -98,6 +100,7 @@ void MetricRows::set_traffic(std::uint64_t push_bytes, std::uint64_t pull_bytes)
 
 void MetricRows::resume(TimePoint now) {
   since_ = now;
+  window_examples_ = 0;
   push_bytes_before_ = push_bytes_;
   pull_bytes_before_ = pull_bytes_;
 }

@@ -26,13 +26,13 @@ struct MetricRow {
   double loss = 0;  // mean over the examples: of the steps since the last row, or the part
   std::vector<std::pair<std::string, double>> metrics;  // beside the loss
   std::optional<double> rate;                           // learning rate
-  double examples_per_s = 0;                            // since the last row, pauses excluded
+  double examples_per_s = 0;  // over the last second or more, pauses excluded
   std::uint64_t push_bytes = 0;                         // of the whole job so far
   std::uint64_t pull_bytes = 0;
   std::optional<double> epsilon;  // privacy spent
 
   // For the progress line; not in the file.
-  double push_bytes_per_s = 0;  // since the last row
+  double push_bytes_per_s = 0;  // over the same time
   double pull_bytes_per_s = 0;
   std::optional<double> epoch_loss;  // mean over the whole epoch, in the row that ends one
 };
@@ -98,6 +98,7 @@ class MetricRows {
   Mean epoch_;
   // The window of the rates.
   TimePoint since_;
+  std::uint64_t window_examples_ = 0;
   std::uint64_t push_bytes_ = 0;
   std::uint64_t pull_bytes_ = 0;
   std::uint64_t push_bytes_before_ = 0;
