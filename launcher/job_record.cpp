@@ -106,6 +106,7 @@ void JobRecord::on_losses(ProcessId worker, const wire::Losses& losses, TimePoin
     pushed += count.push_bytes;
     pulled += count.pull_bytes;
   }
+  if (examples_ == 0) rows_->resume(now);  // loading data was no training
   rows_->set_traffic(pushed, pulled);
   for (const wire::StepLoss& loss : losses.rows) {
     if (loss.partition >= config_.run().partitions) {

@@ -18,7 +18,7 @@ double MetricRows::Mean::value() const {
 }
 
 MetricRows::MetricRows(Options options, TimePoint start)
-    : options_(options), next_(options.first_step), since_(start) {
+    : options_(options), next_(options.first_step), last_(start) {
   check(options.partitions >= 1 && options.every >= 1 && options.steps_per_epoch >= 1,
         "metric rows of at least one partition, step and step per epoch");
 }
@@ -82,15 +82,21 @@ MetricRow MetricRows::finish_row(TimePoint now) {
   return row;
 }
 
-// Reports arrive in bursts: rates over less than a second would show the bursts, not the job.
+// Reports arrive in bursts: rates over less than a second would show the bursts, not the job. A
+// window may span pauses; their time is left out.
 void MetricRows::measure_rates(TimePoint now) {
-  const double elapsed = seconds(now - since_);
+  active_ += now - last_;
+  last_ = now;
   window_examples_ += row_.examples;
+  const double elapsed = seconds(active_);
   if (elapsed <= 0 || (rates_.examples_per_s > 0 && elapsed < 1)) return;
   rates_ = {static_cast<double>(window_examples_) / elapsed,
             static_cast<double>(push_bytes_ - push_bytes_before_) / elapsed,
             static_cast<double>(pull_bytes_ - pull_bytes_before_) / elapsed};
-  resume(now);
+  active_ = Duration{0};
+  window_examples_ = 0;
+  push_bytes_before_ = push_bytes_;
+  pull_bytes_before_ = pull_bytes_;
 }
 
 void MetricRows::set_traffic(std::uint64_t push_bytes, std::uint64_t pull_bytes) {
@@ -98,12 +104,7 @@ void MetricRows::set_traffic(std::uint64_t push_bytes, std::uint64_t pull_bytes)
   pull_bytes_ = pull_bytes;
 }
 
-void MetricRows::resume(TimePoint now) {
-  since_ = now;
-  window_examples_ = 0;
-  push_bytes_before_ = push_bytes_;
-  pull_bytes_before_ = pull_bytes_;
-}
+void MetricRows::resume(TimePoint now) { last_ = now; }
 
 std::optional<MetricRow> MetricRows::flush(TimePoint now) {
   if (row_.examples == 0) return std::nullopt;

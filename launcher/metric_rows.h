@@ -97,7 +97,8 @@ class MetricRows {
   Mean row_;
   Mean epoch_;
   // The window of the rates.
-  TimePoint since_;
+  TimePoint last_;       // when training was last known to go on
+  Duration active_{0};   // of training in the window
   std::uint64_t window_examples_ = 0;
   std::uint64_t push_bytes_ = 0;
   std::uint64_t pull_bytes_ = 0;
