@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "common/base/error.h"
-#include "launcher/bench/bench_step.h"
+#include "common/config/section.h"
+#include "launcher/bench_step.h"
 #include "launcher/build_identity.h"
 #include "launcher/check.h"
 #include "launcher/command_line.h"
@@ -48,12 +49,12 @@ int main(int argc, char** argv) {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     return std::visit([](const auto& command) { return run(command); },
                       parse_command_line(arguments));
+  } catch (const config::Faults& faults) {
+    std::cerr << faults.message() << std::endl;
+    return static_cast<int>(faults.fault());
   } catch (...) {
     const auto [fault, text] = describe(std::current_exception());
-    // Faults of a job file come one a line, in their own form.
-    const bool listed = fault == Fault::config && text.find(": ") != std::string::npos &&
-                        text.find(": found ") != std::string::npos;
-    std::cerr << (listed ? text : "sheaf: " + text) << std::endl;
+    std::cerr << "sheaf: " << text << std::endl;
     return static_cast<int>(fault);
   }
 }

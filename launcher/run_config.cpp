@@ -310,8 +310,8 @@ CheckResult RunConfig::check() {
 std::vector<std::string> RunConfig::require_sound() {
   const CheckResult result = check();
   if (!result.ok()) {
-    throw Error(result.kind, fmt::format("{}", fmt::join(result.faults, "\n")),
-                std::source_location::current());
+    throw config::Faults(result.kind, fmt::format("{}", fmt::join(result.faults, "\n")),
+                         std::source_location::current());
   }
   return result.notes;
 }

@@ -167,7 +167,9 @@ std::vector<std::string> Document::faults() const { return state_->faults.lines(
 
 void Document::throw_if_faulty() const {
   const std::vector<std::string> lines = faults();
-  if (!lines.empty()) fail(Fault::config, "{}", fmt::join(lines, "\n"));
+  if (lines.empty()) return;
+  throw Faults(Fault::config, fmt::format("{}", fmt::join(lines, "\n")),
+               std::source_location::current());
 }
 
 std::string Document::resolved(std::span<const std::string_view> without) const {

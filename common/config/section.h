@@ -17,9 +17,17 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/error.h"
+
 namespace sheaf::config {
 
 class Document;
+
+// Faults of a job file or its data, one a line, each already in its form.
+class Faults : public Error {
+ public:
+  using Error::Error;
+};
 
 // Inclusive bounds of a number.
 template <typename T>
@@ -105,7 +113,7 @@ class Document {
 
   // One line per fault, in the order of the file, overrides last.
   std::vector<std::string> faults() const;
-  // Throws Fault::config with all faults, one a line, if there are any.
+  // Throws Faults (Fault::config) if there are any.
   void throw_if_faulty() const;
 
   // Every key that was read, with its value, defaults included: a job file that gives the same job.

@@ -8,22 +8,11 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "common/config/section.h"
-#include "common/config/suggest.h"
 #include "worker/models/layers/layer.h"
 #include "worker/models/losses/loss.h"
 
 namespace sheaf::worker {
 namespace {
-
-// The kind of a layer. One that does not exist is a fault; the nearest one stands in for it, so
-// that the layer's other keys are judged in the same run. Nothing if none is near.
-std::string read_kind(const config::Section& section) {
-  const std::vector<std::string_view> kinds = mode_names(layers());
-  const std::string kind = section.word("kind", kinds, std::nullopt);
-  if (section.sound("kind")) return kind;
-  const std::vector<std::string> words(kinds.begin(), kinds.end());
-  return config::nearest(section.text("kind", ""), words).value_or("");
-}
 
 // The name of a layer in messages and tensor names: its place, unless the config gives one.
 std::string read_name(const config::Section& section, const std::vector<std::string>& names) {
@@ -80,7 +69,7 @@ void Model::add_layer(const config::Section& section, std::vector<std::string>& 
   const std::string name = read_name(section, names);
   const std::size_t index = names.size();
   names.push_back(name);
-  const Mode<Layer>* mode = find_mode(layers(), read_kind(section));
+  const Mode<Layer>* mode = find_mode(layers(), section.mode("kind", mode_names(layers()), std::nullopt));
   const std::size_t inputs = std::exchange(width_, 0);
   if (mode == nullptr) return;
   auto layer = mode->make(section, inputs, index);

@@ -1,4 +1,4 @@
-#include "launcher/bench/allocation_count.h"
+#include "launcher/allocation_count.h"
 
 #include <atomic>
 #include <cstddef>

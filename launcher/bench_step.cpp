@@ -1,4 +1,4 @@
-#include "launcher/bench/bench_step.h"
+#include "launcher/bench_step.h"
 
 #include <algorithm>
 #include <chrono>
@@ -12,7 +12,7 @@
 #include "common/math/blas.h"
 #include "common/math/kernels.h"
 #include "common/params/partition_tree.h"
-#include "launcher/bench/allocation_count.h"
+#include "launcher/allocation_count.h"
 #include "launcher/rank.h"
 #include "launcher/roles.h"
 
