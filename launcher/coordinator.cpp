@@ -147,13 +147,34 @@ net::Task<void> Coordinator::receive(net::Connection connection) {
     connection.set_peer(to_string(peer.process));
     membership_.on_heard(peer.process, std::chrono::steady_clock::now());
     peers_.push_back(std::make_unique<Peer>(*this, peer.process, std::move(connection)));
+    if (ending_) peers_.back()->send(ControlKind::stop, stop_);  // it came too late
+  } catch (const net::Refused& refused) {
+    on_refused(refused, &refused.peer(), refused.verdict());
   } catch (const Error& error) {
-    if (closing_) co_return;
-    ++refused_;  // a port scan must not fill the terminal: powers of two only
-    if ((refused_ & (refused_ - 1)) == 0) {
-      record_.note(fmt::format("warning: refused a connection to the coordinator: {} (x{})",
-                               error.message(), refused_));
-    }
+    on_refused(error, nullptr, wire::Verdict::bad_key);
+  }
+}
+
+// Strangers must not end a job. A rank that proved the key and is of another build or job file is
+// none: waiting for it would be in vain.
+void Coordinator::on_refused(const Error& refusal, const wire::Identity* peer,
+                             wire::Verdict verdict) {
+  if (closing_) return;
+  const bool unfit = verdict == wire::Verdict::other_build ||
+                     verdict == wire::Verdict::other_config ||
+                     verdict == wire::Verdict::other_security;
+  if (unfit && !running_ && membership_.expects(peer->process) &&
+      membership_.member(peer->process).state == cluster::MemberState::absent) {
+    return end_job(wire::Failure{
+        peer->process, static_cast<int>(refusal.fault()), phase(),
+        refusal.message() +
+            " than the coordinator; start every rank with the same program and job file"});
+  }
+  last_refusal_ = refusal.message();
+  ++refused_;  // a port scan must not fill the terminal: powers of two only
+  if ((refused_ & (refused_ - 1)) == 0) {
+    record_.note(fmt::format("warning: refused a connection to the coordinator: {} (x{})",
+                             last_refusal_, refused_));
   }
 }
 
@@ -171,12 +192,8 @@ void Coordinator::on_closed(Peer& peer, std::exception_ptr error) {
   });
   if (closing_) return;
   const std::string why = error ? describe(error).second : "its connection was closed";
-  // A witness leaves after it has spoken.
-  if (witness_ && witness_->process == process) {
-    membership_.on_finished(process);
-  } else if (const auto event = membership_.on_closed(process, why)) {
-    handle({*event});
-  }
+  const auto event = membership_.on_closed(process, why);
+  if (event && !failed_.contains(process)) handle({*event});
   record_.on_members(membership_.members());
 }
 
@@ -216,6 +233,8 @@ void Coordinator::handle(const std::vector<Membership::Event>& events) {
       case Membership::Event::Kind::dead:
         end_job(
             wire::Failure{event.process, static_cast<int>(Fault::network), phase(), event.text});
+        // It may be stopped, or far away: nobody waits for it to hear of the end.
+        if (Peer* peer = find(event.process)) peer->close();
         break;
       case Membership::Event::Kind::missing:
         if (!first) first = event.process;
@@ -224,6 +243,12 @@ void Coordinator::handle(const std::vector<Membership::Event>& events) {
     }
   }
   if (first) {
+    if (refused_ > 0) {
+      missing += fmt::format(
+          "; {} refused, the last one: {}",
+          refused_ == 1 ? "1 connection was" : fmt::format("{} connections were", refused_),
+          last_refusal_);
+    }
     end_job(wire::Failure{*first, static_cast<int>(Fault::network), phase(), missing});
   }
 }
@@ -257,7 +282,7 @@ void Coordinator::on_control(Peer& peer, ControlKind kind, std::span<const std::
       return record_.on_log(peer.process(), membership_.member(peer.process()).info.host,
                             wire::from_bytes<wire::Log>(body));
     case ControlKind::drain: return on_drain_answer(peer, wire::from_bytes<wire::Drain>(body).step);
-    case ControlKind::failure: return on_failure(wire::from_bytes<wire::Failure>(body));
+    case ControlKind::failure: return on_failure(peer, wire::from_bytes<wire::Failure>(body));
     case ControlKind::finished: return on_finished(peer, wire::from_bytes<wire::Finished>(body));
     default:
       fail(Fault::network, "control message {} is not for the coordinator",
@@ -388,7 +413,12 @@ void Coordinator::abort(const wire::Failure& failure) {
 
 // A rank that lost a peer is a witness, not the culprit: the culprit's own connection ends at the
 // same time. It is given a moment to be seen; then the witness is all there is.
-void Coordinator::on_failure(const wire::Failure& failure) {
+void Coordinator::on_failure(Peer& peer, wire::Failure failure) {
+  failed_.insert(peer.process());
+  if (!membership_.expects(failure.process)) failure.process = peer.process();
+  if (failure.phase.empty()) failure.phase = phase();
+  // It says that another one broke the rules: that is no loss, and the culprit is known.
+  if (failure.process != peer.process()) return end_job(failure);
   if (failure.fault != static_cast<int>(Fault::network)) return end_job(failure);
   if (witness_) return;
   witness_ = failure;
@@ -399,15 +429,14 @@ void Coordinator::end_job(Outcome outcome) {
   if (ending_) return;
   ending_ = outcome;
   ending_since_ = std::chrono::steady_clock::now();
-  wire::Failure stop;
   if (outcome) {
-    stop = *outcome;
+    stop_ = *outcome;
     const std::string who = to_string(outcome->process);
-    stop.text =
+    stop_.text =
         fmt::format("stopped by the coordinator: {} ({}): {}", who, outcome->phase, outcome->text);
   }
-  send_all(Role::server, ControlKind::stop, stop);
-  send_all(Role::worker, ControlKind::stop, stop);
+  send_all(Role::server, ControlKind::stop, stop_);
+  send_all(Role::worker, ControlKind::stop, stop_);
   finish_if_all_gone();
 }
 

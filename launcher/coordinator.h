@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -71,7 +72,8 @@ class Coordinator {
   void on_contribution(Peer& peer, const wire::Contribution& contribution);
   void on_drain_answer(Peer& peer, Step begun);
   void on_finished(Peer& peer, const wire::Finished& report);
-  void on_failure(const wire::Failure& failure);
+  void on_failure(Peer& peer, wire::Failure failure);
+  void on_refused(const Error& refusal, const wire::Identity* peer, wire::Verdict verdict);
   void on_closed(Peer& peer, std::exception_ptr error);
   void begin_job();
   void end_job(Outcome outcome);
@@ -102,8 +104,11 @@ class Coordinator {
   Step newest_step_ = 0;
   std::size_t strangers_ = 0;
   std::size_t refused_ = 0;
+  std::string last_refusal_;
   std::optional<Outcome> ending_;  // decided; ranks are being told
+  wire::Failure stop_;             // what they are told
   TimePoint ending_since_{};
+  std::set<ProcessId> failed_;            // have said so: that they leave is no news
   std::optional<wire::Failure> witness_;  // of a peer's death
   TimePoint witness_since_{};
 

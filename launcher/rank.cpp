@@ -75,6 +75,20 @@ struct Rank {
     return [this](const std::string& text) { link.log(text, true); };
   }
 
+  // What to tell the coordinator. Where another rank is at fault, the coordinator says the phase.
+  wire::Failure failure(const std::exception_ptr& error) const {
+    const auto [fault, text] = describe(error);
+    wire::Failure failure{seat.process, static_cast<int>(fault), where(), text};
+    try {
+      std::rethrow_exception(error);
+    } catch (const cluster::PeerFault& peers) {
+      failure.process = peers.peer();
+      failure.phase.clear();
+    } catch (...) {
+    }
+    return failure;
+  }
+
   std::string where() const {
     if (phase == "training" && link.begun() > 0) {
       return fmt::format("training step {}", link.begun() - 1);
@@ -104,7 +118,13 @@ wire::Finished serve(Rank& rank) {
   rank.link.log(fmt::format("holds its shard in at most {}", readable_bytes(server.memory_bound())),
                 false);
   rank.phase = "serving";
-  const server::ServerReport report = server.run();
+  server::ServerReport report;
+  try {
+    report = server.run();
+  } catch (...) {
+    rank.phase = fmt::format("training step {}", server.step());
+    throw;
+  }
   wire::Finished finished = resources();
   finished.duplicates = report.duplicates;
   return finished;
@@ -140,8 +160,9 @@ wire::Finished work(Rank& rank) {
   exchange.start();
 
   rank.phase = "training";
-  worker::Worker worker(role.parts(exchange, rank.link, rank.shutdown),
-                        {.seed = c.run().seed, .steps = role.steps(), .prefetch = c.data().prefetch});
+  worker::Worker worker(
+      role.parts(exchange, rank.link, rank.shutdown),
+      {.seed = c.run().seed, .steps = role.steps(), .prefetch = c.data().prefetch});
   const worker::WorkerReport report = worker.run();
   wire::Finished finished = resources();
   finished.steps = report.steps;
@@ -192,7 +213,7 @@ int run_rank(const RunConfig& config, const Seat& seat) {
       std::cerr << fmt::format("sheaf: rank {} ({}, {}): {}\n", rank_of(config, seat.process),
                                to_string(seat.process), rank.where(), text)
                 << std::flush;
-      rank.link.fail({seat.process, static_cast<int>(fault), rank.where(), text});
+      rank.link.fail(rank.failure(std::current_exception()));
       rank.shutdown.fail(std::current_exception());
     }
     rank.link.close(std::chrono::seconds(1));

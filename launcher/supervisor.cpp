@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 
 #include "common/base/error.h"
 #include "launcher/child.h"
@@ -60,16 +61,31 @@ void print_plan(const RunConfig& config, const MpirunCommand& launch) {
 // Watches one job: mpirun's process, its output, the signals sent to us, and the coordinator.
 class Supervision {
  public:
-  Supervision(const RunConfig& config, const MpirunCommand& launch, const std::string& address)
-      : config_(config),
-        record_(config, {style_of(STDERR_FILENO),
-                         [](std::string_view text) { std::cerr << text << std::flush; }}),
-        coordinator_(coordinator_options(config, key_, address,
-                                         {config.network().port_low, config.network().port_high}),
-                     record_) {
-    const net::Endpoint endpoint = coordinator_.endpoint();
-    record_.write_control({config.run().name, endpoint.address, endpoint.port, key_.bytes()});
-    coordinator_.start();
+  explicit Supervision(const RunConfig& config)
+      : config_(config), record_(config, {style_of(STDERR_FILENO), [](std::string_view text) {
+                                            std::cerr << text << std::flush;
+                                          }}) {}
+
+  int run(const MpirunCommand& launch, const std::string& address, Signals& signals) {
+    try {
+      start(launch, address);
+    } catch (const Error& error) {
+      return report(wire::Failure{
+          {Role::coordinator, 0}, static_cast<int>(error.fault()), "starting", error.message()});
+    }
+    return supervise(signals);
+  }
+
+ private:
+  fs::path log(const char* name) const { return record_.path() / "logs" / name; }
+
+  void start(const MpirunCommand& launch, const std::string& address) {
+    const net::PortRange ports{config_.network().port_low, config_.network().port_high};
+    coordinator_ =
+        std::make_unique<Coordinator>(coordinator_options(config_, key_, address, ports), record_);
+    const net::Endpoint endpoint = coordinator_->endpoint();
+    record_.write_control({config_.run().name, endpoint.address, endpoint.port, key_.bytes()});
+    coordinator_->start();
     child_.emplace(
         ChildCommand{launch.argv,
                      {{kCoordinatorVariable, to_string(endpoint)}, {kKeyVariable, key_.hex()}},
@@ -78,23 +94,20 @@ class Supervision {
     errors_.emplace(log("mpirun.err"));
   }
 
-  int run(Signals& signals) {
+  int supervise(Signals& signals) {
     std::optional<Coordinator::Outcome> outcome;
     while (!outcome) {
       wait_for_something(signals);
       take_signals(signals);
       read_errors();
       watch_child();
-      outcome = coordinator_.wait(milliseconds(0));
+      outcome = coordinator_->wait(milliseconds(0));
       if (at_once_) break;
     }
     end_ranks(outcome.has_value() && !*outcome);
-    if (!outcome) outcome = coordinator_.wait(seconds(2));
+    if (!outcome) outcome = coordinator_->wait(seconds(2));
     return report(outcome.value_or(std::nullopt));
   }
-
- private:
-  fs::path log(const char* name) const { return record_.path() / "logs" / name; }
 
   void wait_for_something(Signals& signals) {
     std::array<pollfd, 2> events{{{signals.fd(), POLLIN, 0}, {child_->pidfd(), POLLIN, 0}}};
@@ -107,14 +120,14 @@ class Supervision {
       if (*number == SIGCHLD) continue;
       if (asked_to_end_ == 0) {
         asked_to_end_ = *number;
-        coordinator_.drain();
+        coordinator_->drain();
         std::cerr << "\nsheaf: finishing the step and writing the model; again to stop at once\n";
       } else if (*number == SIGINT) {
         at_once_ = true;
-        coordinator_.abort({{Role::coordinator, 0},
-                            static_cast<int>(Fault::interrupted),
-                            "draining",
-                            "interrupted a second time"});
+        coordinator_->abort({{Role::coordinator, 0},
+                             static_cast<int>(Fault::interrupted),
+                             "draining",
+                             "interrupted a second time"});
       }
     }
   }
@@ -133,26 +146,28 @@ class Supervision {
   void watch_child() {
     if (child_gone_ || !child_->ended()) return;
     child_gone_ = true;
-    if (coordinator_.wait(seconds(1))) return;
+    if (coordinator_->wait(seconds(1))) return;
     read_errors();
     std::string text =
         fmt::format("mpirun ended ({}) before the job did", to_string(*child_->ended()));
     for (const std::string& line : last_errors_) text += "\n  " + line;
-    coordinator_.abort(
+    coordinator_->abort(
         {{Role::coordinator, 0}, static_cast<int>(Fault::network), "starting", text});
   }
 
-  // Every rank of the job is gone when this returns, also stopped ones. Those of this host are killed
-  // first, by recorded identity: mpirun, asked to end a stopped rank, takes seconds.
+  // Every rank of the job is gone when this returns, also stopped ones. Those of this host are
+  // killed first, by recorded identity: mpirun, asked to end a stopped rank, takes seconds.
   void end_ranks(bool complete) {
     if (child_->wait(complete ? seconds(5) : milliseconds(500))) return;
-    for (const ProcessIdentity& rank : coordinator_.local_ranks()) send_signal(rank, SIGKILL);
+    for (const ProcessIdentity& rank : coordinator_->local_ranks()) send_signal(rank, SIGKILL);
     if (!child_->wait(milliseconds(500))) child_->terminate(milliseconds(2500));
   }
 
   int report(const Coordinator::Outcome& outcome) {
+    coordinator_.reset();  // the record is ours from here on
     int code = outcome ? outcome->fault : 0;
-    if (asked_to_end_ != 0 && (!outcome || at_once_)) code = 128 + asked_to_end_;
+    const bool as_asked = !outcome || code == static_cast<int>(Fault::interrupted);
+    if (asked_to_end_ != 0 && as_asked) code = 128 + asked_to_end_;
     const RunResult& result = record_.close(outcome, code);
     if (result.error) {
       std::cerr << failure_report(result, record_.path()) << std::flush;
@@ -166,7 +181,7 @@ class Supervision {
   const RunConfig& config_;
   const wire::JobKey key_;
   JobRecord record_;
-  Coordinator coordinator_;
+  std::unique_ptr<Coordinator> coordinator_;
   std::optional<Child> child_;
   std::optional<FileTail> errors_;
   std::vector<std::string> last_errors_;
@@ -197,7 +212,7 @@ int train(const TrainCommand& command) {
       net::address_of_interface(config.network().interface, placement.one_host, &note);
   if (!note.empty()) std::cerr << "note: " << note << "\n";
   Signals signals;  // before any thread starts
-  return Supervision(config, launch, address).run(signals);
+  return Supervision(config).run(launch, address, signals);
 }
 
 }  // namespace sheaf::launcher

@@ -119,17 +119,19 @@ void Lane::adopt(net::Connection connection, ProcessId worker) {
 void Lane::on_closed(Session& session, std::exception_ptr error) {
   shard_->on_closed(session.id());
   if (error && !closing_) {
-    // A worker that is gone is the coordinator's to judge; one that breaks the rules, and a
-    // gradient that is not finite, end this rank.
+    // A worker that is gone is the coordinator's to judge; one that breaks the rules ends the job,
+    // as does a sum that is not finite, to which every worker has added.
     try {
       std::rethrow_exception(error);
     } catch (const net::ConnectionLost& lost) {
       options_.warn(fmt::format("lane {}: {}", options_.id, lost.message()));
     } catch (...) {
       const auto [fault, text] = describe(error);
-      shutdown_.fail(std::make_exception_ptr(
-          Error(fault, fmt::format("frame of {}: {}", to_string(session.peer()), text),
-                std::source_location::current())));
+      if (fault != Fault::network) return shutdown_.fail(error);
+      shutdown_.fail(std::make_exception_ptr(cluster::PeerFault(
+          session.peer(), fault,
+          fmt::format("{}, noticed by {}", text, to_string(options_.credentials.self.process)),
+          std::source_location::current())));
     }
   }
   // The channel that calls us is a member of the session: let it return first.

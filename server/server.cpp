@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <algorithm>
 #include <thread>
 
 #include "common/base/error.h"
@@ -95,6 +96,12 @@ ServerReport Server::run() {
     report.memory_bytes += lane->shard().memory_used();
   }
   return report;
+}
+
+Step Server::step() const {
+  Step step = 0;
+  for (const auto& lane : lanes_) step = std::max(step, lane->shard().version());
+  return step;
 }
 
 std::string Server::waiting_for(Duration limit) {

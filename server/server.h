@@ -67,6 +67,8 @@ class Server {
   std::size_t memory_bound() const;
   // Serves until the shutdown ends. Throws the failure, if that is how it ended.
   ServerReport run();
+  // The step that the fastest lane is at. REQUIRES: opened, and run() is not running.
+  Step step() const;
   // Who is waited for; empty if nobody. Thread-safe while run() is running.
   std::string waiting_for(Duration limit);
 

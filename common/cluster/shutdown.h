@@ -8,7 +8,21 @@
 #include <list>
 #include <mutex>
 
+#include "common/base/error.h"
+#include "common/base/ids.h"
+
 namespace sheaf::cluster {
+
+// A fault that another process of the job committed and this one noticed: the job blames that one.
+class PeerFault : public Error {
+ public:
+  PeerFault(ProcessId peer, Fault fault, std::string message, std::source_location where)
+      : Error(fault, std::move(message), where), peer_(peer) {}
+  ProcessId peer() const { return peer_; }
+
+ private:
+  ProcessId peer_;
+};
 
 class Shutdown {
  public:

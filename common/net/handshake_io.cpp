@@ -95,8 +95,10 @@ Task<wire::Identity> receive_greeting(Connection& connection, Credentials creden
   }
   co_await connection.write(*result.answer);
   if (result.verdict != wire::Verdict::welcome) {
-    fail(Fault::auth, "{} ({}): {}", to_string(result.peer.process), connection.peer(),
-         to_string(result.verdict));
+    throw Refused(result.peer, result.verdict,
+                  fmt::format("{} ({}): {}", to_string(result.peer.process), connection.peer(),
+                              to_string(result.verdict)),
+                  std::source_location::current());
   }
   co_return result.peer;
 }
