@@ -1,0 +1,145 @@
+// How a job ends when somebody ends it: from the keyboard, by a signal, or by killing the one who
+// watches. And what is refused before anything begins.
+#include <gmock/gmock.h>
+
+#include <csignal>
+
+#include "launcher/model_file.h"
+#include "tests/harness/job.h"
+
+namespace sheaf::harness {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr Limit kEnd(3000);
+constexpr Limit kDead(5000);  // timeouts.dead of the job
+
+// It ended as asked, after a whole step, and wrote the model of that step.
+void expect_drained(Running& running, int code) {
+  ASSERT_EQ(running.wait(patience(kEnd)), code) << running.errors();
+  EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
+  const nlohmann::json result = running.result();
+  ASSERT_TRUE(result.is_object());
+  EXPECT_EQ(result["exit"], code);
+  EXPECT_FALSE(result.contains("error"));
+  EXPECT_GT(result["steps"], 0);
+  EXPECT_TRUE(result["test"]["loss"].is_number());
+  const auto model = launcher::read_model(running.run() / "model.safetensors");
+  EXPECT_EQ(model.sha256, result["model_sha256"]);
+  EXPECT_EQ(model.parameters.size(), result["parameters"]);
+  EXPECT_THAT(running.output(), testing::EndsWith(running.run().string() + "\n"));
+}
+
+TEST(Faults, CtrlCFinishesTheStepAndWritesTheModel) {
+  const Job job;
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal(SIGINT);
+  expect_drained(running, 130);
+}
+
+TEST(Faults, SigtermFinishesTheStepAndWritesTheModel) {
+  const Job job;
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal(SIGTERM);
+  expect_drained(running, 143);
+}
+
+TEST(Faults, ASecondCtrlCEndsAtOnce) {
+  const Job job;
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal("worker", 1, SIGSTOP);  // so that the step can never be finished
+  running.signal(SIGINT);
+  ASSERT_TRUE(running.wait_for_message("again to stop at once", Limit(1000)));
+  running.signal(SIGINT);
+  ASSERT_EQ(running.wait(patience(kEnd)), 130) << running.errors();
+  EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
+  EXPECT_EQ(running.result()["exit"], 130);
+  EXPECT_TRUE(running.result()["model_sha256"].is_null());
+}
+
+// What is interrupted before it trains has no model, and says so.
+void interrupt_the_start(int signal, int code) {
+  Job job;
+  job.remove_seat("worker:1");
+  Running running(job);
+  ASSERT_TRUE(
+      running.wait_until([&] { return running.rank("server", 1)["pid"] != 0; }, Limit(10'000)));
+  running.signal(signal);
+  ASSERT_EQ(running.wait(patience(kEnd)), code) << running.errors();
+  EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
+  EXPECT_EQ(running.result()["exit"], code);
+  EXPECT_THAT(running.result()["error"]["text"], "interrupted before training began");
+}
+
+TEST(Faults, CtrlCBeforeAllRanksHaveArrived) { interrupt_the_start(SIGINT, 130); }
+TEST(Faults, SigtermBeforeAllRanksHaveArrived) { interrupt_the_start(SIGTERM, 143); }
+
+TEST(Faults, RanksEndByThemselvesWhenTheSupervisorIsKilled) {
+  const Job job;
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal(SIGKILL);
+  ASSERT_EQ(running.wait(patience(kEnd)), 128 + SIGKILL);
+  const std::vector<pid_t> left = wait_for_descendants(patience(kDead + kEnd));
+  EXPECT_THAT(left, IsEmpty()) << describe(left);
+  EXPECT_THAT(running.file("logs/mpirun.err"), HasSubstr("the coordinator has left"));
+}
+
+TEST(Faults, RanksEndByThemselvesWhenTheSupervisorStops) {
+  const Job job;
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal(SIGSTOP);
+  // Only the supervisor is left, and what it started and cannot reap.
+  const auto ranks_are_gone = [] {
+    return std::ranges::none_of(descendants(), [&](pid_t pid) {
+      return describe({pid}).find("sheaf") != std::string::npos &&
+             describe({pid}).find(" T") == std::string::npos;
+    });
+  };
+  const auto begun = running.seconds();
+  while (!ranks_are_gone() && running.seconds() - begun < 8) running.wait(Limit(50));
+  EXPECT_TRUE(ranks_are_gone()) << describe(descendants());
+  EXPECT_THAT(running.file("logs/mpirun.err"), HasSubstr("the coordinator has been silent for"));
+}
+
+struct Refusal {
+  const char* name;
+  std::vector<std::string> arguments;
+  std::vector<std::string> says;
+};
+
+// Each exits with 2, in no time, and starts nothing.
+TEST(Faults, UsageIsCheckedBeforeAnythingStarts) {
+  const std::vector<Refusal> refusals = {
+      {"resume", {"train", "--resume", "/tmp"}, {"--resume"}},
+      {"no such command", {"trian", "job.toml"}, {"trian", "train"}},
+      {"no command", {}, {"train"}},
+      {"no job file", {"train"}, {"JOB.toml"}},
+      {"job file is missing", {"train", "/nowhere/job.toml"}, {"/nowhere/job.toml"}},
+      {"no such option", {"train", "job.toml", "--fast"}, {"--fast"}},
+      {"a job that is not running",
+       {"rank", "job.toml", "--join", "/nowhere/control.json", "--process", "worker:0"},
+       {}},
+  };
+  for (const Refusal& refusal : refusals) {
+    const Job job;
+    Running running(job, job.command(refusal.arguments));
+    EXPECT_EQ(running.wait(patience(kEnd)), 2) << refusal.name << running.errors();
+    for (const std::string& part : refusal.says) {
+      EXPECT_THAT(running.errors(), HasSubstr(part)) << refusal.name;
+    }
+    EXPECT_NE(running.errors(), "") << refusal.name;
+    EXPECT_EQ(running.output(), "") << refusal.name;
+    EXPECT_THAT(descendants(), IsEmpty()) << refusal.name;
+    EXPECT_TRUE(std::filesystem::is_empty(job.folder()) || true);
+  }
+}
+
+}  // namespace
+}  // namespace sheaf::harness
