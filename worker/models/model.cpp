@@ -8,7 +8,8 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "common/config/section.h"
-#include "common/config/words.h"
+#include "common/config/suggest.h"
+#include "common/config/suggest.h"
 #include "worker/models/layers/layer.h"
 #include "worker/models/losses/loss.h"
 
