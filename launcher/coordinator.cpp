@@ -407,8 +407,11 @@ void Coordinator::on_finished(Peer& peer, const wire::Finished& report) {
   if (!ending_ && membership_.all_finished(Role::worker)) end_job(std::nullopt);
 }
 
-void Coordinator::abort(const wire::Failure& failure) {
-  net::asio::post(context_, [this, failure] { end_job(failure); });
+void Coordinator::abort(wire::Failure failure) {
+  net::asio::post(context_, [this, failure = std::move(failure)]() mutable {
+    if (failure.phase.empty()) failure.phase = phase();
+    end_job(std::move(failure));
+  });
 }
 
 // A rank that lost a peer is a witness, not the culprit: the culprit's own connection ends at the

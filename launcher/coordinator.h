@@ -50,8 +50,8 @@ class Coordinator {
 
   // Asks all workers to stop after a common step, and to end the job as usual.
   void drain();
-  // Ends the job with a failure, unless it has ended.
-  void abort(const wire::Failure& failure);
+  // Ends the job with a failure, unless it has ended. An empty phase: the one the job is in.
+  void abort(wire::Failure failure);
 
   // The ranks that registered from this host, for a supervisor that has to end them. Thread-safe.
   std::vector<ProcessIdentity> local_ranks();

@@ -151,8 +151,7 @@ class Supervision {
     std::string text =
         fmt::format("mpirun ended ({}) before the job did", to_string(*child_->ended()));
     for (const std::string& line : last_errors_) text += "\n  " + line;
-    coordinator_->abort(
-        {{Role::coordinator, 0}, static_cast<int>(Fault::network), "starting", text});
+    coordinator_->abort({{Role::coordinator, 0}, static_cast<int>(Fault::network), "", text});
   }
 
   // Every rank of the job is gone when this returns, also stopped ones. Those of this host are

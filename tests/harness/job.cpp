@@ -89,6 +89,7 @@ void Job::set_size(unsigned servers, unsigned workers) {
 }
 
 Job::~Job() {
+  held.clear();
   std::error_code ignored;
   fs::remove_all(folder_, ignored);
 }
@@ -187,11 +188,16 @@ nlohmann::json Running::rank(std::string_view role, unsigned id) const {
       if (row["role"] == role && row["id"] == id) return row;
     }
   }
-  throw std::runtime_error("processes.json has no such rank");
+  return {};
+}
+
+bool Running::has_arrived(std::string_view role, unsigned id) const {
+  const nlohmann::json row = rank(role, id);
+  return row.is_object() && row["pid"] != 0;
 }
 
 void Running::signal(std::string_view role, unsigned id, int number) const {
-  signal_descendant(rank(role, id)["pid"].get<pid_t>(), number);
+  signal_descendant(rank(role, id).at("pid").get<pid_t>(), number);
 }
 
 bool Running::wait_for_message(std::string_view part, Limit limit) {

@@ -94,8 +94,9 @@ class Running {
   void signal(int number) const { process_.signal(number); }
   // To a rank, found by its row in processes.json.
   void signal(std::string_view role, unsigned id, int number) const;
-  // The row of processes.json.
+  // The row of processes.json; null before there is one.
   nlohmann::json rank(std::string_view role, unsigned id) const;
+  bool has_arrived(std::string_view role, unsigned id) const;
   nlohmann::json result() const {
     return nlohmann::json::parse(file("result.json"), nullptr, false);
   }

@@ -175,10 +175,11 @@ void signal_descendant(pid_t pid, int number) {
   ::syscall(SYS_pidfd_send_signal, process.get(), number, nullptr, 0);
 }
 
-std::vector<pid_t> wait_for_descendants(Limit limit) {
+std::vector<pid_t> wait_for_descendants(Limit limit, pid_t spared) {
   const auto deadline = Clock::now() + limit;
   while (true) {
     std::vector<pid_t> left = descendants();
+    std::erase(left, spared);
     if (left.empty() || remaining(deadline) == 0) return left;
     const Descriptor process(pidfd_of(left[0]));
     pollfd event{process.get(), POLLIN, 0};

@@ -64,8 +64,9 @@ std::vector<pid_t> descendants();
 pid_t descendant_called(std::string_view name);
 // Sends a signal to a descendant; throws if `pid` is none.
 void signal_descendant(pid_t pid, int number);
-// The descendants that still run after `limit`; returns early once there are none.
-std::vector<pid_t> wait_for_descendants(Limit limit);
+// The descendants, other than `spared`, that still run after `limit`; returns early once there are
+// none.
+std::vector<pid_t> wait_for_descendants(Limit limit, pid_t spared = 0);
 // "pid name state" of each, for a message.
 std::string describe(const std::vector<pid_t>& pids);
 

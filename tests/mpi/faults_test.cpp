@@ -1,0 +1,156 @@
+// The rows of the fault table in which mpirun has a part; tests/process has the others.
+#include <gmock/gmock.h>
+
+#include <csignal>
+#include <cstdlib>
+
+#include "tests/harness/fault.h"
+
+namespace sheaf::harness {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr Limit kEnd(3000);
+constexpr Limit kDead(5000);     // timeouts.dead of the job
+constexpr Limit kBegin(10'000);  // mpirun needs a second or so to start and to end
+
+class Faults : public testing::TestWithParam<Fault> {};
+
+TEST_P(Faults, EndTheJobCleanly) { show(GetParam(), true); }
+
+std::vector<Fault> faults_under_mpirun() {
+  return {
+      {.name = "WorkerIsKilled",
+       .strike = [](Running& job) { job.signal("worker", 1, SIGKILL); },
+       .exit = 4,
+       .says = {"Job small failed: worker 1", "(rank 3), training step", "is gone"},
+       .blame = Blame{{3}, "training step"}},
+      {.name = "FirstServerIsKilled",
+       .strike = [](Running& job) { job.signal("server", 0, SIGKILL); },
+       .exit = 4,
+       .says = {"Job small failed: server 0", "(rank 0), training step", "is gone"},
+       .blame = Blame{{0}, "training step"}},
+      {.name = "WorkerStops",
+       .strike = [](Running& job) { job.signal("worker", 0, SIGSTOP); },
+       .exit = 4,
+       .says = {"Job small failed: worker 0", "(rank 2), training step", "taken for dead"},
+       .blame = Blame{{2}, "training step"},
+       .detection = kDead},
+      {.name = "MpirunIsKilled",
+       .strike = [](Running&) { signal_descendant(descendant_called("mpirun"), SIGKILL); },
+       .exit = 4,
+       .says = {"mpirun ended (killed by signal 9 (Killed)) before the job did"},
+       .blame = Blame{{kNoRank}, "training step"}},
+      {.name = "MpirunRefusesItsArguments",
+       .prepare = [](Job& job) { job.tables["launch"] = "mpirun_args = [\"--no-such-flag\"]\n"; },
+       .exit = 4,
+       .says = {"before the job did", "no-such-flag"},
+       .blame = Blame{{kNoRank}, "starting"}},
+      {.name = "HostThatDoesNotExist",
+       .prepare =
+           [](Job& job) {
+             const std::string hosts = job.write("hosts", "nowhere.invalid slots=4\n");
+             job.tables["launch"] = "hostfile = \"" + hosts + "\"\n";
+             job.tables["network"] = "interface = \"lo\"\n";
+           },
+       .exit = 4,
+       .says = {"before the job did"},
+       .blame = Blame{{kNoRank}, "starting"},
+       .detection = Limit(5000)},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(Mpirun, Faults, testing::ValuesIn(faults_under_mpirun()),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+TEST(MpiFaults, CtrlCFinishesTheStepAndWritesTheModel) {
+  Job job;
+  job.mpirun = true;
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal(SIGINT);
+  ASSERT_EQ(running.wait(kEnd), 130) << running.errors();
+  EXPECT_THAT(wait_for_descendants(Limit(500)), IsEmpty());
+  EXPECT_TRUE(running.result()["model_sha256"].is_string());
+}
+
+TEST(MpiFaults, RanksEndByThemselvesWhenTheSupervisorIsKilled) {
+  Job job;
+  job.mpirun = true;
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal(SIGKILL);
+  ASSERT_EQ(running.wait(kEnd), 128 + SIGKILL);
+  const std::vector<pid_t> left = wait_for_descendants(kDead + kEnd);
+  EXPECT_THAT(left, IsEmpty()) << describe(left);
+}
+
+// mpirun as a person types it.
+Command by_hand(const Job& job, unsigned ranks) {
+  Command command = job.command({});
+  command.argv = {"/usr/bin/env",
+                  "mpirun",
+                  "-n",
+                  std::to_string(ranks),
+                  "--oversubscribe",
+                  "--allow-run-as-root",
+                  "--enable-recovery",
+                  "--mca",
+                  "btl",
+                  "self,tcp",
+                  "--mca",
+                  "btl_tcp_if_include",
+                  "lo",
+                  SHEAF_PROGRAM,
+                  "rank",
+                  job.write_job(),
+                  "run.dir=" + job.run().string()};
+  return command;
+}
+
+TEST(MpiFaults, AnotherNumberOfRanksIsRefused) {
+  for (const unsigned ranks : {1U, 3U, 5U}) {
+    Job job;
+    job.mpirun = true;
+    Running running(job, by_hand(job, ranks));
+    EXPECT_EQ(running.wait(kBegin), 2) << running.errors();
+    EXPECT_THAT(running.errors(),
+                HasSubstr("found " + std::to_string(ranks) +
+                          " ranks, expected 4 (2 servers + 2 workers): mpirun -n 4"));
+    EXPECT_FALSE(std::filesystem::exists(job.run()));
+    EXPECT_THAT(wait_for_descendants(kEnd), IsEmpty());
+  }
+}
+
+// By hand rank 0 coordinates, too: it writes the result, and when it dies the others end.
+TEST(MpiFaults, AKilledWorkerEndsAJobByHand) {
+  Job job;
+  job.mpirun = true;
+  std::filesystem::create_directories(job.run());
+  Running running(job, by_hand(job, 4));
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal("worker", 1, SIGKILL);
+  ASSERT_TRUE(running.wait(kEnd)) << describe(descendants()) << running.errors();
+  EXPECT_THAT(wait_for_descendants(Limit(500)), IsEmpty());
+  const nlohmann::json result = running.result();
+  ASSERT_TRUE(result.is_object()) << running.errors();
+  EXPECT_EQ(result["exit"], 4);
+  EXPECT_EQ(result["error"]["rank"], 3);
+}
+
+TEST(MpiFaults, AKilledFirstRankEndsAJobByHand) {
+  Job job;
+  job.mpirun = true;
+  std::filesystem::create_directories(job.run());
+  Running running(job, by_hand(job, 4));
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal("server", 0, SIGKILL);
+  ASSERT_TRUE(running.wait(kDead + kEnd)) << describe(descendants()) << running.errors();
+  EXPECT_THAT(wait_for_descendants(Limit(500)), IsEmpty());
+  EXPECT_THAT(running.errors(), HasSubstr("the coordinator has left"));
+}
+
+}  // namespace
+}  // namespace sheaf::harness
