@@ -1,0 +1,174 @@
+// Properties of the protocol over many seeded runs. SHEAF_SIMULATION_SEEDS sets how many seeds each
+// test tries (default 15; a night's worth is welcome).
+#include "tests/cluster/simulation.h"
+
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "common/base/error.h"
+
+namespace sheaf::simulation {
+namespace {
+
+std::uint64_t seeds() {
+  const char* text = std::getenv("SHEAF_SIMULATION_SEEDS");
+  return text == nullptr ? 15 : std::strtoull(text, nullptr, 10);
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// Runs the job and compares every living worker's final parameters with the serial reference.
+Outcome expect_reference(const Options& options) {
+  const Outcome outcome = run(options);
+  EXPECT_FALSE(outcome.parameters.empty());
+  const auto expected = reference(options);
+  for (const auto& parameters : outcome.parameters) {
+    EXPECT_TRUE(same_bits(parameters, expected)) << "seed " << options.seed;
+  }
+  return outcome;
+}
+
+// A job of random size for a seed, with a bad network and partitions that move.
+Options rough(std::uint64_t seed) {
+  Stream stream(seed, Purpose::test, 9);
+  const auto from = [&](std::uint32_t low, std::uint32_t high) {
+    return low + stream.next() % (high - low + 1);
+  };
+  Options options;
+  options.seed = seed;
+  options.partitions = from(1, 9);
+  options.workers = std::min(options.partitions, from(1, 4));
+  options.servers = from(1, 3);
+  options.lanes = from(1, 2);
+  options.window = from(1, 5);
+  options.faults = 8;
+  options.loss = 0.1;
+  options.repetition = 0.1;
+  options.delay = from(50, 2000);
+  return options;
+}
+
+TEST(SimulationTest, AQuietNetworkGivesTheReference) {
+  Options options;
+  options.partitions = 6;
+  options.workers = 3;
+  options.servers = 2;
+  options.lanes = 2;
+  const Outcome outcome = expect_reference(options);
+  EXPECT_EQ(outcome.parameters.size(), 3U);
+  EXPECT_EQ(outcome.duplicates, 0U);
+}
+
+TEST(SimulationTest, LossRepetitionAndMovesChangeNoBit) {
+  Outcome seen;
+  for (std::uint64_t seed = 1; seed <= seeds(); ++seed) {
+    const Outcome outcome = expect_reference(rough(seed));
+    seen.duplicates += outcome.duplicates;
+    seen.partial += outcome.partial;
+    seen.moves += outcome.moves;
+    seen.chunks_apart = seen.chunks_apart || outcome.chunks_apart;
+  }
+  // The runs were as rough as they claim to be.
+  EXPECT_GT(seen.duplicates, 0U);
+  EXPECT_GT(seen.partial, 0U);
+  EXPECT_GT(seen.moves, 0U);
+  EXPECT_TRUE(seen.chunks_apart);  // layers advance on their own
+}
+
+// Coverage sets: with every frame likely to come twice, each partition still counts once.
+TEST(SimulationTest, WhatComesTwiceCountsOnce) {
+  for (std::uint64_t seed = 1; seed <= seeds(); ++seed) {
+    Options options = rough(seed);
+    options.repetition = 0.9;
+    expect_reference(options);
+  }
+}
+
+TEST(SimulationTest, HalfOfAllFramesMayGetLost) {
+  for (std::uint64_t seed = 1; seed <= seeds(); ++seed) {
+    Options options = rough(seed);
+    options.loss = 0.5;
+    options.steps = 3;
+    expect_reference(options);
+  }
+}
+
+// Order-free sums: the same job on other numbers of workers, servers and lanes, one reference.
+TEST(SimulationTest, HostingDoesNotShowInTheBits) {
+  for (std::uint64_t seed = 1; seed <= seeds(); ++seed) {
+    Options options = rough(seed);
+    options.partitions = 8;
+    std::vector<float> first;
+    for (const std::uint32_t workers : {1U, 2U, 3U, 8U}) {
+      options.workers = workers;
+      options.servers = 1 + workers % 3;
+      const Outcome outcome = expect_reference(options);
+      if (first.empty()) first = outcome.parameters.front();
+      EXPECT_TRUE(same_bits(outcome.parameters.front(), first));
+    }
+  }
+}
+
+// End frames: partitions without examples never hang a step, not even where a push that covers them
+// is answered in part.
+TEST(SimulationTest, ExhaustedPartitionsHangNothing) {
+  std::uint64_t partial = 0;
+  for (std::uint64_t seed = 1; seed <= 2 * seeds(); ++seed) {
+    Options options = rough(seed);
+    options.exhausted = true;
+    options.partitions = std::max(options.partitions, 4U);
+    options.workers = std::max(options.workers, 2U);
+    partial += expect_reference(options).partial;
+  }
+  EXPECT_GT(partial, 0U);
+}
+
+TEST(SimulationTest, LossyPushesComeFromEachPartitionAlone) {
+  for (std::uint64_t seed = 1; seed <= seeds(); ++seed) {
+    Options options = rough(seed);
+    options.lossy_push = true;
+    options.exhausted = seed % 2 == 0;
+    EXPECT_EQ(expect_reference(options).partial, 0U);
+  }
+}
+
+// Step scalars: the norm of the whole gradient, over lanes and servers that hold parts of it.
+TEST(SimulationTest, ClippingSeesTheWholeGradient) {
+  for (std::uint64_t seed = 1; seed <= seeds(); ++seed) {
+    Options options = rough(seed);
+    options.clip_norm = 40;
+    options.exhausted = seed % 2 == 0;
+    expect_reference(options);
+    Options without = options;
+    without.clip_norm = 0;
+    EXPECT_FALSE(same_bits(reference(options), reference(without))) << "nothing was clipped";
+  }
+}
+
+// Group ids: the frozen tensor keeps its first bits, all others move.
+TEST(SimulationTest, FrozenParametersStayAsTheyAre) {
+  const auto last = run(rough(3)).parameters.front();
+  const auto first = first_parameters();
+  const params::Layout all = layout();
+  for (const params::Tensor& tensor : all.tensors()) {
+    for (std::size_t i = tensor.offset; i < tensor.offset + tensor.size; ++i) {
+      EXPECT_EQ(last[i] == first[i], tensor.name == "frozen") << tensor.name;
+    }
+  }
+}
+
+// The runs are what they say: nothing but the seed decides them.
+TEST(SimulationTest, ASeedGivesTheSameRunAgain) {
+  const Outcome one = run(rough(5));
+  const Outcome two = run(rough(5));
+  EXPECT_EQ(one.duplicates, two.duplicates);
+  EXPECT_EQ(one.partial, two.partial);
+  EXPECT_EQ(one.moves, two.moves);
+}
+
+}  // namespace
+}  // namespace sheaf::simulation

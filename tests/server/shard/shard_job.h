@@ -1,0 +1,271 @@
+// A small job seen from its shards, for tests: layout, chunks, a gate, an optimizer that notes what
+// it was asked, and an output that keeps what the shard says. Gradients are plain descent with rate
+// 1, so that a test can work out every version by hand.
+#pragma once
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "common/config/section.h"
+#include "common/wire/checksum.h"
+#include "server/shard/shard.h"
+
+namespace sheaf::server {
+
+// out = in - rate * rate_scale * (gradient_scale * gradient), in floats.
+class Descent final : public Optimizer {
+ public:
+  struct Call {
+    OptimizerStep step;
+    std::size_t size;
+  };
+  std::size_t state_per_parameter() const override { return 1; }
+  void step(const OptimizerStep& step, std::span<const float> in, std::span<float> gradient,
+            std::span<float> state, std::span<float> out) const override {
+    calls.push_back({step, in.size()});
+    const auto scale = static_cast<float>(step.gradient_scale);
+    const auto rate = static_cast<float>(step.rate) * step.group.rate_scale;
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      state[i] += 1;  // counts the steps
+      out[i] = in[i] - rate * (scale * gradient[i]);
+    }
+  }
+  mutable std::vector<Call> calls;
+};
+
+// Keeps the upper 16 bits of each float (bfloat16, truncated): lossy, and easy to work out.
+class UpperHalves final : public compression::Compressor {
+ public:
+  bool identity() const override { return false; }
+  std::size_t max_bytes(std::size_t elements) const override { return 2 * elements; }
+  std::size_t encode(std::span<const float> values, const compression::EncodingKey&,
+                     std::span<std::byte> bytes) const override {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const auto* upper = reinterpret_cast<const std::byte*>(&values[i]) + 2;
+      std::memcpy(bytes.data() + 2 * i, upper, 2);
+    }
+    return 2 * values.size();
+  }
+  void decode_add(std::span<const std::byte> bytes, std::span<float> sum) const override {
+    if (bytes.size() != 2 * sum.size()) {
+      fail(Fault::network, "upper halves: found {} bytes, expected {}", bytes.size(),
+           2 * sum.size());
+    }
+    for (std::size_t i = 0; i < sum.size(); ++i) {
+      float value = 0;
+      std::memcpy(reinterpret_cast<std::byte*>(&value) + 2, bytes.data() + 2 * i, 2);
+      sum[i] += value;
+    }
+  }
+};
+
+inline std::unique_ptr<compression::Compressor> no_compressor() {
+  const auto document = config::Document::from_text("", "job.toml");
+  return find_mode(compression::compressors(), "none")->make(document->root());
+}
+
+inline std::unique_ptr<Gate> bsp_gate() {
+  const auto document = config::Document::from_text("", "job.toml");
+  return find_mode(gates(), "bsp")->make(document->root());
+}
+
+struct ShardJobOptions {
+  std::vector<std::uint32_t> tensors = {16, 16, 16};  // sizes; each becomes one chunk
+  std::uint32_t partitions = 4;
+  std::uint32_t connections = 2;
+  std::uint32_t servers = 1;
+  std::uint32_t lanes = 1;
+  double clip_norm = 0;
+  bool lossy_push = false;
+  bool lossy_pull = false;
+};
+
+// What a shard has said, decoded as a worker would.
+struct Reply {
+  SessionId session;
+  wire::Header header;
+  std::vector<std::byte> payload;
+  std::vector<float> floats() const {
+    std::vector<float> values(payload.size() / sizeof(float));
+    std::memcpy(values.data(), payload.data(), payload.size());
+    return values;
+  }
+};
+
+class ShardJob {
+ public:
+  explicit ShardJob(const ShardJobOptions& options)
+      : options_(options),
+        layout_(make_layout(options)),
+        chunks_(layout_, 64),
+        shards_(chunks_, options.servers, options.lanes),
+        push_(make_compressor(options.lossy_push)),
+        pull_(make_compressor(options.lossy_pull)) {
+    for (std::uint32_t s = 0; s < options.servers; ++s) {
+      for (std::uint32_t l = 0; l < options.lanes; ++l) add_lane({s, l});
+    }
+  }
+
+  Shard& shard(std::size_t lane = 0) { return *lanes_[lane]->shard; }
+  Shard& holder(std::uint32_t chunk) { return shard(shards_.index(shards_.at(chunk))); }
+  std::size_t lane_count() const { return lanes_.size(); }
+  const params::ChunkMap& chunks() const { return chunks_; }
+  const params::ShardMap& shards() const { return shards_; }
+  const params::Layout& layout() const { return layout_; }
+  Descent& optimizer() { return optimizer_; }
+
+  // ---- frames in, as a session would hand them over
+  void init(std::uint32_t chunk, float value = 0) {
+    const std::vector<float> values(chunks_[chunk].size, value);
+    send(header(wire::FrameType::init, 0, chunk, {}), std::as_bytes(std::span(values)));
+  }
+  void init_all(float value = 0) {
+    for (std::uint32_t c = 0; c < chunks_.size(); ++c) init(c, value);
+    replies.clear();
+  }
+  void push(Step step, std::uint32_t chunk, PartitionRange node, const std::vector<float>& values,
+            std::uint64_t examples = 1, SessionId session = 0) {
+    wire::Header h = header(wire::FrameType::push, step, chunk, node);
+    h.value = examples;
+    std::vector<std::byte> bytes(push_->max_bytes(values.size()));
+    bytes.resize(push_->encode(values, {}, bytes));
+    send(h, bytes, session);
+  }
+  void push(Step step, std::uint32_t chunk, PartitionRange node, float value,
+            std::uint64_t examples = 1, SessionId session = 0) {
+    push(step, chunk, node, std::vector<float>(chunks_[chunk].size, value), examples, session);
+  }
+  void pull(Step clock, std::uint32_t chunk, SessionId session = 0) {
+    send(header(wire::FrameType::pull, clock, chunk, {0, 1}), {}, session);
+  }
+  void end(Step step, PartitionRange node, std::uint64_t examples, std::size_t lane = 0) {
+    wire::Header h = header(wire::FrameType::end, step, 0, node);
+    h.value = examples;
+    deliver(shard(lane), h, {}, 0);
+  }
+  // Any frame, to the lane that holds its chunk (the first, if there is no such chunk).
+  void send(wire::Header h, std::span<const std::byte> payload, SessionId session = 0) {
+    deliver(h.chunk < chunks_.size() ? holder(h.chunk) : shard(), h, payload, session);
+  }
+  static wire::Header header(wire::FrameType type, Step step, std::uint32_t chunk,
+                             PartitionRange partitions) {
+    wire::Header h;
+    h.type = type;
+    h.step = step;
+    h.chunk = chunk;
+    h.partitions = partitions;
+    return h;
+  }
+
+  // ---- what came out
+  std::vector<Reply> replies;
+  std::vector<wire::OutFrame> kept;  // frames as a slow connection holds them, if `keep`
+  bool keep = false;
+  // The parameters of a chunk, pulled.
+  std::vector<float> parameters(Step clock, std::uint32_t chunk) {
+    replies.clear();
+    pull(clock, chunk);
+    if (replies.empty()) return {};
+    return replies.back().floats();
+  }
+
+ private:
+  struct LaneOutput final : ShardOutput {
+    ShardJob* job = nullptr;
+    std::size_t index = 0;
+    std::unique_ptr<Shard> shard;
+    void reply(SessionId session, wire::OutFrame frame) override {
+      job->on_reply(session, std::move(frame));
+    }
+    void share_scalar(Step step, std::uint32_t chunk, double value) override {
+      job->on_scalar(index, step, chunk, value);
+    }
+  };
+
+  static params::Layout make_layout(const ShardJobOptions& options) {
+    params::Layout layout;
+    for (std::size_t i = 0; i < options.tensors.size(); ++i) {
+      layout.add("t" + std::to_string(i), {options.tensors[i]}, {});
+    }
+    return layout;
+  }
+  static std::unique_ptr<compression::Compressor> make_compressor(bool lossy) {
+    if (lossy) return std::make_unique<UpperHalves>();
+    return no_compressor();
+  }
+  void add_lane(params::LaneId lane) {
+    lanes_.push_back(std::make_unique<LaneOutput>());
+    LaneOutput& output = *lanes_.back();
+    output.job = this;
+    output.index = lanes_.size() - 1;
+    output.shard = std::make_unique<Shard>(ShardParts{.layout = layout_,
+                                                      .chunks = chunks_,
+                                                      .shards = shards_,
+                                                      .lane = lane,
+                                                      .partitions = options_.partitions,
+                                                      .connections = options_.connections,
+                                                      .gate = *gate_,
+                                                      .optimizer = optimizer_,
+                                                      .schedule = schedule_,
+                                                      .push = *push_,
+                                                      .pull = *pull_,
+                                                      .clip_norm = options_.clip_norm},
+                                           output);
+  }
+  void deliver(Shard& shard, wire::Header h, std::span<const std::byte> payload,
+               SessionId session) {
+    h.payload_bytes = static_cast<std::uint32_t>(payload.size());
+    const std::size_t limit = shard.payload_limit(h);
+    if (payload.size() > limit) fail(Fault::network, "payload above the limit of {}", limit);
+    Buffer buffer;
+    if (!payload.empty()) {
+      buffer = shard.take_buffer();
+      std::ranges::copy(payload, buffer.bytes().begin());
+    }
+    shard.on_frame(session, h, std::move(buffer));
+    deliver_scalars();
+  }
+  void on_reply(SessionId session, wire::OutFrame frame) {
+    Reply reply{session, frame.header, {frame.payload.begin(), frame.payload.end()}};
+    if (frame.crc_known) check(frame.header.payload_crc == wire::crc32c(frame.payload), "crc");
+    check(frame.header.payload_bytes == frame.payload.size(), "length");
+    replies.push_back(std::move(reply));
+    if (keep) kept.push_back(std::move(frame));
+  }
+  // Scalars travel between lanes later, as over the links, never within the call that made them.
+  void on_scalar(std::size_t from, Step step, std::uint32_t chunk, double value) {
+    for (std::size_t to = 0; to < lanes_.size(); ++to) {
+      if (to != from) scalars_.push_back({to, step, chunk, value});
+    }
+  }
+  void deliver_scalars() {
+    while (!scalars_.empty()) {
+      const auto [to, step, chunk, value] = scalars_.back();  // the newest first: any order will do
+      scalars_.pop_back();
+      lanes_[to]->shard->on_scalar(step, chunk, value);
+    }
+  }
+
+  struct Scalar {
+    std::size_t to;
+    Step step;
+    std::uint32_t chunk;
+    double value;
+  };
+  ShardJobOptions options_;
+  params::Layout layout_;
+  params::ChunkMap chunks_;
+  params::ShardMap shards_;
+  std::unique_ptr<Gate> gate_ = bsp_gate();
+  Descent optimizer_;
+  Schedule schedule_{1.0, 0};
+  std::unique_ptr<compression::Compressor> push_;
+  std::unique_ptr<compression::Compressor> pull_;
+  std::vector<Scalar> scalars_;
+  std::vector<std::unique_ptr<LaneOutput>> lanes_;
+};
+
+}  // namespace sheaf::server
