@@ -24,3 +24,5 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 # The build id is part of the hello: two builds never share a job.
 add_link_options(-Wl,--build-id=sha1)
+# Messages name our files as the repository does, not where it was built.
+add_compile_options(-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)

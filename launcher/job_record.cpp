@@ -173,7 +173,9 @@ void JobRecord::on_evaluation(const std::string& part, Step step, metrics::Evalu
   }
   directory_->append_metrics(row, std::chrono::system_clock::now());
   if (part == "validation") {
-    progress_->epoch(row.epoch, std::exchange(epoch_loss_, {}), evaluation.pairs());
+    if (step > 0 && step % job_->steps_per_epoch == 0) {
+      progress_->epoch(row.epoch, std::exchange(epoch_loss_, {}), evaluation.pairs());
+    }
     rows_->resume(now);
   }
   latest_[part] = std::move(evaluation);

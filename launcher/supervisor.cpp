@@ -41,7 +41,8 @@ MpirunCommand plan_launch(const RunConfig& config, const TrainCommand& command,
   request.hostfile = config.launch().hostfile;
   if (config.network().interface != "auto") request.interface = config.network().interface;
   request.mpirun_args = config.launch().mpirun_args;
-  request.forwarded = {kCoordinatorVariable, kKeyVariable};
+  // By hand nobody sets them: rank 0 is the coordinator then.
+  if (!command.print_launch) request.forwarded = {kCoordinatorVariable, kKeyVariable};
   request.program = fs::read_symlink("/proc/self/exe");
   request.job_file = fs::absolute(command.job.file);
   request.overrides = command.job.overrides;

@@ -144,6 +144,7 @@ void ControlLink::close(Duration limit) {
 }
 
 void ControlLink::contribute(std::string_view tag, const Values& mine, bool sum) {
+  flush_losses();  // an evaluation never overtakes the losses of the steps before it
   wire::Contribution message;
   message.tag = tag;
   message.sum = sum;
