@@ -82,16 +82,20 @@ TEST_P(OptimizerConformance, ConvergesOnAQuadratic) {
     }
     return sum;
   };
-  std::vector<float> x = start;
-  std::vector<float> next(kSize);
-  std::vector<float> gradient(kSize);
-  std::vector<float> state = zero_state(kSize);
-  for (Step step = 0; step < 500; ++step) {
-    for (std::size_t i = 0; i < kSize; ++i) gradient[i] = curvature(i) * (x[i] - centre[i]);
-    optimizer_->step({.step = step, .rate = 0.05, .group = {}}, x, gradient, state, next);
-    std::swap(x, next);
-  }
-  EXPECT_LT(loss(x), 1e-3 * loss(start));
+  const auto after_500_steps = [&](double rate) {
+    std::vector<float> x = start;
+    std::vector<float> next(kSize);
+    std::vector<float> gradient(kSize);
+    std::vector<float> state = zero_state(kSize);
+    for (Step step = 0; step < 500; ++step) {
+      for (std::size_t i = 0; i < kSize; ++i) gradient[i] = curvature(i) * (x[i] - centre[i]);
+      optimizer_->step({.step = step, .rate = rate, .group = {}}, x, gradient, state, next);
+      std::swap(x, next);
+    }
+    return loss(x);
+  };
+  // Optimizers differ in the rate they want; one of two must suit.
+  EXPECT_LT(std::min(after_500_steps(0.05), after_500_steps(0.5)), 1e-3 * loss(start));
 }
 
 TEST_P(OptimizerConformance, PiecesOfAChunkGiveTheBitsOfTheWhole) {
