@@ -1,0 +1,50 @@
+// A job whose ranks are threads of this process: the very Server and Worker objects that run under
+// mpirun, over connected socket pairs or loopback TCP, with the coordinator's part in memory. And
+// the same training worked out serially, by one loop over the partitions.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "worker/worker.h"
+
+namespace sheaf::threads {
+
+struct JobOptions {
+  std::uint32_t partitions = 4;
+  std::uint32_t workers = 2;
+  std::uint32_t servers = 1;
+  std::uint32_t lanes = 1;
+  std::uint64_t examples = 60;  // before a fifth is split off for validation
+  std::uint64_t batch = 12;
+  Step steps = 8;
+  double rate = 0.01;
+  double clip_norm = 0;
+  bool lossy_push = false;
+  bool lossy_pull = false;
+  bool noise = false;  // each partition adds its own
+  bool tcp = false;    // loopback TCP with handshakes; else socket pairs
+};
+
+struct Result {
+  std::vector<float> model;                         // as handed over by the host of partition 0
+  std::map<std::string, std::vector<double>> sums;  // evaluations, by tag
+  std::vector<double> losses;                       // mean over the examples of each step
+  std::vector<worker::WorkerReport> reports;        // by worker
+  std::uint64_t duplicates = 0;
+};
+
+// Trains to the end. Throws the first failure of any rank; all others have ended by then.
+Result run(const JobOptions& options);
+
+struct Reference {
+  std::vector<float> model;
+  std::size_t chunks = 0;
+  std::size_t vector_bytes = 0;
+};
+Reference reference(const JobOptions& options);
+
+}  // namespace sheaf::threads

@@ -1,0 +1,161 @@
+// Ranks as threads: real servers and workers against the serial reference, for every way to host
+// the same partitions.
+#include <gmock/gmock.h>
+
+#include <cstring>
+
+#include "common/base/error.h"
+#include "tests/cluster/threaded_job.h"
+
+namespace sheaf::threads {
+namespace {
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+Result expect_reference(const JobOptions& options) {
+  Result result = run(options);
+  EXPECT_TRUE(same_bits(result.model, reference(options).model))
+      << options.partitions << " partitions, " << options.workers << " workers, " << options.servers
+      << " servers, " << options.lanes << " lanes";
+  EXPECT_EQ(result.losses.size(), options.steps);
+  return result;
+}
+
+// Every number of workers, servers and lanes that the seams may depend on.
+void expect_reference_for_every_hosting(JobOptions options) {
+  std::map<std::string, std::vector<double>> sums;
+  for (const std::uint32_t workers : {1U, 2U, 3U, 4U}) {
+    for (const std::uint32_t servers : {1U, 2U}) {
+      for (const std::uint32_t lanes : {1U, 2U}) {
+        options.workers = workers;
+        options.servers = servers;
+        options.lanes = lanes;
+        const Result result = expect_reference(options);
+        if (sums.empty()) sums = result.sums;
+        EXPECT_FALSE(result.sums.empty());
+        EXPECT_EQ(result.sums, sums);  // evaluations, too
+      }
+    }
+  }
+}
+
+TEST(ThreadsTest, AModelLearns) {
+  JobOptions options;
+  options.examples = 400;
+  options.batch = 32;
+  options.steps = 120;
+  options.rate = 0.03;
+  options.servers = 2;
+  const Result result = expect_reference(options);
+  const auto mean = [&](std::size_t begin) {
+    double total = 0;
+    for (std::size_t i = begin; i < begin + 10; ++i) total += result.losses[i] / 10;
+    return total;
+  };
+  EXPECT_LT(mean(110), 0.5 * mean(0));
+}
+
+TEST(ThreadsTest, HostingDoesNotShowInTheBitsOf4Partitions) {
+  expect_reference_for_every_hosting({.partitions = 4});
+}
+TEST(ThreadsTest, HostingDoesNotShowInTheBitsOf5Partitions) {
+  expect_reference_for_every_hosting({.partitions = 5});
+}
+TEST(ThreadsTest, HostingDoesNotShowInTheBitsOf6Partitions) {
+  expect_reference_for_every_hosting({.partitions = 6});
+}
+TEST(ThreadsTest, HostingDoesNotShowInTheBitsOf7Partitions) {
+  expect_reference_for_every_hosting({.partitions = 7});
+}
+TEST(ThreadsTest, HostingDoesNotShowInTheBitsOf8Partitions) {
+  expect_reference_for_every_hosting({.partitions = 8});
+}
+
+// 30 training examples over 8 partitions are 3 or 4 each, taken one at a time: half of the
+// partitions have nothing left in the fourth step of an epoch.
+TEST(ThreadsTest, UnequalDataHangsNothing) {
+  expect_reference_for_every_hosting({.partitions = 8, .examples = 37, .batch = 8, .steps = 9});
+}
+TEST(ThreadsTest, UnequalDataHangsNothingWhereEachPartitionPushesForItself) {
+  expect_reference_for_every_hosting(
+      {.partitions = 8, .examples = 37, .batch = 8, .steps = 9, .lossy_push = true});
+}
+
+// The seams of later work: what is lossy or noisy is done by each partition for itself.
+TEST(ThreadsTest, LossyPushesAreEncodedByEachPartition) {
+  expect_reference_for_every_hosting({.partitions = 5, .lossy_push = true});
+}
+TEST(ThreadsTest, LossyPullsAreDecodedByEachWorker) {
+  expect_reference_for_every_hosting({.partitions = 5, .lossy_pull = true});
+}
+TEST(ThreadsTest, NoiseIsAddedByEachPartition) {
+  expect_reference_for_every_hosting({.partitions = 5, .noise = true});
+}
+TEST(ThreadsTest, NoiseComesBeforeTheEncoding) {
+  expect_reference_for_every_hosting(
+      {.partitions = 5, .lossy_push = true, .lossy_pull = true, .noise = true});
+}
+
+// Over loopback TCP with real handshakes; with clipping, servers tell each other their scalars.
+TEST(ThreadsTest, TcpGivesTheSameBits) {
+  expect_reference({.partitions = 4, .workers = 2, .servers = 2, .lanes = 2, .tcp = true});
+}
+TEST(ThreadsTest, ClippingSeesTheWholeGradientOverTwoServers) {
+  for (const std::uint32_t lanes : {1U, 2U}) {
+    JobOptions options{
+        .partitions = 4, .workers = 2, .servers = 2, .lanes = lanes, .clip_norm = 0.5, .tcp = true};
+    expect_reference(options);
+    options.clip_norm = 0;
+    const auto without = reference(options);
+    options.clip_norm = 0.5;
+    EXPECT_FALSE(same_bits(reference(options).model, without.model)) << "nothing was clipped";
+  }
+}
+TEST(ThreadsTest, ClippingWorksOnOneServerOfSeveralLanes) {
+  expect_reference({.partitions = 4, .workers = 3, .lanes = 2, .clip_norm = 0.5, .tcp = true});
+}
+
+// Frames of every push and pull, worked out from FORMAT.md: 64 bytes of header and the floats.
+TEST(ThreadsTest, TrafficIsWhatTheFormatSays) {
+  const JobOptions options{.partitions = 4, .workers = 2, .servers = 2, .lanes = 2};
+  const Result result = run(options);
+  const Reference job = reference(options);
+  const std::uint64_t vector = job.vector_bytes + 64 * job.chunks;
+  for (const worker::WorkerReport& report : result.reports) {
+    EXPECT_EQ(report.steps, options.steps);
+    EXPECT_EQ(report.traffic.push_bytes, options.steps * vector);
+    EXPECT_EQ(report.traffic.push_bytes_raw, options.steps * vector);
+    EXPECT_EQ(report.traffic.pull_bytes, (options.steps + 1) * vector);
+    EXPECT_EQ(report.traffic.pull_bytes_raw, (options.steps + 1) * vector);
+  }
+  EXPECT_EQ(result.duplicates, 0U);
+}
+
+TEST(ThreadsTest, LossyTrafficIsCountedAsSentAndAsFloats) {
+  const JobOptions options{.partitions = 4, .workers = 2, .lossy_push = true, .lossy_pull = true};
+  const Result result = run(options);
+  const Reference job = reference(options);
+  const std::uint64_t headers = 64 * job.chunks;
+  for (const worker::WorkerReport& report : result.reports) {  // two partitions each
+    EXPECT_EQ(report.traffic.push_bytes, 2 * options.steps * (job.vector_bytes / 2 + headers));
+    EXPECT_EQ(report.traffic.push_bytes_raw, 2 * options.steps * (job.vector_bytes + headers));
+    EXPECT_EQ(report.traffic.pull_bytes, (options.steps + 1) * (job.vector_bytes / 2 + headers));
+  }
+}
+
+// A rank that fails takes all others with it, and its fault is the one that is reported.
+TEST(ThreadsTest, DivergenceEndsTheJob) {
+  for (const bool tcp : {false, true}) {
+    try {
+      run({.workers = 3, .servers = 2, .lanes = 2, .steps = 200, .rate = 1e30, .tcp = tcp});
+      FAIL() << "did not diverge";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), Fault::diverged) << error.message();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sheaf::threads
