@@ -15,8 +15,6 @@ using wire::Header;
 
 namespace {
 
-constexpr float kRate = 0.5F;
-constexpr std::size_t kChunkBytes = 128;
 using Microseconds = std::uint64_t;
 constexpr Microseconds kTick = 400;            // how often workers look for lost frames
 constexpr Microseconds kPatience = 900;        // before a frame is sent again
@@ -24,119 +22,7 @@ constexpr Microseconds kStandstill = 1000000;  // without any worker beginning a
 
 TimePoint at(Microseconds time) { return TimePoint(std::chrono::microseconds(time)); }
 
-}  // namespace
-
-// ---- the job and its serial reference -----------------------------------------------------------
-
-params::Layout layout() {
-  params::Layout layout;
-  layout.add("first.weight", {5, 9}, {1, 1});
-  layout.add("first.bias", {9}, {1, 0});
-  layout.add("frozen", {30}, {0, 1});
-  layout.add("second.weight", {7, 11}, {0.5F, 1});
-  layout.add("second.bias", {3}, {0.5F, 0});
-  return layout;
-}
-
-std::uint64_t examples(const Options& options, Step step, std::uint32_t partition) {
-  if (!options.exhausted) return 3 + partition % 2;
-  Stream stream(options.seed, Purpose::test, step, partition, 1);
-  return stream.next() % 3;
-}
-
-std::vector<float> first_parameters() {
-  std::vector<float> values(layout().size());
-  Stream stream(1, Purpose::test, 77);
-  for (float& value : values) value = static_cast<float>(stream.normal());
-  return values;
-}
-
-// Of very different magnitudes, so that sums in another order differ in their last bits.
-std::vector<float> gradient(Step step, std::uint32_t partition, const params::Chunk& chunk,
-                            std::span<const float> parameters) {
-  std::vector<float> values(chunk.size);
-  Stream stream(2, Purpose::test, step, partition, chunk.offset);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const double wide = std::ldexp(stream.uniform() - 0.5, static_cast<int>(stream.next() % 12));
-    values[i] = static_cast<float>(wide) + 0.25F * parameters[i];
-  }
-  return values;
-}
-
-namespace {
-
-using Sum = std::optional<std::vector<float>>;
-
-// What one partition adds to a chunk: nothing, or its gradient as the compressor lets it through.
-Sum leaf(const Options& options, Step step, std::uint32_t partition, const params::Chunk& chunk,
-         std::span<const float> parameters) {
-  if (examples(options, step, partition) == 0) return std::nullopt;
-  auto values = gradient(step, partition, chunk, parameters);
-  if (options.lossy_push) {
-    for (float& value : values) {
-      std::uint32_t bits = 0;
-      std::memcpy(&bits, &value, 4);
-      bits &= 0xffff0000U;
-      std::memcpy(&value, &bits, 4);
-      value += 0.0F;  // added to zero, as the server does: no negative zero is left
-    }
-  }
-  return values;
-}
-
-// Left half plus right half; the left one has the largest power of two below the width.
-Sum node_sum(const Options& options, Step step, PartitionRange node, const params::Chunk& chunk,
-             std::span<const float> parameters) {
-  if (node.count == 1) return leaf(options, step, node.first, chunk, parameters);
-  std::uint32_t half = 1;
-  while (2 * half < node.count) half *= 2;
-  Sum left = node_sum(options, step, {node.first, half}, chunk, parameters);
-  const Sum right =
-      node_sum(options, step, {node.first + half, node.count - half}, chunk, parameters);
-  if (!left) return right;
-  if (!right) return left;
-  for (std::size_t i = 0; i < left->size(); ++i) (*left)[i] += (*right)[i];
-  return left;
-}
-
-}  // namespace
-
-std::vector<float> reference(const Options& options) {
-  const params::Layout all = layout();
-  const params::ChunkMap chunks(all, kChunkBytes);
-  std::vector<float> now = first_parameters();
-  for (Step step = 0; step < options.steps; ++step) {
-    std::uint64_t count = 0;
-    for (std::uint32_t p = 0; p < options.partitions; ++p) count += examples(options, step, p);
-    if (count == 0) continue;
-    std::vector<Sum> sums;
-    double squares = 0;
-    for (const params::Chunk& chunk : chunks.chunks()) {
-      const auto old = std::span<const float>(now).subspan(chunk.offset, chunk.size);
-      sums.push_back(node_sum(options, step, {0, options.partitions}, chunk, old));
-      if (sums.back()) squares += math::sum_squares(*sums.back());
-    }
-    double scale = 1;
-    const double norm = std::sqrt(squares) / static_cast<double>(count);
-    if (options.clip_norm != 0 && norm > options.clip_norm) scale = options.clip_norm / norm;
-    const auto factor = static_cast<float>(scale / static_cast<double>(count));
-    std::size_t c = 0;
-    for (const params::Chunk& chunk : chunks.chunks()) {
-      for (const params::GroupRange& range : chunk.ranges) {
-        const float rate = kRate * all.groups()[range.group].rate_scale;
-        for (std::size_t i = range.offset; i < range.offset + range.size; ++i) {
-          now[chunk.offset + i] -= rate * (factor * (*sums[c])[i]);
-        }
-      }
-      ++c;
-    }
-  }
-  return now;
-}
-
 // ---- the virtual cluster ------------------------------------------------------------------------
-
-namespace {
 
 class Cluster;
 

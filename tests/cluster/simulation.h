@@ -24,6 +24,9 @@
 
 namespace sheaf::simulation {
 
+inline constexpr float kRate = 0.5F;
+inline constexpr std::size_t kChunkBytes = 128;
+
 struct Options {
   std::uint64_t seed = 1;
   std::uint32_t partitions = 4;
