@@ -1,10 +1,12 @@
-// SIGINT, SIGTERM, SIGUSR1 and SIGCHLD as events on a descriptor, taken in the supervisor's loop
-// and not in a handler. One object per process, made before any other thread starts, so that every
-// thread inherits the blocked signals. Used by one thread; the signal mask is restored at the end.
+// SIGINT, SIGTERM, SIGUSR1 and SIGCHLD as events on a descriptor, taken in a loop and not in a
+// handler. One object per process, made before any other thread of ours starts, so that every
+// thread inherits the blocked signals; threads that libraries started earlier pass them on. Used by
+// one thread; signal mask and actions are restored at the end.
 #pragma once
 
 #include <signal.h>
 
+#include <array>
 #include <optional>
 
 namespace sheaf::launcher {
@@ -30,6 +32,7 @@ class Signals {
   int fd_ = -1;
   int interrupts_ = 0;
   sigset_t previous_{};
+  std::array<struct sigaction, 4> actions_{};
 };
 
 }  // namespace sheaf::launcher

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+#include <thread>
+
 #include "launcher/child.h"
 #include "tests/launcher_process/fifo.h"
 
@@ -30,9 +33,25 @@ TEST(Signals, InterruptsAreCounted) {
   Signals signals;
   for (int count = 1; count <= 2; ++count) {
     kill(getpid(), SIGINT);
+    EXPECT_TRUE(becomes_readable(signals.fd()));
     EXPECT_EQ(signals.take(), SIGINT);
     EXPECT_EQ(signals.interrupts(), count);
   }
+}
+
+// As OpenBLAS starts one while it is loaded.
+TEST(Signals, AThreadThatWasThereBeforePassesThemOn) {
+  std::promise<void> end;
+  const std::jthread earlier([ended = end.get_future()] { ended.wait(); });
+  {
+    Signals signals;
+    for (const int signal : {SIGTERM, SIGINT, SIGINT}) {
+      kill(getpid(), signal);
+      EXPECT_TRUE(becomes_readable(signals.fd()));
+      EXPECT_EQ(signals.take(), signal);
+    }
+  }
+  end.set_value();
 }
 
 TEST(Signals, TheEndOfAChildIsAnEvent) {
