@@ -52,6 +52,10 @@ std::uint64_t examples(const Options& options, Step step, std::uint32_t partitio
 std::vector<float> gradient(Step step, std::uint32_t partition, const params::Chunk& chunk,
                             std::span<const float> parameters);
 std::vector<float> first_parameters();
+// What a node of the partition tree adds to a chunk, summed serially; nothing without examples.
+using Sum = std::optional<std::vector<float>>;
+Sum node_sum(const Options& options, Step step, PartitionRange node, const params::Chunk& chunk,
+             std::span<const float> parameters);
 // The parameters after options.steps, computed by one loop.
 std::vector<float> reference(const Options& options);
 

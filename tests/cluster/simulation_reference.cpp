@@ -45,8 +45,6 @@ std::vector<float> gradient(Step step, std::uint32_t partition, const params::Ch
 
 namespace {
 
-using Sum = std::optional<std::vector<float>>;
-
 // What one partition adds to a chunk: nothing, or its gradient as the compressor lets it through.
 Sum leaf(const Options& options, Step step, std::uint32_t partition, const params::Chunk& chunk,
          std::span<const float> parameters) {
@@ -64,6 +62,8 @@ Sum leaf(const Options& options, Step step, std::uint32_t partition, const param
   return values;
 }
 
+}  // namespace
+
 // Left half plus right half; the left one has the largest power of two below the width.
 Sum node_sum(const Options& options, Step step, PartitionRange node, const params::Chunk& chunk,
              std::span<const float> parameters) {
@@ -78,8 +78,6 @@ Sum node_sum(const Options& options, Step step, PartitionRange node, const param
   for (std::size_t i = 0; i < left->size(); ++i) (*left)[i] += (*right)[i];
   return left;
 }
-
-}  // namespace
 
 std::vector<float> reference(const Options& options) {
   const params::Layout all = layout();
