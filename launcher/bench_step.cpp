@@ -125,10 +125,9 @@ std::vector<StepMeter::Reading> run_job(const RunConfig& config) {
           exchange.connect(roster);
           exchange.start();
           if (id == 0) meters[id].watch(exchange);
-          worker::Worker worker(role.parts(exchange, meters[id], shutdown),
-                                {.seed = run.seed,
-                                 .steps = kWarmUp + kMeasured,
-                                 .prefetch = config.data().prefetch});
+          worker::Worker worker(
+              role.parts(exchange, meters[id], shutdown),
+              {.seed = run.seed, .steps = kWarmUp + kMeasured, .prefetch = config.data().prefetch});
           worker.run();
         });
       });
@@ -140,8 +139,8 @@ std::vector<StepMeter::Reading> run_job(const RunConfig& config) {
   return meters.front().readings();
 }
 
-// Seconds of one step's compute when `partitions` partitions share the batch: their passes one after
-// the other, and the sums between them.
+// Seconds of one step's compute when `partitions` partitions share the batch: their passes one
+// after the other, and the sums between them.
 double compute_seconds(const RunConfig& config, const worker::Schema& schema,
                        std::uint32_t partitions) {
   const std::uint64_t batch = std::max<std::uint64_t>(1, config.data().batch / partitions);
@@ -215,8 +214,9 @@ int bench_step(const BenchCommand& command, std::ostream& out) {
     out << json.dump(1) << "\n";
     return 0;
   }
-  out << fmt::format("step      {:8.3f} ms  (median of {:.0f}, {} workers and {} servers as threads)\n",
-                     median(step), steps, config.run().workers, config.run().servers);
+  out << fmt::format(
+      "step      {:8.3f} ms  (median of {:.0f}, {} workers and {} servers as threads)\n",
+      median(step), steps, config.run().workers, config.run().servers);
   out << fmt::format("compute   {:8.3f} ms  of which BLAS {:.0f} %\n", median(compute),
                      100 * json["blas_share"].get<double>());
   out << fmt::format("exchange  {:8.3f} ms  from the first push to the last new parameter\n",

@@ -1,5 +1,5 @@
-// `sheaf bench step JOB.toml`: where the time of a training step goes. Runs the job's own servers and
-// workers as threads of this process over loopback TCP for a few hundred steps, then prices the
+// `sheaf bench step JOB.toml`: where the time of a training step goes. Runs the job's own servers
+// and workers as threads of this process over loopback TCP for a few hundred steps, then prices the
 // number of partitions on one worker's compute alone.
 #pragma once
 

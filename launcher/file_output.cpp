@@ -41,7 +41,7 @@ bool is_lack_of_space(int error) { return error == ENOSPC || error == EDQUOT || 
     fail(fault, "{}: cannot be written: {}", path.string(), text_of(error));
   }
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  struct statvfs volume {};
+  struct statvfs volume{};
   const std::string available =
       ::statvfs(folder.c_str(), &volume) == 0
           ? fmt::format("{} bytes", std::uint64_t{volume.f_bavail} * volume.f_frsize)
@@ -112,7 +112,7 @@ bool AppendedFile::append(std::string_view line) {
   if (text.empty() || text.back() != '\n') text += '\n';
   const Descriptor fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!fd.valid()) return drop(errno);
-  struct stat before {};
+  struct stat before{};
   if (::fstat(fd.get(), &before) != 0) return drop(errno);
   const int error = write_all(fd.get(), std::as_bytes(std::span(text)));
   if (error == 0) return true;

@@ -26,8 +26,8 @@ struct MetricRow {
   double loss = 0;  // mean over the examples: of the steps since the last row, or the part
   std::vector<std::pair<std::string, double>> metrics;  // beside the loss
   std::optional<double> rate;                           // learning rate
-  double examples_per_s = 0;  // over the last second or more, pauses excluded
-  std::uint64_t push_bytes = 0;                         // of the whole job so far
+  double examples_per_s = 0;     // over the last second or more, pauses excluded
+  std::uint64_t push_bytes = 0;  // of the whole job so far
   std::uint64_t pull_bytes = 0;
   std::optional<double> epsilon;  // privacy spent
 
@@ -55,8 +55,8 @@ class MetricRows {
   std::vector<MetricRow> add(Step step, std::uint32_t partition, double loss_sum,
                              std::uint64_t examples, TimePoint now);
 
-  // Bytes pushed and pulled by all workers since the job began, never fewer than before; shown by the
-  // next row.
+  // Bytes pushed and pulled by all workers since the job began, never fewer than before; shown by
+  // the next row.
   void set_traffic(std::uint64_t push_bytes, std::uint64_t pull_bytes);
 
   // Training goes on after a pause (an evaluation), which then counts in no rate.
@@ -97,8 +97,8 @@ class MetricRows {
   Mean row_;
   Mean epoch_;
   // The window of the rates.
-  TimePoint last_;       // when training was last known to go on
-  Duration active_{0};   // of training in the window
+  TimePoint last_;      // when training was last known to go on
+  Duration active_{0};  // of training in the window
   std::uint64_t window_examples_ = 0;
   std::uint64_t push_bytes_ = 0;
   std::uint64_t pull_bytes_ = 0;

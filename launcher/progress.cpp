@@ -75,7 +75,7 @@ ProgressStyle style_of(int descriptor) {
   style.in_place =
       ::isatty(descriptor) == 1 && terminal != nullptr && std::string_view(terminal) != "dumb";
   style.colour = style.in_place && (no_color == nullptr || *no_color == '\0');
-  struct winsize size {};
+  struct winsize size{};
   if (::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) style.columns = size.ws_col;
   return style;
 }

@@ -1,5 +1,5 @@
-// From a job file to the two roles: what a server and what a worker is built from. Used by the ranks
-// of a job and by benchmarks that run roles as threads. No sockets, no waiting.
+// From a job file to the two roles: what a server and what a worker is built from. Used by the
+// ranks of a job and by benchmarks that run roles as threads. No sockets, no waiting.
 #pragma once
 
 #include <cstdint>

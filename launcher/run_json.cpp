@@ -126,7 +126,8 @@ ControlFile parse_control(const std::string& text, const std::string& file) {
     control.key_hex = json["key"].get<std::string>();
     return control;
   }
-  fail(Fault::config, "{}: found no address, port and key; expected RUN/control.json of a job", file);
+  fail(Fault::config, "{}: found no address, port and key; expected RUN/control.json of a job",
+       file);
 }
 
 std::string processes_json(const std::map<ProcessId, ProcessRow>& processes) {

@@ -9,8 +9,8 @@
 
 namespace sheaf::launcher {
 
-std::string result_json(const RunResult& result);                              // indented
-std::string control_json(const Control& control);                              // indented
+std::string result_json(const RunResult& result);  // indented
+std::string control_json(const Control& control);  // indented
 // What control.json says, read back. `file` is for messages; a text that is none throws
 // Fault::config.
 struct ControlFile {

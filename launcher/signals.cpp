@@ -37,7 +37,7 @@ Signals::Signals() {
   fd_ = signalfd(-1, &ours, SFD_NONBLOCK | SFD_CLOEXEC);
   if (fd_ < 0) fail(Fault::internal, "signalfd: {}", std::strerror(errno));
   pthread_sigmask(SIG_BLOCK, &ours, &previous_);
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = &send_again;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
   action.sa_mask = ours;

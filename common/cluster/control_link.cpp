@@ -30,15 +30,17 @@ ControlLink::~ControlLink() {
 void ControlLink::connect() {
   std::exception_ptr failure;
   std::optional<net::Connection> connection;
-  const auto join = [](net::asio::io_context& context, net::Endpoint endpoint, net::Credentials credentials, Duration limit,
+  const auto join = [](net::asio::io_context& context, net::Endpoint endpoint,
+                       net::Credentials credentials, Duration limit,
                        std::optional<net::Connection>* out) -> net::Task<void> {
     net::Connection made = co_await net::connect(context, endpoint, "the coordinator", limit);
     co_await net::greet(made, credentials, limit);
     *out = std::move(made);
   };
-  net::asio::co_spawn(context_,
-                      join(context_, options_.coordinator, options_.credentials, options_.dead, &connection),
-                      [&](std::exception_ptr error) { failure = error; });
+  net::asio::co_spawn(
+      context_,
+      join(context_, options_.coordinator, options_.credentials, options_.dead, &connection),
+      [&](std::exception_ptr error) { failure = error; });
   context_.run();
   context_.restart();
   if (failure) std::rethrow_exception(failure);

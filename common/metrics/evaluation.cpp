@@ -88,12 +88,9 @@ RegressionFigures regression_figures(const Shape& shape, std::span<const double>
 
 std::size_t Shape::classes() const {
   switch (task) {
-    case Task::classification:
-      return outputs;
-    case Task::binary_classification:
-      return 2;
-    case Task::regression:
-      return 0;
+    case Task::classification: return outputs;
+    case Task::binary_classification: return 2;
+    case Task::regression: return 0;
   }
   return 0;
 }

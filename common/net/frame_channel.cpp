@@ -13,11 +13,9 @@ constexpr std::size_t kFramesPerWrite = 16;
 constexpr std::size_t kLargePayload = 64U << 10;
 
 // Reads all of `bytes` within a Loop.
-auto read_whole(Connection& connection, OperationMemory& memory,
-                       std::span<std::byte> bytes) {
-  return Operation(memory, [&connection, bytes](auto handler) {
-    connection.async_read(bytes, handler);
-  });
+auto read_whole(Connection& connection, OperationMemory& memory, std::span<std::byte> bytes) {
+  return Operation(memory,
+                   [&connection, bytes](auto handler) { connection.async_read(bytes, handler); });
 }
 
 }  // namespace
@@ -112,8 +110,7 @@ Loop FrameChannel::write_loop() {
       continue;
     }
     const Gather all{buffers.data(), parts};
-    Operation writing(write_memory_,
-                      [&](auto handler) { connection_.async_write(all, handler); });
+    Operation writing(write_memory_, [&](auto handler) { connection_.async_write(all, handler); });
     const auto written = co_await writing;
     connection_.write_result(written.error);
     for (std::size_t i = 0; i < count; ++i) frames[i] = {};

@@ -35,13 +35,13 @@ class Wakeup {
     T* allocate(std::size_t n) {
       const bool fits = n * sizeof(T) <= sizeof owner->memory_ && alignof(T) <= kAlignment;
       if (fits && !owner->used_.exchange(true)) return reinterpret_cast<T*>(owner->memory_);
-      return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{kAlignment}));
+      return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{kAlignment}));
     }
     void deallocate(T* memory, std::size_t) {
       if (reinterpret_cast<std::byte*>(memory) == owner->memory_) {
         owner->used_.store(false);
       } else {
-        ::operator delete (memory, std::align_val_t{kAlignment});
+        ::operator delete(memory, std::align_val_t{kAlignment});
       }
     }
     bool operator==(const Allocator& other) const { return owner == other.owner; }

@@ -48,13 +48,13 @@ class ByteReader : public cereal::InputArchive<ByteReader, cereal::AllowEmptyCla
 };
 
 template <typename T>
-requires std::is_arithmetic_v<T>
+  requires std::is_arithmetic_v<T>
 void CEREAL_SAVE_FUNCTION_NAME(ByteWriter& archive, const T& value) {
   archive.write(&value, sizeof value);
 }
 
 template <typename T>
-requires std::is_arithmetic_v<T>
+  requires std::is_arithmetic_v<T>
 void CEREAL_LOAD_FUNCTION_NAME(ByteReader& archive, T& value) {
   if constexpr (std::is_same_v<T, bool>) {  // any byte but 0 and 1 would be undefined behaviour
     unsigned char byte = 0;

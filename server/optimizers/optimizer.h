@@ -20,7 +20,7 @@ namespace sheaf::server {
 
 // What one step asks of an optimizer, for one range of one group.
 struct OptimizerStep {
-  Step step = 0;             // from 0; bias corrections use step + 1
+  Step step = 0;              // from 0; bias corrections use step + 1
   double gradient_scale = 1;  // the sum is multiplied by this first: 1 / examples, clipping
   double rate = 0;            // of this step, from the schedule
   params::Group group;        // scales of rate and decay
@@ -38,9 +38,8 @@ class Optimizer {
   // Writes the parameters of the next version. `gradient` holds the sum and is scratch: it may be
   // scaled in place. `state` holds state_per_parameter() runs of in.size() floats, zero at first.
   // REQUIRES: in, gradient, out of equal size; out overlaps nothing.
-  virtual void step(const OptimizerStep& step, std::span<const float> in,
-                    std::span<float> gradient, std::span<float> state,
-                    std::span<float> out) const = 0;
+  virtual void step(const OptimizerStep& step, std::span<const float> in, std::span<float> gradient,
+                    std::span<float> state, std::span<float> out) const = 0;
 };
 
 ModeTable<Optimizer> optimizers();

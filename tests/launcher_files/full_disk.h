@@ -29,7 +29,7 @@ class TinyVolume {
   bool mounted() const { return mounted_; }
   // Fills all but `left` bytes, a multiple of the page size.
   void fill(std::size_t left) const {
-    struct statvfs volume {};
+    struct statvfs volume{};
     ::statvfs(folder_.c_str(), &volume);
     const std::size_t room = volume.f_bavail * volume.f_frsize;
     std::ofstream(folder_ / "filler") << std::string(room - left, 'x') << std::flush;

@@ -139,7 +139,7 @@ TEST(RunDirectory, ControlFileIsForItsOwnerAlone) {
   EXPECT_EQ(
       json::parse(contents_of(folder / "control.json")),
       (json{{"job", "demo-1"}, {"address", "127.0.0.1"}, {"port", 20001}, {"key", "00ff1a"}}));
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat((folder / "control.json").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777U, 0600U);
 }

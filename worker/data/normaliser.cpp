@@ -131,12 +131,9 @@ Normaliser make_normaliser(Normalisation kind, const PartitionSet& data,
     fail(Fault::config, "data.normalise: {}", *problem);
   }
   switch (kind) {
-    case Normalisation::none:
-      return {};
-    case Normalisation::unit:
-      return Normaliser::unit();
-    case Normalisation::standard:
-      return standard(data, sum);
+    case Normalisation::none: return {};
+    case Normalisation::unit: return Normaliser::unit();
+    case Normalisation::standard: return standard(data, sum);
   }
   return {};
 }

@@ -50,12 +50,9 @@ std::optional<std::string> Split::problem(Fractions fractions) {
 
 std::uint64_t Split::first_position(Part part) const {
   switch (part) {
-    case Part::validation:
-      return 0;
-    case Part::test:
-      return size(Part::validation);
-    case Part::train:
-      return size(Part::validation) + size(Part::test);
+    case Part::validation: return 0;
+    case Part::test: return size(Part::validation);
+    case Part::train: return size(Part::validation) + size(Part::test);
   }
   return 0;
 }

@@ -9,7 +9,6 @@
 #include "common/base/random.h"
 #include "common/config/section.h"
 #include "common/config/suggest.h"
-#include "common/config/suggest.h"
 #include "worker/models/layers/layer.h"
 #include "worker/models/losses/loss.h"
 
@@ -71,7 +70,8 @@ void Model::add_layer(const config::Section& section, std::vector<std::string>& 
   const std::string name = read_name(section, names);
   const std::size_t index = names.size();
   names.push_back(name);
-  const Mode<Layer>* mode = find_mode(layers(), section.mode("kind", mode_names(layers()), std::nullopt));
+  const Mode<Layer>* mode =
+      find_mode(layers(), section.mode("kind", mode_names(layers()), std::nullopt));
   const std::size_t inputs = std::exchange(width_, 0);
   if (mode == nullptr) return;
   auto layer = mode->make(section, inputs, index);

@@ -327,21 +327,10 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"UnknownChunk", [](auto& h) { h.chunk = 9; }, "chunk 9, which server 0 lane 0"},
         Broken{"HugeChunk", [](auto& h) { h.chunk = 0xffffffff; }, "which server 0 lane 0"},
         Broken{"FutureStep", [](auto& h) { h.step = 1; }, "push for step 1 of chunk"},
-        Broken{"NoNode",
-               [](auto& h) {
-                 h.partitions = {1, 2};
-               },
+        Broken{"NoNode", [](auto& h) { h.partitions = {1, 2}; },
                "partitions 1..3, which is no node"},
-        Broken{"NoPartition",
-               [](auto& h) {
-                 h.partitions = {0, 0};
-               },
-               "which is no node"},
-        Broken{"PartitionTooHigh",
-               [](auto& h) {
-                 h.partitions = {4, 1};
-               },
-               "over 4"},
+        Broken{"NoPartition", [](auto& h) { h.partitions = {0, 0}; }, "which is no node"},
+        Broken{"PartitionTooHigh", [](auto& h) { h.partitions = {4, 1}; }, "over 4"},
         Broken{"TooShort", [](auto& h) { h.payload_bytes = 60; }, "found 60 bytes, expected 64"},
         Broken{"TooLong", [](auto& h) { h.payload_bytes = 68; }, "above the limit 64"},
         Broken{"WithoutExamples", [](auto& h) { h.value = 0; }, "without examples"},

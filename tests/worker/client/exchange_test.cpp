@@ -248,9 +248,7 @@ TEST_F(ExchangeTest, OnlyTheWholeIdentityCounts) {
   for (const auto& change : std::vector<std::function<void(Header&)>>{
            [](Header& h) { h.table = 1; }, [](Header& h) { h.round = 1; },
            [](Header& h) { h.chunk = 2; }, [](Header& h) { h.step = 4; },
-           [](Header& h) {
-             h.partitions = {0, 2};
-           },
+           [](Header& h) { h.partitions = {0, 2}; },
            [](Header& h) { h.type = FrameType::end_ack; }}) {
     Header wrong = right;
     change(wrong);

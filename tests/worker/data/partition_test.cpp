@@ -127,10 +127,7 @@ TEST(PartitionTest, FewerRowsThanPartitionsLeaveSomeEmpty) {
 TEST(PartitionTest, ATestFractionBesideATestSetIsRefused) {
   NumberedSource source(100, 20);
   EXPECT_THAT(
-      fault_of(Fault::config,
-               [&] {
-                 PartitionSet(source, {2, {0.1, 0.1}, 7}, {0, 2});
-               }),
+      fault_of(Fault::config, [&] { PartitionSet(source, {2, {0.1, 0.1}, 7}, {0, 2}); }),
       HasSubstr("test = 0.1 would cut a test part, but the source brings a test set of 20"));
   EXPECT_THAT(partitioning_problem(100, 0, {2, {0.6, 0.6}, 7}), Optional(HasSubstr("sum below 1")));
   EXPECT_EQ(partitioning_problem(100, 0, {2, {0.1, 0.1}, 7}), std::nullopt);
@@ -138,9 +135,7 @@ TEST(PartitionTest, ATestFractionBesideATestSetIsRefused) {
 
 TEST(PartitionTest, ASourceWithoutExamplesIsRefused) {
   NumberedSource source(0, 0);
-  EXPECT_THAT(data_fault([&] {
-                PartitionSet(source, {2, {}, 7}, {0, 2});
-              }),
+  EXPECT_THAT(data_fault([&] { PartitionSet(source, {2, {}, 7}, {0, 2}); }),
               HasSubstr("no examples"));
 }
 
@@ -149,13 +144,10 @@ TEST(PartitionTest, ASourceThatGivesFewerRowsThanItSaidIsRefused) {
    public:
     Shrinking() : NumberedSource(100, 0) {}
     void read(SourcePart part, const RowFilter& keep, Examples& into) override {
-      NumberedSource::read(
-          part, [&](std::uint64_t row) { return row < 90 && keep(row); }, into);
+      NumberedSource::read(part, [&](std::uint64_t row) { return row < 90 && keep(row); }, into);
     }
   } source;
-  EXPECT_THAT(data_fault([&] {
-                PartitionSet(source, {1, {}, 7}, {0, 1});
-              }),
+  EXPECT_THAT(data_fault([&] { PartitionSet(source, {1, {}, 7}, {0, 1}); }),
               HasSubstr("found 90 examples of this process, expected 100"));
 }
 

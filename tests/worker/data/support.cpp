@@ -60,8 +60,7 @@ std::vector<std::string> config_faults(std::string_view kind, const std::string&
 
 Examples read_all(Source& source, SourcePart part) {
   Examples examples(source.schema());
-  source.read(
-      part, [](std::uint64_t) { return true; }, examples);
+  source.read(part, [](std::uint64_t) { return true; }, examples);
   return examples;
 }
 
