@@ -65,7 +65,7 @@ std::vector<Fault> faults_under_mpirun() {
 INSTANTIATE_TEST_SUITE_P(Mpirun, Faults, testing::ValuesIn(faults_under_mpirun()),
                          [](const auto& row) { return std::string(row.param.name); });
 
-TEST(MpiFaults, CtrlCFinishesTheStepAndWritesTheModel) {
+TEST(Faults, CtrlCFinishesTheStepAndWritesTheModel) {
   Job job;
   job.mpirun = true;
   Running running(job);
@@ -76,7 +76,7 @@ TEST(MpiFaults, CtrlCFinishesTheStepAndWritesTheModel) {
   EXPECT_TRUE(running.result()["model_sha256"].is_string());
 }
 
-TEST(MpiFaults, RanksEndByThemselvesWhenTheSupervisorIsKilled) {
+TEST(Faults, RanksEndByThemselvesWhenTheSupervisorIsKilled) {
   Job job;
   job.mpirun = true;
   Running running(job);
@@ -109,7 +109,7 @@ Command by_hand(const Job& job, unsigned ranks) {
   return command;
 }
 
-TEST(MpiFaults, AnotherNumberOfRanksIsRefused) {
+TEST(Faults, AnotherNumberOfRanksIsRefused) {
   for (const unsigned ranks : {1U, 3U, 5U}) {
     Job job;
     job.mpirun = true;
@@ -139,7 +139,7 @@ nlohmann::json result_by_hand(const std::function<void(Running&)>& strike) {
   return running.result();
 }
 
-TEST(MpiFaults, AKilledWorkerEndsAJobByHand) {
+TEST(Faults, AKilledWorkerEndsAJobByHand) {
   const nlohmann::json result =
       result_by_hand([](Running& job) { job.signal("worker", 1, SIGKILL); });
   ASSERT_TRUE(result.is_object());
@@ -149,7 +149,7 @@ TEST(MpiFaults, AKilledWorkerEndsAJobByHand) {
 }
 
 // Nobody is left who could write a result.
-TEST(MpiFaults, AKilledFirstRankEndsAJobByHand) {
+TEST(Faults, AKilledFirstRankEndsAJobByHand) {
   const nlohmann::json result =
       result_by_hand([](Running& job) { job.signal("server", 0, SIGKILL); });
   EXPECT_TRUE(result.is_discarded());
