@@ -185,8 +185,9 @@ class Cluster {
 Bytes to_bytes(wire::OutFrame& frame) {
   if (!frame.crc_known) frame.header.payload_crc = wire::crc32c(frame.payload);
   const wire::HeaderBytes head = wire::encode(frame.header);
-  Bytes bytes(head.begin(), head.end());
-  bytes.insert(bytes.end(), frame.payload.begin(), frame.payload.end());
+  Bytes bytes(head.size() + frame.payload.size());
+  const auto after_head = std::ranges::copy(head, bytes.begin()).out;
+  std::ranges::copy(frame.payload, after_head);
   return bytes;
 }
 
