@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "common/base/error.h"
@@ -133,11 +134,12 @@ params::Layout job_layout() {
 
 // ---- the coordinator's part, in memory ----------------------------------------------------------
 
-class Office final : public cluster::Coordination {
+class Office {
  public:
+  using Values = cluster::Coordination::Values;
   explicit Office(const JobOptions& options) : options_(options) {}
 
-  std::vector<double> sum(std::string_view tag, const Values& mine) override {
+  std::vector<double> sum(std::string_view tag, const Values& mine) {
     std::unique_lock lock(mutex_);
     add(tag, mine);
     const std::string name(tag);
@@ -145,19 +147,25 @@ class Office final : public cluster::Coordination {
     if (!result_.sums.contains(name)) fail(Fault::network, "the job ended before sum {}", tag);
     return result_.sums.at(name);
   }
-  void submit(std::string_view tag, const Values& mine) override {
+  void submit(std::string_view tag, const Values& mine) {
     const std::lock_guard lock(mutex_);
     add(tag, mine);
   }
-  void collect(std::string_view, const Values&) override {}
-  void report_loss(const wire::StepLoss& loss, std::uint64_t, std::uint64_t) override {
+  void report_loss(const wire::StepLoss& loss) {
     const std::lock_guard lock(mutex_);
+    if (!reported_.emplace(loss.step, loss.partition).second) return;  // it has two hosts
     auto& [sum, examples] = losses_[loss.step];
     sum += loss.loss_sum;
     examples += loss.examples;
   }
-  bool may_begin(Step) override { return true; }
-  void send_model(std::size_t offset, std::span<const float> values) override {
+  void begin(std::uint32_t worker, Step step) {
+    std::unique_lock lock(mutex_);
+    if (worker == 1) begun_ = step;
+    changed_.notify_all();
+    if (!options_.in_turn || worker != 0 || step + 1 == options_.steps) return;
+    changed_.wait(lock, [&] { return closed_ || begun_ > step; });
+  }
+  void send_model(std::size_t offset, std::span<const float> values) {
     const std::lock_guard lock(mutex_);
     result_.model.resize(std::max(result_.model.size(), offset + values.size()));
     std::ranges::copy(values, result_.model.begin() + static_cast<std::ptrdiff_t>(offset));
@@ -193,7 +201,34 @@ class Office final : public cluster::Coordination {
   bool closed_ = false;
   std::map<std::string, Values> gathered_;
   std::map<Step, std::pair<double, std::uint64_t>> losses_;
+  std::set<std::pair<Step, std::uint32_t>> reported_;
+  Step begun_ = 0;  // by worker 1
   Result result_;
+};
+
+// One worker's line to the office.
+class Desk final : public cluster::Coordination {
+ public:
+  Desk(Office& office, std::uint32_t worker) : office_(office), worker_(worker) {}
+  std::vector<double> sum(std::string_view tag, const Values& mine) override {
+    return office_.sum(tag, mine);
+  }
+  void submit(std::string_view tag, const Values& mine) override { office_.submit(tag, mine); }
+  void collect(std::string_view, const Values&) override {}
+  void report_loss(const wire::StepLoss& loss, std::uint64_t, std::uint64_t) override {
+    office_.report_loss(loss);
+  }
+  bool may_begin(Step step) override {
+    office_.begin(worker_, step);
+    return true;
+  }
+  void send_model(std::size_t offset, std::span<const float> values) override {
+    office_.send_model(offset, values);
+  }
+
+ private:
+  Office& office_;
+  std::uint32_t worker_;
 };
 
 // ---- ranks --------------------------------------------------------------------------------------
@@ -283,7 +318,10 @@ class Job {
   void make_worker(std::uint32_t id) {
     workers_.push_back(std::make_unique<WorkerRank>());
     workers_.back()->id = id;
-    workers_.back()->hosted = params::hosted_partitions(options_.partitions, options_.workers, id);
+    workers_.back()->hosted =
+        options_.hosted.empty()
+            ? params::hosted_partitions(options_.partitions, options_.workers, id)
+            : options_.hosted[id];
     reports_.emplace_back();
     if (!options_.tcp) make_exchange(*workers_.back());
   }
@@ -326,6 +364,7 @@ class Job {
       rank.exchange->connect(roster_);
     }
     rank.exchange->start();
+    Desk desk(office_, rank.id);
     worker::Worker worker({.data = site.data,
                            .plan = site.plan,
                            .normaliser = site.normaliser,
@@ -334,7 +373,7 @@ class Job {
                            .push = *site.push,
                            .mechanism = *site.mechanism,
                            .exchange = *rank.exchange,
-                           .coordination = office_,
+                           .coordination = desk,
                            .shutdown = rank.end},
                           {.seed = kSeed, .steps = options_.steps, .prefetch = 2});
     reports_[rank.id] = worker.run();

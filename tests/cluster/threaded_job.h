@@ -27,6 +27,11 @@ struct JobOptions {
   bool lossy_pull = false;
   bool noise = false;  // each partition adds its own
   bool tcp = false;    // loopback TCP with handshakes; else socket pairs
+  // What each worker hosts, if not its usual share. Ranges may overlap, as while partitions move.
+  std::vector<PartitionRange> hosted = {};
+  // Worker 0 begins a step only when worker 1 has all its pushes of that step acknowledged (except
+  // in the last one).
+  bool in_turn = false;
 };
 
 struct Result {

@@ -98,6 +98,43 @@ TEST(ThreadsTest, NoiseComesBeforeTheEncoding) {
       {.partitions = 5, .lossy_push = true, .lossy_pull = true, .noise = true});
 }
 
+// As while partitions move: two workers host partitions 1 and 2, the second always comes first. The
+// server has a part of each push of worker 0, which computes the rest again.
+JobOptions overlapping() {
+  return {.partitions = 4, .workers = 2, .servers = 2, .hosted = {{0, 3}, {1, 3}}, .in_turn = true};
+}
+
+TEST(ThreadsTest, APushOfWhichAPartIsThereIsRepeatedPartitionByPartition) {
+  const JobOptions options = overlapping();
+  const Result result = expect_reference(options);
+  const Reference job = reference(options);
+  const std::uint64_t vector = job.vector_bytes + 64 * job.chunks;
+  // Two nodes each; worker 0 also repeats partition 0, in every step in which it comes second.
+  EXPECT_GE(result.reports[0].traffic.push_bytes, (2 * options.steps + options.steps - 1) * vector);
+  EXPECT_GE(result.duplicates, (options.steps - 1) * job.chunks);  // partition 2 by worker 0
+}
+
+// 31 training examples over 4 partitions: partition 0 has one less than the others, nothing in the
+// last step of an epoch, and stands in one node with partition 1, which is there already.
+TEST(ThreadsTest, AnExhaustedPartitionInsideARepeatedPushHangsNothing) {
+  JobOptions options = overlapping();
+  options.examples = 38;
+  options.batch = 4;
+  options.steps = 17;
+  expect_reference(options);
+}
+
+// Without turns, any interleaving.
+TEST(ThreadsTest, OverlappingHostsCountOnce) {
+  JobOptions options = overlapping();
+  options.in_turn = false;
+  options.lanes = 2;
+  for (int i = 0; i < 10; ++i) {
+    expect_reference(options);
+    options.examples = 37 + static_cast<std::uint64_t>(i);
+  }
+}
+
 // Over loopback TCP with real handshakes; with clipping, servers tell each other their scalars.
 TEST(ThreadsTest, TcpGivesTheSameBits) {
   expect_reference({.partitions = 4, .workers = 2, .servers = 2, .lanes = 2, .tcp = true});
