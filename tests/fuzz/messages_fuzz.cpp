@@ -1,0 +1,64 @@
+// Any bytes as any control message: what is accepted is written back to the same bytes, what is not
+// is refused as Fault::network, and no claim makes the reader allocate beyond some times its input.
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "common/base/error.h"
+#include "common/wire/messages.h"
+
+namespace {
+
+std::size_t budget = 0;  // bytes that may still be allocated; 0 = any number
+
+void* take(std::size_t size) {
+  if (budget != 0) {
+    if (size > budget) std::abort();
+    budget -= size;
+  }
+  if (void* memory = std::malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+
+template <typename Message>
+void read(std::span<const std::byte> bytes) {
+  using namespace sheaf;
+  // An element of the widest type (ProcessInfo) takes at least one byte on the wire. Vectors of
+  // vectors are each bounded by what is left, and grow by at most the same again.
+  budget = 65536 + 1024 * bytes.size();
+  try {
+    const auto message = wire::from_bytes<Message>(bytes);
+    budget = 0;
+    const auto back = wire::to_bytes(message);
+    if (back.size() != bytes.size() || std::memcmp(back.data(), bytes.data(), back.size()) != 0) {
+      std::abort();
+    }
+  } catch (const Error& error) {
+    budget = 0;
+    if (error.fault() != Fault::network) std::abort();
+  }
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return take(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace sheaf::wire;
+  if (size == 0) return 0;
+  const auto bytes = std::as_bytes(std::span(data + 1, size - 1));
+  switch (data[0] % 9) {  // the first byte chooses the type
+    case 0: read<Registration>(bytes); break;
+    case 1: read<Start>(bytes); break;
+    case 2: read<Losses>(bytes); break;
+    case 3: read<Contribution>(bytes); break;
+    case 4: read<Total>(bytes); break;
+    case 5: read<Log>(bytes); break;
+    case 6: read<Failure>(bytes); break;
+    case 7: read<Drain>(bytes); break;
+    default: read<Finished>(bytes); break;
+  }
+  return 0;
+}
