@@ -2,23 +2,26 @@
 // is refused as Fault::network, and no claim makes the reader allocate beyond some times its input.
 #include <cstdlib>
 #include <cstring>
-#include <new>
+#include <span>
 
 #include "common/base/error.h"
 #include "common/wire/messages.h"
+
+// Of the sanitizer that the fuzzer runs with; absent without AddressSanitizer, and then there is no
+// budget beyond the fuzzer's own limit.
+extern "C" __attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(
+    void (*on_malloc)(const volatile void*, std::size_t), void (*on_free)(const volatile void*));
 
 namespace {
 
 std::size_t budget = 0;  // bytes that may still be allocated; 0 = any number
 
-void* take(std::size_t size) {
-  if (budget != 0) {
-    if (size > budget) std::abort();
-    budget -= size;
-  }
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
+void on_malloc(const volatile void*, std::size_t size) {
+  if (budget == 0) return;
+  if (size >= budget) std::abort();
+  budget -= size;
 }
+void on_free(const volatile void*) {}
 
 template <typename Message>
 void read(std::span<const std::byte> bytes) {
@@ -41,9 +44,12 @@ void read(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-void* operator new(std::size_t size) { return take(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  if (__sanitizer_install_malloc_and_free_hooks != nullptr) {
+    __sanitizer_install_malloc_and_free_hooks(&on_malloc, &on_free);
+  }
+  return 0;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace sheaf::wire;
