@@ -28,7 +28,7 @@ struct WorkerParts {
   const params::ChunkMap& chunks;
   const compression::Compressor& push;
   const privacy::Mechanism& mechanism;
-  PushPull& exchange;  // connected
+  PushPull& exchange;  // connected and started; run() leaves it stopped
   cluster::Coordination& coordination;
   cluster::Shutdown& shutdown;
 };

@@ -42,16 +42,21 @@ PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params
   }
 }
 
-PushPull::~PushPull() {
+PushPull::~PushPull() { stop(); }
+
+void PushPull::stop() {
+  if (std::exchange(stopped_, true)) return;
   on_end_.reset();
   for (const auto& client : clients_) {
     net::asio::post(client->context(), [c = client.get()] { c->close(); });
   }
-  // The contexts run dry when all channels have ended; without threads, here.
-  const bool started = !threads_.empty();
+  // The contexts run dry when all channels have ended: in their threads or, without any or if one
+  // has failed, here.
   threads_.clear();
-  if (started) return;
-  for (const auto& context : contexts_) context->run();
+  for (const auto& context : contexts_) {
+    context->restart();
+    context->run();
+  }
 }
 
 net::asio::io_context& PushPull::context(std::uint32_t lane) { return *contexts_[lane]; }

@@ -63,6 +63,9 @@ class PushPull {
   void adopt(params::LaneId lane, net::Connection connection);
   // Starts the threads. Connections exist for all lanes.
   void start();
+  // Ends the threads and all connections; whatever was under way, no buffer of the caller is
+  // touched any more. Nothing can be asked for afterwards but the figures.
+  void stop();
   // Who answers when a server asks for single partitions. Called from within wait_settled().
   void on_resend(Resend resend) { resend_ = std::move(resend); }
 
@@ -126,6 +129,7 @@ class PushPull {
   std::vector<std::unique_ptr<LaneClient>> clients_;              // by ShardMap::index
   std::unique_ptr<cluster::Shutdown::Subscription> on_end_;
   std::vector<std::jthread> threads_;
+  bool stopped_ = false;
 };
 
 }  // namespace sheaf::worker

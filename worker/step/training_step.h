@@ -44,6 +44,10 @@ class TrainingStep final : public PassObserver {
     std::uint64_t seed;
   };
   explicit TrainingStep(const Parts& parts);
+  // Stops the exchange: on the way out of a failure it still moves bytes from and to our buffers.
+  ~TrainingStep() { parts_.exchange.stop(); }
+  TrainingStep(const TrainingStep&) = delete;
+  TrainingStep& operator=(const TrainingStep&) = delete;
 
   // Takes step `step` (from 0): reads version `step`, leaves version `step` + 1 on its way.
   // Throws Fault::diverged when a loss is not finite.
