@@ -254,7 +254,7 @@ class Job {
           working.emplace_back([this, &worker] { guarded([&] { work(*worker); }); });
         }
       }
-      workers_.clear();  // closes their connections
+      for (auto& worker : workers_) worker->exchange.reset();
       for (auto& server : servers_) server->end.finish();
     }
     if (error_) std::rethrow_exception(error_);
