@@ -16,7 +16,10 @@ namespace sheaf::launcher {
 
 std::optional<ProcessIdentity> identify(pid_t pid) {
   std::ifstream file(fmt::format("/proc/{}/stat", pid));
-  const std::string text(std::istreambuf_iterator<char>(file), {});
+  // Through a stream, which takes a process that ends under our eyes for the end of its file.
+  std::ostringstream whole;
+  whole << file.rdbuf();
+  const std::string text = whole.str();
   // "PID (name) state ppid …": the name may hold blanks and brackets, so read on after the last.
   const std::size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) return std::nullopt;

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <string_view>
 
@@ -33,7 +34,10 @@ struct Status {
 // /proc/PID/stat: pid (name, which may hold anything) state parent …
 std::optional<Status> status_of(const fs::path& folder) {
   std::ifstream file(folder / "stat");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  // Through a stream, which takes a process that ends under our eyes for the end of its file.
+  std::ostringstream whole;
+  whole << file.rdbuf();
+  const std::string text = whole.str();
   const std::size_t open = text.find('(');
   const std::size_t close = text.rfind(')');
   if (open == std::string::npos || close == std::string::npos) return std::nullopt;
