@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 namespace sheaf::net {
 namespace {
@@ -96,15 +98,18 @@ Task<Connection> connect(asio::io_context& context, Endpoint endpoint, std::stri
   if (error) fail(Fault::network, "{}: {} is no numeric address", peer, endpoint.address);
   TcpSocket socket(context);
   asio::steady_timer timer(context, limit);
-  bool late = false;
-  timer.async_wait([&](const ErrorCode& cancelled) {
-    if (cancelled) return;
-    late = true;
+  enum class State { connecting, late, over };
+  // Outlives this coroutine: the handler of a timer that has expired runs although it is cancelled.
+  const auto state = std::make_shared<State>(State::connecting);
+  timer.async_wait([&socket, state](const ErrorCode& cancelled) {
+    if (cancelled || *state != State::connecting) return;
+    *state = State::late;
     socket.close();
   });
   const asio::ip::tcp::endpoint target(address, endpoint.port);
   co_await socket.async_connect(target, asio::redirect_error(asio::use_awaitable, error));
   timer.cancel();
+  const bool late = std::exchange(*state, State::over) == State::late;
   if (error || late) {
     lost(fmt::format(
         "cannot connect to {} at {}: {}", peer, to_string(endpoint),
