@@ -23,10 +23,18 @@ void* allocate(std::size_t size, std::size_t alignment) {
 
 }  // namespace
 
-// The replaceable forms to which the library's other forms forward.
+// The replaceable forms to which the library's other forms forward; and the one without exceptions,
+// of which a sanitizer brings its own: our delete must not get its memory.
 void* operator new(std::size_t size) { return allocate(size, 0); }
 void* operator new(std::size_t size, std::align_val_t alignment) {
   return allocate(size, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  try {
+    return allocate(size, 0);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
