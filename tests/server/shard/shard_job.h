@@ -90,7 +90,7 @@ struct Reply {
   std::vector<std::byte> payload;
   std::vector<float> floats() const {
     std::vector<float> values(payload.size() / sizeof(float));
-    std::memcpy(values.data(), payload.data(), payload.size());
+    if (!payload.empty()) std::memcpy(values.data(), payload.data(), payload.size());
     return values;
   }
 };
