@@ -61,6 +61,7 @@ std::string LaneClient::oldest() const {
 // ---- the lane's thread --------------------------------------------------------------------------
 
 void LaneClient::attach(net::Connection connection) {
+  connection.set_peer(server_);  // whoever made it, errors name the server
   channel_ = std::make_unique<net::FrameChannel>(
       std::move(connection), *this, [this](std::exception_ptr error) {
         if (closing_) return;

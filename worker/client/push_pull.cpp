@@ -17,7 +17,6 @@ net::Task<void> join(LaneClient& client, net::Endpoint endpoint, net::Credential
                      std::string server, Duration limit) {
   net::Connection connection = co_await net::connect(client.context(), endpoint, server, limit);
   co_await net::greet(connection, credentials, limit);
-  connection.set_peer(server);
   client.attach(std::move(connection));
 }
 
