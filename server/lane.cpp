@@ -104,11 +104,11 @@ wire::Verdict Lane::admit(const wire::Identity& client) {
 }
 
 void Lane::adopt(net::Connection connection, ProcessId worker) {
-  std::size_t id = 0;
-  while (id < sessions_.size() && sessions_[id]) {
-    if (sessions_[id]->peer() == worker) sessions_[id]->close();  // its newer self has come
-    ++id;
+  for (const auto& session : sessions_) {
+    if (session && session->peer() == worker) session->close();  // its newer self has come
   }
+  std::size_t id = 0;
+  while (id < sessions_.size() && sessions_[id]) ++id;
   if (id == sessions_.size()) sessions_.emplace_back();
   sessions_[id] = std::make_unique<Session>(
       static_cast<SessionId>(id), worker, std::move(connection), *shard_,
