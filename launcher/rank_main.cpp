@@ -60,6 +60,10 @@ bool all_equal(const std::vector<std::string>& texts) {
   return std::adjacent_find(texts.begin(), texts.end(), std::not_equal_to<>()) == texts.end();
 }
 
+// The exit of the other ranks when rank 0 refuses the job: any fault would have mpirun kill rank 0,
+// perhaps before it has said why. The job still ends with rank 0's code.
+constexpr int kRankZeroSaysWhy = 0;
+
 ProcessId process_of_rank(const RunConfig& config, int rank) {
   const auto r = static_cast<std::uint32_t>(rank);
   const std::uint32_t servers = config.run().servers;
@@ -145,7 +149,7 @@ int rank_under_mpi(RunConfig& config) {
   }
   const std::uint32_t expected = config.run().servers + config.run().workers;
   if (static_cast<std::uint32_t>(mpi->size()) != expected) {
-    if (mpi->rank() != 0) return static_cast<int>(Fault::config);  // rank 0 says it
+    if (mpi->rank() != 0) return kRankZeroSaysWhy;
     fail(Fault::config,
          "found {} ranks, expected {} ({} servers + {} workers): mpirun -n {} … sheaf rank …",
          mpi->size(), expected, config.run().servers, config.run().workers, expected);
@@ -153,9 +157,9 @@ int rank_under_mpi(RunConfig& config) {
   // A job that cannot work is refused by every rank alike; one of them says why.
   try {
     config.require_sound();
-  } catch (const Error& error) {
+  } catch (const Error&) {
     if (mpi->rank() == 0) throw;
-    return static_cast<int>(error.fault());
+    return kRankZeroSaysWhy;
   }
 
   const ProcessId process = process_of_rank(config, mpi->rank());
@@ -182,7 +186,7 @@ int rank_under_mpi(RunConfig& config) {
   announcement = mpi->broadcast(announcement, timeouts.start);
   mpi->finalize();
   if (refused) std::rethrow_exception(refused);
-  if (announcement.empty()) return static_cast<int>(Fault::config);  // rank 0 says why
+  if (announcement.empty()) return kRankZeroSaysWhy;
   const std::size_t space = announcement.find(' ');
   const Seat seat{process, 0, parse_endpoint(announcement.substr(0, space)),
                   wire::JobKey::from_hex(announcement.substr(space + 1))};
