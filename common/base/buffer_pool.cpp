@@ -4,19 +4,23 @@
 
 namespace sheaf {
 
-BufferPool::Buffer BufferPool::take() {
+Buffer BufferPool::take() {
   if (free_.empty()) {
     if (slots_.size() == limit_) {
       fail(Fault::internal, "memory bound reached: {} buffers of {} bytes are all in use", limit_,
            bytes_);
     }
-    slots_.push_back(std::make_unique<Slot>(Slot{AlignedBuffer<std::byte>(bytes_), this}));
+    slots_.push_back(std::make_unique<Slot>(Slot{AlignedBuffer<std::byte>(bytes_), {}}));
+    Slot& slot = *slots_.back();
+    slot.block = {slot.memory.span(), this, false, 0};
     free_.reserve(slots_.size());
-    return Buffer(slots_.back().get());
+    return Buffer(slot.block);
   }
-  Slot* slot = free_.back();
+  Buffer::Block* block = free_.back();
   free_.pop_back();
-  return Buffer(slot);
+  return Buffer(*block);
 }
+
+void BufferPool::returned(Buffer::Block& block) noexcept { free_.push_back(&block); }
 
 }  // namespace sheaf

@@ -1,9 +1,9 @@
-// Equal buffers that are borrowed, shared and given back: received pushes, partial sums, published
-// parameters. A Buffer is a counted reference; the last one returns the memory to its pool. After
-// the first steps a pool allocates nothing.
+// Counted references to blocks of memory: received pushes, partial sums, published parameters. The
+// last Buffer of a block gives it back to whoever owns it: a BufferPool, which uses it again, or a
+// lender, whose memory it was all the time.
 //
-// The pool owns the memory and must outlive every Buffer. One pool belongs to one thread (a lane):
-// neither class is thread-safe, and a Buffer never leaves its thread.
+// The owner outlives every Buffer of its blocks. All of it belongs to one thread (a lane): nothing
+// here is thread-safe, and a Buffer never leaves its thread.
 #pragma once
 
 #include <cstddef>
@@ -17,41 +17,50 @@
 
 namespace sheaf {
 
-class BufferPool {
-  struct Slot {
-    AlignedBuffer<std::byte> memory;
-    BufferPool* pool;
+class Buffer {
+ public:
+  struct Block;
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // The last reference is gone. Must not throw: it may be a destructor that gave it up.
+    virtual void returned(Block& block) noexcept = 0;
+  };
+  struct Block {
+    std::span<std::byte> memory;
+    Owner* owner = nullptr;
+    bool lent = false;  // somebody else's: it may be read, never written
     std::uint32_t references = 0;
   };
 
+  Buffer() = default;
+  explicit Buffer(Block& block) : block_(&block) { ++block.references; }
+  Buffer(const Buffer& other) : block_(other.block_) {
+    if (block_) ++block_->references;
+  }
+  Buffer(Buffer&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  Buffer& operator=(Buffer other) noexcept {
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  ~Buffer() {
+    if (block_ && --block_->references == 0) block_->owner->returned(*block_);
+  }
+  explicit operator bool() const { return block_ != nullptr; }
+  bool lent() const { return block_->lent; }
+  std::span<std::byte> bytes() const { return block_->memory; }
+  // The first `count` floats.
+  std::span<float> floats(std::size_t count) const {
+    return {reinterpret_cast<float*>(block_->memory.data()), count};
+  }
+
+ private:
+  Block* block_ = nullptr;
+};
+
+// Equal blocks. After the first steps it allocates nothing.
+class BufferPool final : public Buffer::Owner {
  public:
-  class Buffer {
-   public:
-    Buffer() = default;
-    Buffer(const Buffer& other) : slot_(other.slot_) {
-      if (slot_) ++slot_->references;
-    }
-    Buffer(Buffer&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)) {}
-    Buffer& operator=(Buffer other) noexcept {
-      std::swap(slot_, other.slot_);
-      return *this;
-    }
-    ~Buffer() {
-      if (slot_ && --slot_->references == 0) slot_->pool->free_.push_back(slot_);
-    }
-    explicit operator bool() const { return slot_ != nullptr; }
-    std::span<std::byte> bytes() const { return slot_->memory.span(); }
-    // The first `count` floats.
-    std::span<float> floats(std::size_t count) const {
-      return {reinterpret_cast<float*>(slot_->memory.data()), count};
-    }
-
-   private:
-    friend class BufferPool;
-    explicit Buffer(Slot* slot) : slot_(slot) { ++slot_->references; }
-    Slot* slot_ = nullptr;
-  };
-
   // At most `limit` buffers of `bytes` each.
   BufferPool(std::size_t bytes, std::size_t limit) : bytes_(bytes), limit_(limit) {}
   BufferPool(const BufferPool&) = delete;
@@ -60,17 +69,20 @@ class BufferPool {
   // A buffer with undefined content. Throws Fault::internal beyond the limit: the bound that was
   // printed at the start is a promise.
   Buffer take();
+  void returned(Buffer::Block& block) noexcept override;
 
   std::size_t buffer_bytes() const { return bytes_; }
   std::size_t allocated() const { return slots_.size(); }  // buffers, free ones included
 
  private:
+  struct Slot {
+    AlignedBuffer<std::byte> memory;
+    Buffer::Block block;
+  };
   std::size_t bytes_;
   std::size_t limit_;
   std::vector<std::unique_ptr<Slot>> slots_;
-  std::vector<Slot*> free_;
+  std::vector<Buffer::Block*> free_;
 };
-
-using Buffer = BufferPool::Buffer;
 
 }  // namespace sheaf

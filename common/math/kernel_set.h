@@ -15,7 +15,7 @@ struct KernelSet {
   const char* name;  // as instruction_set() says it
 
   void (*add)(const float* x, float* y, std::size_t n);
-  void (*scale)(float a, float* y, std::size_t n);
+  void (*sum)(const float* a, const float* b, float* y, std::size_t n);
   double (*sum_squares)(const float* x, std::size_t n);
   bool (*all_finite)(const float* x, std::size_t n);
   void (*exp)(const float* x, float* y, std::size_t n);

@@ -29,13 +29,15 @@ std::string_view instruction_set() { return best().name; }
 
 void add(std::span<const float> x, std::span<float> y) { best().add(x.data(), y.data(), y.size()); }
 
-void scale(float a, std::span<float> y) { best().scale(a, y.data(), y.size()); }
-
 double sum_squares(std::span<const float> x) { return best().sum_squares(x.data(), x.size()); }
 
 bool all_finite(std::span<const float> x) { return best().all_finite(x.data(), x.size()); }
 
 void exp(std::span<const float> x, std::span<float> y) { best().exp(x.data(), y.data(), x.size()); }
+
+void sum(std::span<const float> a, std::span<const float> b, std::span<float> y) {
+  best().sum(a.data(), b.data(), y.data(), a.size());
+}
 
 double softmax(std::span<const float> x, std::span<float> y) {
   return best().softmax(x.data(), y.empty() ? nullptr : y.data(), x.size());

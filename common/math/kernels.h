@@ -16,7 +16,7 @@ namespace sheaf::math {
 std::string_view instruction_set();
 
 void add(std::span<const float> x, std::span<float> y);  // y += x
-void scale(float a, std::span<float> y);                 // y *= a
+void sum(std::span<const float> a, std::span<const float> b, std::span<float> y);  // y = a + b
 double sum_squares(std::span<const float> x);            // fp64, fixed order of 16 lanes
 bool all_finite(std::span<const float> x);
 
@@ -44,27 +44,29 @@ void add_bias(Activation f, std::span<const float> bias, std::size_t rows, std::
 void bias_gradient(Activation f, std::span<const float> y, std::size_t rows, std::span<float> dy,
                    std::span<float> sum);
 
-// The optimizers' inner loops.
-//   sgd       out = in - rate (grad + decay in)
+// The optimizers' inner loops. Each reads what was summed and scales it first, so that the sum
+// itself is never written: it may lie in memory of another process.
+//   sgd       g = scale grad + decay in;  out = in - rate g
 struct SgdStep {
-  float rate, decay;
+  float scale, rate, decay;
 };
 void sgd_step(const SgdStep& s, std::span<const float> in, std::span<const float> grad,
               std::span<float> out);
-//   momentum  g = grad + decay in;  v = momentum v + g
+//   momentum  g = scale grad + decay in;  v = momentum v + g
 //             out = in - rate (nesterov ? g + momentum v : v)
 struct MomentumStep {
-  float rate, decay, momentum;
+  float scale, rate, decay, momentum;
   bool nesterov;
 };
 void momentum_step(const MomentumStep& s, std::span<const float> in, std::span<const float> grad,
                    std::span<float> velocity, std::span<float> out);
-//   adam      m = beta1 m + (1 - beta1) grad;  v = beta2 v + (1 - beta2) grad^2
-//             out = in - rate ((m / correction1) / (sqrt(v / correction2) + epsilon) + decay in)
+//   adam      g = scale grad + decay in
+//             m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
+//             out = in - rate ((m / correction1) / (sqrt(v / correction2) + epsilon) + decoupled in)
 //   with correction1 = 1 - beta1^t, correction2 = 1 - beta2^t at step t = 1, 2, …
-//   The decay is decoupled from the moments (Loshchilov and Hutter 2019, "AdamW").
+//   `decoupled` decays apart from the moments (Loshchilov and Hutter 2019, "AdamW").
 struct AdamStep {
-  float rate, decay, beta1, beta2, epsilon, correction1, correction2;
+  float scale, rate, decay, decoupled, beta1, beta2, epsilon, correction1, correction2;
 };
 void adam_step(const AdamStep& s, std::span<const float> in, std::span<const float> grad,
                std::span<float> m, std::span<float> v, std::span<float> out);

@@ -42,8 +42,9 @@ void add(const float* __restrict x, float* __restrict y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
-void scale(float a, float* y, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) y[i] *= a;
+void sum(const float* __restrict a, const float* __restrict b, float* __restrict y,
+         std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
 }
 
 inline void add_squares(const float* x, Lanes<double>& sums) {
@@ -117,7 +118,8 @@ double softmax(const float* x, float* y, std::size_t n) {
   const double sum = sum_of(sums);
   if (y != nullptr) {
     for (std::size_t j = i; j < n; ++j) y[j] = e.lane[j - i];
-    scale(static_cast<float>(1.0 / sum), y, n);
+    const auto share = static_cast<float>(1.0 / sum);
+    for (std::size_t j = 0; j < n; ++j) y[j] *= share;
   }
   return log_of(sum) + static_cast<double>(shift);
 }
@@ -173,16 +175,16 @@ void bias_gradient(const float* __restrict y, std::size_t rows, std::size_t colu
 
 void sgd_step(const SgdStep& s, const float* __restrict in, const float* __restrict grad,
               float* __restrict out, std::size_t n) {
-  const auto [rate, decay] = s;
-  for (std::size_t i = 0; i < n; ++i) out[i] = in[i] - rate * (grad[i] + decay * in[i]);
+  const auto [scale, rate, decay] = s;
+  for (std::size_t i = 0; i < n; ++i) out[i] = in[i] - rate * (scale * grad[i] + decay * in[i]);
 }
 
 template <bool nesterov>
 void momentum_loop(const MomentumStep& s, const float* __restrict in, const float* __restrict grad,
                    float* __restrict velocity, float* __restrict out, std::size_t n) {
-  const float rate = s.rate, decay = s.decay, momentum = s.momentum;
+  const float scale = s.scale, rate = s.rate, decay = s.decay, momentum = s.momentum;
   for (std::size_t i = 0; i < n; ++i) {
-    const float g = grad[i] + decay * in[i];
+    const float g = scale * grad[i] + decay * in[i];
     const float v = momentum * velocity[i] + g;
     velocity[i] = v;
     out[i] = in[i] - rate * (nesterov ? g + momentum * v : v);
@@ -196,15 +198,15 @@ void momentum_step(const MomentumStep& s, const float* in, const float* grad, fl
 
 void adam_step(const AdamStep& s, const float* __restrict in, const float* __restrict grad,
                float* __restrict m, float* __restrict v, float* __restrict out, std::size_t n) {
-  const auto [rate, decay, beta1, beta2, epsilon, correction1, correction2] = s;
+  const auto [scale, rate, decay, decoupled, beta1, beta2, epsilon, correction1, correction2] = s;
   for (std::size_t i = 0; i < n; ++i) {
-    const float g = grad[i];
+    const float g = scale * grad[i] + decay * in[i];
     const float first = beta1 * m[i] + (1.0F - beta1) * g;
     const float second = beta2 * v[i] + (1.0F - beta2) * (g * g);
     m[i] = first;
     v[i] = second;
     const float root = __builtin_sqrtf(second / correction2);
-    out[i] = in[i] - rate * ((first / correction1) / (root + epsilon) + decay * in[i]);
+    out[i] = in[i] - rate * ((first / correction1) / (root + epsilon) + decoupled * in[i]);
   }
 }
 
@@ -222,7 +224,7 @@ constexpr KernelSet kernel_set() {
   return {
       kInstructionSet,
       &add,
-      &scale,
+      &sum,
       &sum_squares,
       &all_finite,
       &exp,

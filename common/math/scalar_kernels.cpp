@@ -15,8 +15,8 @@ void add(const float* x, float* y, Size n) {
   for (Size i = 0; i < n; ++i) y[i] = y[i] + x[i];
 }
 
-void scale(float a, float* y, Size n) {
-  for (Size i = 0; i < n; ++i) y[i] = a * y[i];
+void sum(const float* a, const float* b, float* y, Size n) {
+  for (Size i = 0; i < n; ++i) y[i] = a[i] + b[i];
 }
 
 // Value i belongs to lane i mod 16; lanes are added in a tree, lane j to lane j + half first.
@@ -100,13 +100,16 @@ void bias_gradient(const float* y, Size rows, Size columns, float* dy, float* su
 }
 
 void sgd_step(const SgdStep& s, const float* in, const float* grad, float* out, Size n) {
-  for (Size i = 0; i < n; ++i) out[i] = in[i] - s.rate * (grad[i] + s.decay * in[i]);
+  for (Size i = 0; i < n; ++i) {
+    const float g = s.scale * grad[i] + s.decay * in[i];
+    out[i] = in[i] - s.rate * g;
+  }
 }
 
 void momentum_step(const MomentumStep& s, const float* in, const float* grad, float* velocity,
                    float* out, Size n) {
   for (Size i = 0; i < n; ++i) {
-    const float g = grad[i] + s.decay * in[i];
+    const float g = s.scale * grad[i] + s.decay * in[i];
     velocity[i] = s.momentum * velocity[i] + g;
     out[i] = in[i] - s.rate * (s.nesterov ? g + s.momentum * velocity[i] : velocity[i]);
   }
@@ -115,10 +118,11 @@ void momentum_step(const MomentumStep& s, const float* in, const float* grad, fl
 void adam_step(const AdamStep& s, const float* in, const float* grad, float* m, float* v,
                float* out, Size n) {
   for (Size i = 0; i < n; ++i) {
-    m[i] = s.beta1 * m[i] + (1 - s.beta1) * grad[i];
-    v[i] = s.beta2 * v[i] + (1 - s.beta2) * (grad[i] * grad[i]);
+    const float g = s.scale * grad[i] + s.decay * in[i];
+    m[i] = s.beta1 * m[i] + (1 - s.beta1) * g;
+    v[i] = s.beta2 * v[i] + (1 - s.beta2) * (g * g);
     const float direction = (m[i] / s.correction1) / (std::sqrt(v[i] / s.correction2) + s.epsilon);
-    out[i] = in[i] - s.rate * (direction + s.decay * in[i]);
+    out[i] = in[i] - s.rate * (direction + s.decoupled * in[i]);
   }
 }
 
@@ -129,7 +133,7 @@ using enum Activation;
 constinit const KernelSet kScalarKernels = {
     "scalar",
     &add,
-    &scale,
+    &sum,
     &sum_squares,
     &all_finite,
     &exp,

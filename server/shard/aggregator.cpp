@@ -7,9 +7,14 @@
 
 namespace sheaf::server {
 
-Aggregator::Aggregator(std::uint32_t partitions, std::size_t elements)
-    : tree_(partitions), elements_(elements), covered_(partitions) {
+Aggregator::Aggregator(std::uint32_t partitions, std::size_t elements, BufferPool& pool)
+    : tree_(partitions), elements_(elements), pool_(&pool), covered_(partitions) {
   pending_.reserve(partitions / 2 + 2);
+}
+
+// One per unfinished pair; at the end the two halves.
+std::size_t Aggregator::most_buffers(std::uint32_t partitions) {
+  return std::max<std::size_t>(std::min(partitions, 2U), (partitions + 1) / 2);
 }
 
 Aggregator::Offer Aggregator::offer(PartitionRange node) const {
@@ -19,18 +24,29 @@ Aggregator::Offer Aggregator::offer(PartitionRange node) const {
   return covered == node.count ? Offer::contained : Offer::overlapping;
 }
 
+// IEEE addition commutes: whichever of the two may be written takes the sum.
+Buffer Aggregator::sum_of(Buffer a, Buffer b) {
+  if (!a) return b;
+  if (!b) return a;
+  if (a.lent()) std::swap(a, b);
+  if (a.lent()) {
+    Buffer sum = pool_->take();
+    math::sum(a.floats(elements_), b.floats(elements_), sum.floats(elements_));
+    return sum;
+  }
+  math::add(b.floats(elements_), a.floats(elements_));
+  return a;
+}
+
 void Aggregator::add(PartitionRange node, std::uint64_t examples, Buffer values) {
   check(tree_.is_node(node) && offer(node) == Offer::disjoint, "a push is one uncovered node");
   for (std::uint32_t p = node.first; p < node.end(); ++p) covered_.set(p);
 
-  while (!tree_.is_root(node)) {
+  while (!tree_.is_root(node) && !tree_.is_root(tree_.parent(node))) {
     const PartitionRange sibling = tree_.sibling(node);
     const auto other = std::ranges::find(pending_, sibling, &Pending::node);
     if (other == pending_.end()) break;
-    if (values && other->values) {
-      math::add(values.floats(elements_), other->values.floats(elements_));
-    }
-    if (other->values) values = std::move(other->values);
+    values = sum_of(std::move(other->values), std::move(values));
     examples += other->examples;
     node = tree_.parent(node);
     if (other != pending_.end() - 1) *other = std::move(pending_.back());
@@ -41,6 +57,28 @@ void Aggregator::add(PartitionRange node, std::uint64_t examples, Buffer values)
 
 Arrivals Aggregator::arrivals() const {
   return {static_cast<std::uint32_t>(covered_.count()), tree_.partitions()};
+}
+
+std::uint64_t Aggregator::examples() const {
+  std::uint64_t examples = 0;
+  for (const Pending& part : pending_) examples += part.examples;
+  return examples;
+}
+
+std::span<const float> Aggregator::sum(std::size_t at, std::size_t count,
+                                       std::span<float> scratch) const {
+  std::span<const float> sum;
+  for (const Pending& half : pending_) {
+    if (!half.values) continue;
+    const auto values = half.values.floats(elements_).subspan(at, count);
+    if (sum.empty()) {
+      sum = values;
+    } else {
+      math::sum(sum, values, scratch.first(count));
+      sum = scratch.first(count);
+    }
+  }
+  return sum;
 }
 
 void Aggregator::reset() {

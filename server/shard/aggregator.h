@@ -1,12 +1,16 @@
 // Collects one chunk's contributions to one step and sums them over the partition tree.
 //
 // A contribution covers one node of the tree. It waits until its sibling has arrived, then the two
-// are added in place and stand for their parent, up to the root: at most one buffer per unfinished
+// are added and stand for their parent, up to the two halves of the root: these are only added when
+// the sum is read, block by block, on the way into the optimizer. At most one buffer per unfinished
 // pair is alive, and the sum has the same bits for every order of arrival and every grouping.
+//
+// Sums are taken in place, in the buffer that was received; lent buffers are only read.
 // Owns the buffers it is given. Belongs to one lane; not thread-safe.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/base/bit_set.h"
@@ -18,7 +22,11 @@ namespace sheaf::server {
 
 class Aggregator {
  public:
-  Aggregator(std::uint32_t partitions, std::size_t elements);
+  // `pool` gives room for the sum of two lent buffers.
+  Aggregator(std::uint32_t partitions, std::size_t elements, BufferPool& pool);
+
+  // The most buffers that one chunk keeps alive.
+  static std::size_t most_buffers(std::uint32_t partitions);
 
   enum class Offer { disjoint, contained, overlapping };
   // How `node` meets what is covered already. REQUIRES: a node of the tree.
@@ -30,9 +38,11 @@ class Aggregator {
   void add(PartitionRange node, std::uint64_t examples, Buffer values);
 
   Arrivals arrivals() const;
-  // Valid when all partitions are covered: the sum (empty if nobody had examples) and its count.
-  const Buffer& sum() const { return pending_.front().values; }
-  std::uint64_t examples() const { return pending_.front().examples; }
+  // Valid when all partitions are covered.
+  std::uint64_t examples() const;
+  // Elements [at, at + count) of the sum: where they lie already, or in `scratch`. Empty if nobody
+  // had examples.
+  std::span<const float> sum(std::size_t at, std::size_t count, std::span<float> scratch) const;
 
   // Forgets everything, for the next step.
   void reset();
@@ -43,8 +53,11 @@ class Aggregator {
     std::uint64_t examples;
     Buffer values;
   };
+  Buffer sum_of(Buffer a, Buffer b);
+
   params::PartitionTree tree_;
   std::size_t elements_;
+  BufferPool* pool_;
   BitSet covered_;
   std::vector<Pending> pending_;
 };

@@ -29,8 +29,13 @@ std::size_t buffer_bytes(const ShardParts& parts) {
 std::size_t buffer_limit(const ShardParts& parts) {
   const std::size_t chunks = parts.shards.chunks_of(parts.lane).size();
   const std::size_t versions = parts.pull.identity() ? 3 : 6;
-  return chunks * (versions + (parts.partitions + 1) / 2) + 2 * parts.connections + 2;
+  return chunks * (versions + Aggregator::most_buffers(parts.partitions)) + 2 * parts.connections +
+         2;
 }
+
+// Sums, checks and optimizer steps run over so many floats at a time: what one reads or writes is
+// still in the first cache for the next. Part of what decides the bits of a norm.
+constexpr std::size_t kBlock = 4096;
 
 }  // namespace
 
@@ -39,6 +44,7 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
       output_(output),
       tree_(parts.partitions),
       pool_(buffer_bytes(parts), buffer_limit(parts)),
+      scratch_(kBlock),
       place_(parts.chunks.size(), -1),
       scalars_(parts.chunks.size()) {
   const std::size_t per_parameter = parts.optimizer.state_per_parameter();
@@ -50,7 +56,7 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
                        0,
                        {},
                        AlignedBuffer<float>(chunk.size * per_parameter),
-                       Aggregator(parts.partitions, chunk.size),
+                       Aggregator(parts.partitions, chunk.size, pool_),
                        {}});
     states_.back().parked.reserve(parts.partitions);
   }
@@ -88,12 +94,13 @@ std::size_t Shard::payload_limit(const Header& header) const {
 
 void Shard::on_frame(SessionId session, const Header& header, Buffer payload) {
   switch (header.type) {
-    case FrameType::push: return on_push(session, header, std::move(payload));
-    case FrameType::pull: return on_pull(session, header);
-    case FrameType::end: return on_end(session, header);
-    case FrameType::init: return on_init(session, header, std::move(payload));
+    case FrameType::push: on_push(session, header, std::move(payload)); break;
+    case FrameType::pull: on_pull(session, header); break;
+    case FrameType::end: on_end(session, header); break;
+    case FrameType::init: on_init(session, header, std::move(payload)); break;
     default: fail(Fault::network, "{} is no frame for a server", to_string(header.type));
   }
+  acknowledge_returned();
 }
 
 void Shard::on_init(SessionId session, const Header& header, Buffer payload) {
@@ -102,7 +109,9 @@ void Shard::on_init(SessionId session, const Header& header, Buffer payload) {
     fail(Fault::network, "init of chunk {}: found {} bytes, expected {}", header.chunk,
          header.payload_bytes, state.chunk->bytes());
   }
-  if (!state.initialised()) publish(state, 0, std::move(payload));
+  if (!state.initialised()) {
+    std::ranges::copy(payload.floats(state.chunk->size), room(state, 0).begin());
+  }
   acknowledge(session, header, FrameType::init_ack);
   answer_parked(state);
 }
@@ -121,6 +130,7 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     fail(Fault::network, "push for step {} of chunk {} without examples", header.step,
          header.chunk);
   }
+  const bool lent = payload && payload.lent();
   const auto offer = header.step < state.newest ? Aggregator::Offer::contained
                                                 : state.aggregator.offer(header.partitions);
   switch (offer) {
@@ -132,8 +142,8 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
   }
   state.aggregator.add(header.partitions, header.value,
                        decode(header, *state.chunk, std::move(payload)));
-  acknowledge(session, header, FrameType::push_ack);
-  advance(state);
+  advance(state);  // before the answer: the last push of a step is acknowledged when it is applied
+  if (!lent || !parts_.push.identity()) acknowledge(session, header, FrameType::push_ack);
 }
 
 void Shard::on_end(SessionId session, const Header& header) {
@@ -173,9 +183,11 @@ void Shard::on_scalar(Step step, std::uint32_t chunk, double value) {
   for (ChunkState& state : states_) {
     if (state.newest == step) advance(state);
   }
+  acknowledge_returned();
 }
 
 void Shard::on_closed(SessionId session) {
+  loans_.forget(session);
   for (ChunkState& state : states_) {
     std::erase_if(state.parked, [&](const ParkedPull& pull) { return pull.session == session; });
   }
@@ -189,7 +201,7 @@ Buffer Shard::decode(const Header& header, const params::Chunk& chunk, Buffer pa
       fail(Fault::network, "push of chunk {}: found {} bytes, expected {}", header.chunk,
            header.payload_bytes, chunk.bytes());
     }
-    return payload;  // the receive buffer becomes the partial sum
+    return payload;  // what was received or lent is the contribution
   }
   Buffer values = pool_.take();
   std::ranges::fill(values.floats(chunk.size), 0.0F);
@@ -210,81 +222,104 @@ void Shard::advance(ChunkState& state) {
   }
   // Aggregated, but the norm also needs what other lanes hold: share ours and come back with
   // theirs.
-  const Buffer& sum = state.aggregator.sum();
-  const double squares = sum ? math::sum_squares(sum.floats(state.chunk->size)) : 0;
+  double squares = 0;
+  for (std::size_t at = 0; at < state.chunk->size; at += kBlock) {
+    const std::size_t count = std::min(kBlock, state.chunk->size - at);
+    squares += math::sum_squares(state.aggregator.sum(at, count, scratch_.span()));
+  }
   output_.share_scalar(state.newest, state.id, squares);
   on_scalar(state.newest, state.id, squares);
 }
 
 void Shard::apply(ChunkState& state, double clip_scale) {
   const Step step = state.newest;
-  const std::size_t size = state.chunk->size;
-  const Published& current = state.published[step % 2];
-  const Buffer& sum = state.aggregator.sum();
-  if (!sum) {  // nobody had examples: the next version is the same values
-    publish(state, step + 1, current.values);
-  } else {
-    if (!math::all_finite(sum.floats(size))) {
-      fail(Fault::diverged,
-           "step {}: the gradient of parameters {}..{} is not finite; lower the rate, warm up, or "
-           "set optimizer.clip_norm",
-           step, state.chunk->offset, state.chunk->end());
+  const std::span<const float> in = state.published[step % 2].values;
+  const std::span<float> out = room(state, step + 1);
+  const std::size_t per_parameter = parts_.optimizer.state_per_parameter();
+  OptimizerStep request;
+  request.step = step;
+  request.rate = parts_.schedule.rate(step);
+  const std::uint64_t examples = state.aggregator.examples();
+  request.gradient_scale = clip_scale / static_cast<double>(examples);
+  for (const params::GroupRange& range : state.chunk->ranges) {
+    request.group = parts_.layout.groups()[range.group];
+    for (std::size_t at = range.offset; at < range.offset + range.size; at += kBlock) {
+      const std::size_t count = std::min(kBlock, range.offset + range.size - at);
+      if (examples == 0) {  // the next version is the same values
+        std::ranges::copy(in.subspan(at, count), out.subspan(at, count).begin());
+        continue;
+      }
+      const auto gradient = state.aggregator.sum(at, count, scratch_.span());
+      if (!math::all_finite(gradient)) {  // version `step` stays as it is
+        fail(Fault::diverged,
+             "step {}: the gradient of parameters {}..{} is not finite; lower the rate, warm up, "
+             "or set optimizer.clip_norm",
+             step, state.chunk->offset, state.chunk->end());
+      }
+      parts_.optimizer.step(
+          request, in.subspan(at, count), gradient,
+          state.optimizer_state.span().subspan(at * per_parameter, count * per_parameter),
+          out.subspan(at, count));
     }
-    Buffer next = pool_.take();
-    const std::size_t per_parameter = parts_.optimizer.state_per_parameter();
-    OptimizerStep request;
-    request.step = step;
-    request.rate = parts_.schedule.rate(step);
-    request.gradient_scale = clip_scale / static_cast<double>(state.aggregator.examples());
-    for (const params::GroupRange& range : state.chunk->ranges) {
-      request.group = parts_.layout.groups()[range.group];
-      parts_.optimizer.step(request, current.values.floats(size).subspan(range.offset, range.size),
-                            sum.floats(size).subspan(range.offset, range.size),
-                            state.optimizer_state.span().subspan(range.offset * per_parameter,
-                                                                 range.size * per_parameter),
-                            next.floats(size).subspan(range.offset, range.size));
-    }
-    publish(state, step + 1, std::move(next));
   }
+  state.newest = step + 1;
   state.aggregator.reset();
   answer_parked(state);
 }
 
 // ---- versions out -------------------------------------------------------------------------------
 
-void Shard::publish(ChunkState& state, Version version, Buffer values) {
+std::span<float> Shard::room(ChunkState& state, Version version) {
   Published& slot = state.published[version % 2];
-  slot.values = std::move(values);
-  const std::size_t size = state.chunk->size;
-  if (parts_.pull.identity()) {
-    slot.encoded = slot.values;
-    slot.bytes = static_cast<std::uint32_t>(state.chunk->bytes());
+  const std::span<float> shared = parts_.shared[version % 2];
+  slot.encoded = {};
+  if (shared.empty()) {
+    slot.hold = pool_.take();
+    slot.values = slot.hold.floats(state.chunk->size);
   } else {
-    slot.encoded = pool_.take();
-    slot.bytes = static_cast<std::uint32_t>(parts_.pull.encode(
-        slot.values.floats(size), {0, version, 0, state.id}, slot.encoded.bytes()));
+    slot.values = shared.subspan(state.chunk->offset, state.chunk->size);
   }
-  slot.crc = wire::crc32c(slot.encoded.bytes().first(slot.bytes));  // once, while it is warm
-  state.newest = version;
+  return slot.values;
 }
 
-bool Shard::answer(const ChunkState& state, const ParkedPull& pull) {
+// Once per version, when it is first asked for: usually at once, while it is warm.
+void Shard::encode(const ChunkState& state, Version version, Published& slot) {
+  const auto raw = std::as_bytes(slot.values);
+  if (!parts_.pull.identity()) {
+    slot.encoded = pool_.take();
+    slot.bytes = static_cast<std::uint32_t>(
+        parts_.pull.encode(slot.values, {0, version, 0, state.id}, slot.encoded.bytes()));
+  } else if (slot.hold) {
+    slot.encoded = slot.hold;
+    slot.bytes = static_cast<std::uint32_t>(raw.size());
+  } else {
+    slot.encoded = pool_.take();
+    slot.bytes = static_cast<std::uint32_t>(raw.size());
+    std::ranges::copy(raw, slot.encoded.bytes().begin());
+  }
+  slot.crc = wire::crc32c(slot.encoded.bytes().first(slot.bytes));
+}
+
+bool Shard::answer(ChunkState& state, const ParkedPull& pull) {
   if (!state.initialised()) return false;
   const Version oldest = state.newest == 0 ? 0 : state.newest - 1;
   const auto version = parts_.gate.answer(pull.clock, oldest, state.newest);
   // A partition whose version is gone has long finished that step: a late repetition, no answer.
   if (!version) return pull.clock < oldest;
-  const Published& slot = state.published[*version % 2];
+  Published& slot = state.published[*version % 2];
   OutFrame frame;
   frame.header.type = FrameType::pull_reply;
   frame.header.chunk = state.id;
   frame.header.step = *version;
   frame.header.partitions = pull.partitions;
-  frame.header.payload_bytes = slot.bytes;
-  frame.header.payload_crc = slot.crc;
-  frame.crc_known = true;
-  frame.payload = slot.encoded.bytes().first(slot.bytes);
-  frame.hold = slot.encoded;
+  if (output_.needs_payload(pull.session)) {
+    if (!slot.encoded) encode(state, *version, slot);
+    frame.header.payload_bytes = slot.bytes;
+    frame.header.payload_crc = slot.crc;
+    frame.crc_known = true;
+    frame.payload = slot.encoded.bytes().first(slot.bytes);
+    frame.hold = slot.encoded;
+  }
   output_.reply(pull.session, std::move(frame));
   return true;
 }
@@ -302,6 +337,13 @@ void Shard::acknowledge(SessionId session, const Header& header, FrameType type,
   frame.header.payload_bytes = 0;
   frame.header.payload_crc = 0;
   output_.reply(session, std::move(frame));
+}
+
+// Lent pushes whose values have been used.
+void Shard::acknowledge_returned() {
+  for (Loans::Loan loan; loans_.next_returned(loan);) {
+    acknowledge(loan.session, loan.header, FrameType::push_ack);
+  }
 }
 
 void Shard::acknowledge_partial(SessionId session, const Header& header, const ChunkState& state) {

@@ -4,13 +4,17 @@
 //   push → Aggregator (tree sum) → gate → [step scalars] → optimizer → publish → parked pulls
 //   answered
 //
-// A published version of a chunk is a Buffer that is never written again: replies in flight keep it
-// alive, the next version goes to a fresh buffer. Two versions are held, so that an open step can
-// always be recomputed from the parameters it started with.
+// Two versions of a chunk are held, so that an open step can always be recomputed from the
+// parameters it started with. A version that goes over the wire is a Buffer that is never written
+// again: replies in flight keep it alive, the next version goes to a fresh one. Where workers map our
+// memory, version t lies in the flat vector of its parity; t + 2 overwrites it only when every
+// partition has pushed for t + 1, so nobody reads t any more. Then the wire gets a copy, if anybody
+// asks by wire.
 // Belongs to one lane; not thread-safe. Bad frames throw Fault::network; the caller names the
 // sender.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -27,12 +31,10 @@
 #include "server/optimizers/optimizer.h"
 #include "server/optimizers/schedule.h"
 #include "server/shard/aggregator.h"
+#include "server/shard/loans.h"
 #include "server/shard/step_scalars.h"
 
 namespace sheaf::server {
-
-// Names a connection of the lane; the lane chooses the numbers.
-using SessionId = std::uint32_t;
 
 // What a shard borrows; everything outlives it.
 struct ShardParts {
@@ -48,6 +50,8 @@ struct ShardParts {
   const compression::Compressor& push;
   const compression::Compressor& pull;
   double clip_norm = 0;  // of the mean gradient over all parameters; 0 = no clipping
+  // Flat vectors that workers of this host map, by the parity of the version; empty: none do.
+  std::array<std::span<float>, 2> shared{};
 };
 
 // Where a shard's answers go.
@@ -55,6 +59,8 @@ class ShardOutput {
  public:
   virtual ~ShardOutput() = default;
   virtual void reply(SessionId session, wire::OutFrame frame) = 0;
+  // False if the session reads parameters where they lie: its replies need no payload.
+  virtual bool needs_payload(SessionId) const { return true; }
   // This lane's scalar of one chunk, for every other lane of every server.
   virtual void share_scalar(Step step, std::uint32_t chunk, double value) = 0;
 };
@@ -68,6 +74,11 @@ class Shard {
   std::size_t payload_limit(const wire::Header& header) const;
   // Memory for one payload.
   Buffer take_buffer() { return pool_.take(); }
+
+  // The payload of a push that stays in the sender's memory until it is acknowledged.
+  Buffer borrow(SessionId session, const wire::Header& header, std::span<const std::byte> values) {
+    return loans_.take(session, header, values);
+  }
 
   // One frame of a worker, checksummed; `payload` holds header.payload_bytes bytes.
   void on_frame(SessionId session, const wire::Header& header, Buffer payload);
@@ -93,9 +104,10 @@ class Shard {
 
  private:
   struct Published {
-    Buffer values;   // empty before init
-    Buffer encoded;  // equal to values when pulls are not compressed
-    std::uint32_t bytes = 0;
+    std::span<float> values;  // empty before init
+    Buffer hold;              // keeps them, unless they lie in a shared vector
+    Buffer encoded;           // for the wire, made when first asked for
+    std::uint32_t bytes = 0;  // of encoded
     std::uint32_t crc = 0;
   };
   struct ParkedPull {
@@ -108,11 +120,11 @@ class Shard {
     std::uint32_t id;
     const params::Chunk* chunk;
     Version newest = 0;
-    Published published[2];  // by the parity of the version
-    AlignedBuffer<float> optimizer_state;
+    std::array<Published, 2> published;  // by the parity of the version
+    AlignedBuffer<float> optimizer_state;  // block by block, as apply() goes
     Aggregator aggregator;
     std::vector<ParkedPull> parked;
-    bool initialised() const { return static_cast<bool>(published[0].values); }
+    bool initialised() const { return !published[0].values.empty(); }
   };
 
   ChunkState& state_of(const wire::Header& header);
@@ -124,18 +136,23 @@ class Shard {
   Buffer decode(const wire::Header& header, const params::Chunk& chunk, Buffer payload);
   void advance(ChunkState& state);
   void apply(ChunkState& state, double clip_scale);
-  void publish(ChunkState& state, Version version, Buffer values);
+  // Room for the values of a version; what is there is about to be overwritten.
+  std::span<float> room(ChunkState& state, Version version);
+  void encode(const ChunkState& state, Version version, Published& slot);
   // Answers a pull if the gate lets it; false = it has to wait.
-  bool answer(const ChunkState& state, const ParkedPull& pull);
+  bool answer(ChunkState& state, const ParkedPull& pull);
   void answer_parked(ChunkState& state);
   void acknowledge(SessionId session, const wire::Header& header, wire::FrameType type,
                    wire::PushStatus status = wire::PushStatus::added);
+  void acknowledge_returned();
   void acknowledge_partial(SessionId session, const wire::Header& header, const ChunkState& state);
 
   ShardParts parts_;
   ShardOutput& output_;
   params::PartitionTree tree_;
-  BufferPool pool_;  // before the states, which hold its buffers
+  Loans loans_;      // these two before the states, which hold their buffers
+  BufferPool pool_;
+  AlignedBuffer<float> scratch_;  // one block of a sum
   std::vector<ChunkState> states_;
   std::vector<std::int32_t> place_;  // chunk id → index into states_, -1 = another lane's
   StepScalars scalars_;

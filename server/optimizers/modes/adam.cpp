@@ -27,21 +27,18 @@ class Adam final : public Optimizer {
 
   std::size_t state_per_parameter() const override { return 2; }
 
-  void step(const OptimizerStep& step, std::span<const float> in, std::span<float> gradient,
+  void step(const OptimizerStep& step, std::span<const float> in,
+            std::span<const float> gradient,
             std::span<float> state, std::span<float> out) const override {
     if (step.group.rate_scale == 0) {  // frozen: the same bits, whatever the gradient holds
       std::copy(in.begin(), in.end(), out.begin());
       return;
     }
     const auto decay = static_cast<float>(decay_ * step.group.decay_scale);
-    math::scale(static_cast<float>(step.gradient_scale), gradient);
-    if (!decoupled_ && decay != 0) {  // the kernel's decay is the decoupled one
-      std::copy(in.begin(), in.end(), out.begin());
-      math::scale(decay, out);
-      math::add(out, gradient);
-    }
-    math::adam_step({.rate = static_cast<float>(step.rate * step.group.rate_scale),
-                     .decay = decoupled_ ? decay : 0.0f,
+    math::adam_step({.scale = static_cast<float>(step.gradient_scale),
+                     .rate = static_cast<float>(step.rate * step.group.rate_scale),
+                     .decay = decoupled_ ? 0.0F : decay,
+                     .decoupled = decoupled_ ? decay : 0.0F,
                      .beta1 = beta1_,
                      .beta2 = beta2_,
                      .epsilon = static_cast<float>(epsilon_),

@@ -105,9 +105,9 @@ TEST(Kernels, AddGivesTheBitsOfTheScalarTwin) {
   });
 }
 
-TEST(Kernels, ScaleGivesTheBitsOfTheScalarTwin) {
-  expect_same_bits<1>([](const KernelSet& set, auto& x, std::size_t n) {
-    set.scale(0.3F, x[0].data(), n);
+TEST(Kernels, SumGivesTheBitsOfTheScalarTwin) {
+  expect_same_bits<3>([](const KernelSet& set, auto& x, std::size_t n) {
+    set.sum(x[0].data(), x[1].data(), x[2].data(), n);
     return 0.0;
   });
 }
@@ -178,19 +178,19 @@ TEST(Kernels, RowPassesGiveTheBitsOfTheScalarTwin) {
 
 TEST(Kernels, OptimizerStepsGiveTheBitsOfTheScalarTwin) {
   expect_same_bits<4>([](const KernelSet& set, auto& x, std::size_t n) {
-    set.sgd_step({0.1F, 0.01F}, x[0].data(), x[1].data(), x[2].data(), n);
+    set.sgd_step({0.3F, 0.1F, 0.01F}, x[0].data(), x[1].data(), x[2].data(), n);
     return 0.0;
   });
   for (const bool nesterov : {false, true}) {
     expect_same_bits<4>([=](const KernelSet& set, auto& x, std::size_t n) {
-      set.momentum_step({0.1F, 0.01F, 0.9F, nesterov}, x[0].data(), x[1].data(), x[2].data(),
+      set.momentum_step({0.3F, 0.1F, 0.01F, 0.9F, nesterov}, x[0].data(), x[1].data(), x[2].data(),
                         x[3].data(), n);
       return 0.0;
     });
   }
   expect_same_bits<5>([](const KernelSet& set, auto& x, std::size_t n) {
-    set.adam_step({0.1F, 0.01F, 0.9F, 0.999F, 1e-8F, 0.1F, 0.001F}, x[0].data(), x[1].data(),
-                  x[2].data(), x[3].data(), x[4].data(), n);
+    set.adam_step({0.3F, 0.1F, 0.01F, 0.02F, 0.9F, 0.999F, 1e-8F, 0.1F, 0.001F}, x[0].data(),
+                  x[1].data(), x[2].data(), x[3].data(), x[4].data(), n);
     return 0.0;
   });
 }
@@ -207,13 +207,14 @@ TEST(Kernels, EachSetIsCompiledForWhatItIsCalled) {
 
 // What follows is worked out by hand.
 
-TEST(Kernels, AddAndScaleAndSquares) {
+TEST(Kernels, AddAndSumAndSquares) {
   std::vector<float> y = {1, 2, 3};
   add(std::vector<float>{10, 20, 30}, y);
   EXPECT_THAT(y, ElementsAre(11, 22, 33));
-  scale(2, y);
-  EXPECT_THAT(y, ElementsAre(22, 44, 66));
-  EXPECT_EQ(sum_squares(y), 22 * 22 + 44 * 44 + 66 * 66);
+  std::vector<float> z(3);
+  sum(y, std::vector<float>{11, 22, 33}, z);
+  EXPECT_THAT(z, ElementsAre(22, 44, 66));
+  EXPECT_EQ(sum_squares(z), 22 * 22 + 44 * 44 + 66 * 66);
 }
 
 TEST(Kernels, SumOfSquaresDoesNotOverflowAFloat) {

@@ -58,8 +58,8 @@ class Sums {
  public:
   explicit Sums(std::uint32_t partitions)
       : partitions_(partitions),
-        pool_(kElements * sizeof(float), (partitions + 1) / 2 + 1),  // the shard's promise
-        aggregator_(partitions, kElements) {}
+        pool_(kElements * sizeof(float), Aggregator::most_buffers(partitions) + 1),
+        aggregator_(partitions, kElements, pool_) {}
 
   Aggregator& aggregator() { return aggregator_; }
   Buffer take() { return pool_.take(); }
@@ -87,11 +87,14 @@ class Sums {
     }
     ASSERT_EQ(covered, partitions_);
     const auto expected = sum_by_definition({0, partitions_}, present);
-    ASSERT_EQ(static_cast<bool>(aggregator_.sum()), expected.has_value());
+    Values scratch(kElements);
+    const auto sum = aggregator_.sum(0, kElements, scratch);
+    ASSERT_EQ(!sum.empty(), expected.has_value());
     EXPECT_EQ(aggregator_.examples(), examples);
     if (expected) {
-      const auto sum = aggregator_.sum().floats(kElements);
       EXPECT_EQ(bits({sum.begin(), sum.end()}), bits(*expected));
+      const auto last = aggregator_.sum(kElements - 1, 1, scratch);  // any part of it alone
+      EXPECT_EQ(bits({last.begin(), last.end()}), bits({expected->back()}));
     }
     aggregator_.reset();
   }

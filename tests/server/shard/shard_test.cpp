@@ -87,8 +87,9 @@ TEST(ShardTest, APullWaitsForItsVersion) {
   job.pull(1, 0, 7);  // sent again by an impatient worker: one answer is enough
   job.push(0, 0, {0, 4}, 4.0F, 4);
   ASSERT_THAT(job.replies, SizeIs(2));
-  EXPECT_EQ(job.replies[1].header.type, FrameType::pull_reply);
-  EXPECT_THAT(job.replies[1].floats(), Each(2.0F));
+  EXPECT_EQ(job.replies[0].header.type, FrameType::pull_reply);
+  EXPECT_THAT(job.replies[0].floats(), Each(2.0F));
+  EXPECT_EQ(job.replies[1].header.type, FrameType::push_ack);  // once it is applied
 }
 
 TEST(ShardTest, PullsOfAClosedSessionAreForgotten) {

@@ -1,0 +1,49 @@
+#include "server/shard/loans.h"
+
+#include <algorithm>
+
+namespace sheaf::server {
+
+Buffer Loans::take(SessionId session, const wire::Header& header,
+                   std::span<const std::byte> values) {
+  if (free_.empty()) {
+    slots_.push_back(std::make_unique<Slot>());
+    free_.reserve(slots_.size());
+    returned_.reserve(slots_.size());  // so that returned() never allocates
+    free_.push_back(slots_.back().get());
+  }
+  Slot* slot = free_.back();
+  free_.pop_back();
+  // The block's memory is never written: `lent` says so to everybody.
+  auto* memory = const_cast<std::byte*>(values.data());
+  slot->block = {{memory, values.size()}, this, true, 0};
+  slot->loan = {session, header};
+  slot->wanted = true;
+  return Buffer(slot->block);
+}
+
+bool Loans::next_returned(Loan& loan) {
+  while (!returned_.empty()) {
+    Slot* slot = returned_.back();
+    returned_.pop_back();
+    free_.push_back(slot);
+    if (!slot->wanted) continue;
+    loan = slot->loan;
+    return true;
+  }
+  return false;
+}
+
+void Loans::forget(SessionId session) {
+  for (const auto& slot : slots_) {
+    if (slot->loan.session == session) slot->wanted = false;
+  }
+}
+
+void Loans::returned(Buffer::Block& block) noexcept {
+  const auto slot =
+      std::ranges::find_if(slots_, [&](const auto& s) { return &s->block == &block; });
+  returned_.push_back(slot->get());
+}
+
+}  // namespace sheaf::server

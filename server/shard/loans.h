@@ -1,0 +1,47 @@
+// Pushes whose values stay where the worker wrote them, in memory that it shares with us. They are
+// read in place and given back when they have been used: only then is the push acknowledged, and
+// the worker may write there again.
+// Belongs to one lane; not thread-safe. Outlives the Buffers that it made.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "common/base/buffer_pool.h"
+#include "common/wire/frame.h"
+
+namespace sheaf::server {
+
+// Names a connection of the lane; the lane chooses the numbers.
+using SessionId = std::uint32_t;
+
+class Loans final : public Buffer::Owner {
+ public:
+  struct Loan {
+    SessionId session = 0;
+    wire::Header header;  // of the push
+  };
+
+  // The values of a push, to be read only.
+  Buffer take(SessionId session, const wire::Header& header, std::span<const std::byte> values);
+  // The next loan that has been given back since the last call; false if there is none.
+  bool next_returned(Loan& loan);
+  // Nobody waits for these any more.
+  void forget(SessionId session);
+
+  void returned(Buffer::Block& block) noexcept override;
+
+ private:
+  struct Slot {
+    Buffer::Block block;
+    Loan loan;
+    bool wanted = false;
+  };
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> free_;
+  std::vector<Slot*> returned_;
+};
+
+}  // namespace sheaf::server
