@@ -213,9 +213,12 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
   r.servers = run.servers;
   r.workers = run.workers;
   r.partitions = run.partitions;
-  r.transport = "tcp";
   r.steps = rows_ ? rows_->steps() : 0;
+  std::uint64_t lanes = 0;
+  std::uint64_t shared = 0;
   for (const auto& [process, report] : finished_) {
+    lanes += report.lanes;
+    shared += report.shared_lanes;
     r.cpu_seconds += report.cpu_seconds;
     r.peak_rss_bytes += report.peak_rss_bytes;
     r.traffic.push_bytes += report.push_bytes;
@@ -228,6 +231,7 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
       r.seconds = std::max(r.seconds, report.training_seconds);
     }
   }
+  r.transport = shared == 0 ? "tcp" : shared == lanes ? "shm" : "shm+tcp";
   if (job_) {
     r.parameters = job_->layout.size();
     r.epochs = r.steps / job_->steps_per_epoch;

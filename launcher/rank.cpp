@@ -7,8 +7,10 @@
 
 #include "common/base/error.h"
 #include "common/cluster/control_link.h"
+#include "common/cluster/keeper.h"
 #include "common/math/blas.h"
 #include "launcher/build_identity.h"
+#include "launcher/host.h"
 #include "launcher/process_identity.h"
 #include "launcher/roles.h"
 #include "worker/data/digest.h"
@@ -19,12 +21,6 @@ namespace {
 
 wire::Digest digest_of_hex(const std::string& hex) {
   return wire::JobKey::from_hex(hex).bytes();  // 64 hexadecimal digits, like a key
-}
-
-std::string host_name() {
-  char name[256] = {};
-  ::gethostname(name, sizeof name - 1);
-  return name;
 }
 
 wire::Finished resources() {
@@ -67,12 +63,34 @@ struct Rank {
     r.info.pid = static_cast<std::uint32_t>(self.pid);
     r.info.started = self.start_ticks;
     r.info.host = host_name();
+    r.info.host_id = host_identity();
     r.numerics = fmt::format("{}, {} BLAS threads", numerics_text(), config.run().blas_threads);
     return r;
   }
 
   std::function<void(const std::string&)> warn() {
     return [this](const std::string& text) { link.log(text, true); };
+  }
+
+  // The way to the memory that the host shares, if there is a server and a worker to share it.
+  std::unique_ptr<cluster::KeeperClient> keeper(const std::vector<wire::ProcessInfo>& roster) {
+    if (config.network().transport == "tcp") return nullptr;
+    bool roles[2] = {};
+    for (const wire::ProcessInfo& other : roster) {
+      if (other.host_id == host_identity())
+        roles[other.process.role == Role::server ? 0 : 1] = true;
+    }
+    if (!roles[0] || !roles[1]) return nullptr;
+    try {
+      return std::make_unique<cluster::KeeperClient>(credentials, config.timeouts().dead);
+    } catch (const Error& error) {
+      link.log(fmt::format("shares no memory: {}", error.message()), true);
+      return nullptr;
+    }
+  }
+
+  Duration spin(const std::vector<wire::ProcessInfo>& roster) const {
+    return spin_on_host(roster, config.run().blas_threads, config.network().lanes);
   }
 
   // What to tell the coordinator. Where another rank is at fault, the coordinator says the phase.
@@ -99,6 +117,12 @@ struct Rank {
 
 wire::Finished serve(Rank& rank) {
   const RunConfig& c = rank.config;
+  // Before anybody is told of us, so that whoever knows the roster finds a keeper on each host.
+  std::unique_ptr<cluster::Keeper> keeper;
+  if (c.network().transport != "tcp") {
+    keeper = cluster::Keeper::start(rank.credentials, c.timeouts().dead);
+  }
+  std::unique_ptr<cluster::KeeperClient> shared;  // outlives the server
   server::Server server(server_options(c, rank.seat.process.id, rank.credentials, rank.warn()),
                         rank.shutdown);
 
@@ -114,7 +138,9 @@ wire::Finished serve(Rank& rank) {
   }
   rank.phase = "waiting for the other ranks";
   const wire::Start start = rank.link.enroll(registration);
-  server.open(start.layout, {start.roster.begin(), start.roster.begin() + c.run().servers});
+  shared = rank.keeper(start.roster);
+  server.open(start.layout, {start.roster.begin(), start.roster.begin() + c.run().servers},
+              shared.get(), rank.spin(start.roster));
   rank.link.log(fmt::format("holds its shard in at most {}", readable_bytes(server.memory_bound())),
                 false);
   rank.phase = "serving";
@@ -154,8 +180,13 @@ wire::Finished work(Rank& rank) {
       fmt::format("hosts partitions {}..{}", role.hosted().first, role.hosted().end() - 1), false);
 
   rank.phase = "connecting to the servers";
-  worker::PushPull exchange(role.exchange_options(rank.credentials, rank.warn()), role.chunks(),
-                            role.shards(), role.pull(), rank.shutdown);
+  const auto shared = rank.keeper(start.roster);
+  auto options = role.exchange_options(rank.credentials, rank.warn());
+  options.keeper = shared.get();
+  options.host_id = registration.info.host_id;
+  if (shared) options.spin = rank.spin(start.roster);
+  worker::PushPull exchange(std::move(options), role.chunks(), role.shards(), role.pull(),
+                            rank.shutdown);
   exchange.connect({start.roster.begin(), start.roster.begin() + c.run().servers});
   exchange.start();
 
@@ -167,6 +198,8 @@ wire::Finished work(Rank& rank) {
   wire::Finished finished = resources();
   finished.steps = report.steps;
   finished.training_seconds = report.seconds;
+  finished.shared_lanes = static_cast<std::uint32_t>(exchange.shared_lanes());
+  finished.lanes = static_cast<std::uint32_t>(role.shards().lane_count());
   finished.push_bytes = report.traffic.push_bytes;
   finished.pull_bytes = report.traffic.pull_bytes;
   finished.push_bytes_raw = report.traffic.push_bytes_raw;

@@ -12,6 +12,7 @@
 
 #include "common/base/error.h"
 #include "launcher/coordinator.h"
+#include "launcher/host.h"
 #include "launcher/mpi_session.h"
 #include "launcher/rank.h"
 #include "launcher/report.h"
@@ -40,20 +41,6 @@ std::string take_variable(const char* name) {
   std::string text = value == nullptr ? "" : value;
   ::unsetenv(name);
   return text;
-}
-
-std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-// Equal for processes that can reach each other over loopback: same kernel, same network namespace.
-std::string host_identity() {
-  char link[64] = {};
-  [[maybe_unused]] const ssize_t n = ::readlink("/proc/self/ns/net", link, sizeof link - 1);
-  return first_line("/proc/sys/kernel/random/boot_id") + " " + link;
 }
 
 bool all_equal(const std::vector<std::string>& texts) {

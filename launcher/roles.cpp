@@ -80,13 +80,16 @@ void WorkerRole::check_targets() const {
 
 worker::PushPull::Options WorkerRole::exchange_options(net::Credentials credentials,
                                                        Warn warn) const {
-  return {.partitions = config_.run().partitions,
-          .hosted = hosted_,
-          .window = config_.network().window,
-          .dead_limit = config_.timeouts().dead,
-          .stall_warning = config_.timeouts().dead,
-          .credentials = std::move(credentials),
-          .warn = std::move(warn)};
+  worker::PushPull::Options options;
+  options.partitions = config_.run().partitions;
+  options.hosted = hosted_;
+  options.window = config_.network().window;
+  options.dead_limit = config_.timeouts().dead;
+  options.stall_warning = config_.timeouts().dead;
+  options.credentials = std::move(credentials);
+  options.warn = std::move(warn);
+  worker::Worker::plan_exchange(chunks_, *push_, *mechanism_, options);
+  return options;
 }
 
 worker::WorkerParts WorkerRole::parts(worker::PushPull& exchange,

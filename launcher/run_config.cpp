@@ -189,10 +189,6 @@ void RunConfig::read_network() {
                   "\"20000-20100\"");
   }
   network_.transport = network.word("transport", kTransports, "auto");
-  if (network_.transport == "shm") {
-    network.fault("transport", "\"shm\"", "a transport that is built: shared memory is not yet",
-                  "\"auto\"");
-  }
   network_.encryption = network.word("encryption", kEncryptions, "auto");
   if (network_.encryption == "tls") {
     network.fault("encryption", "\"tls\"", "an encryption that is built: TLS is not yet",

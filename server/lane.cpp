@@ -1,10 +1,14 @@
 #include "server/lane.h"
 
+#include <sys/eventfd.h>
+
 #include <future>
 #include <memory>
 
 #include "common/base/error.h"
+#include "common/cluster/shared_links.h"
 #include "server/session.h"
+#include "server/shared_session.h"
 
 namespace sheaf::server {
 namespace {
@@ -12,11 +16,18 @@ namespace {
 // Strangers that may be in their handshake at once; each costs a few hundred bytes and a socket.
 constexpr std::size_t kStrangers = 64;
 
+// SessionIds from here on are those of shared memory.
+constexpr SessionId kShared = SessionId{1} << 31;
+
+// While it spins, a lane looks at its sockets once in so many looks at its rings.
+constexpr unsigned kLooksPerPoll = 32;
+
 }  // namespace
 
 Lane::Lane(Options options, cluster::Shutdown& shutdown)
     : options_(std::move(options)),
       shutdown_(shutdown),
+      wake_(context_),
       incarnations_(options_.workers, 0),
       watch_(context_) {
   options_.credentials.self.lane = options_.id;
@@ -30,6 +41,23 @@ net::Endpoint Lane::bind(const std::string& address, net::PortRange ports) {
 }
 
 void Lane::open(const ShardParts& parts) { shard_ = std::make_unique<Shard>(parts, *this); }
+
+void Lane::share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin) {
+  const net::Descriptor event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!event) fail(Fault::internal, "lane {}: no eventfd", options_.id);
+  keeper.put(cluster::wake_name(options_.credentials.self.process.id, options_.id), event);
+  wake_.assign(::dup(event.get()));
+  keeper_ = &keeper;
+  lanes_of_job_ = lanes;
+  spin_ = spin;
+}
+
+void Lane::await_wake() {
+  wake_.async_read_some(net::asio::buffer(&wake_count_, sizeof wake_count_),
+                        [this](const net::ErrorCode& error, std::size_t) {
+                          if (!error) await_wake();
+                        });
+}
 
 void Lane::run() {
   auto work = net::asio::make_work_guard(context_);
@@ -49,7 +77,86 @@ void Lane::run() {
       if (error) shutdown_.fail(error);
     });
   }
-  context_.run();
+  if (keeper_ != nullptr) await_wake();
+  loop();
+}
+
+// As context_.run(), and looks into the rings of workers that share memory: for a while without
+// sleeping, then whenever one of them wakes us.
+void Lane::loop() {
+  auto idle_since = std::chrono::steady_clock::now();
+  unsigned looks = 0;
+  while (!context_.stopped()) {
+    if (polled_.empty()) {
+      context_.run_one();
+      continue;
+    }
+    bool busy = poll_shared();
+    if (++looks % kLooksPerPoll == 0) busy |= context_.poll() != 0;
+    const auto now = std::chrono::steady_clock::now();
+    if (busy) {
+      idle_since = now;
+    } else if (now - idle_since < spin_) {
+      net::spin_pause();
+    } else {
+      for (SharedSession* session : polled_) session->sleep();
+      if (!poll_shared()) context_.run_one();
+      for (SharedSession* session : polled_) session->wake();
+      idle_since = std::chrono::steady_clock::now();
+    }
+  }
+}
+
+bool Lane::poll_shared() {
+  bool any = false;
+  for (std::size_t i = 0; i < polled_.size(); ++i) {
+    SharedSession& session = *polled_[i];
+    try {
+      any |= session.poll();
+    } catch (...) {
+      const SessionId wire = session.wire();
+      std::erase(polled_, &session);
+      sessions_[wire]->fail(std::current_exception());
+    }
+  }
+  for (SharedSession* session : polled_) session->ring();
+  return any;
+}
+
+wire::ShareStatus Lane::open_shared(Session& session, const wire::Header& header) {
+  if (keeper_ == nullptr) return wire::ShareStatus::refused;
+  const std::uint32_t worker = session.peer().id;
+  const std::uint32_t incarnation = incarnations_[worker];
+  const cluster::SharedLinks::Title title{.epoch = options_.credentials.self.epoch,
+                                          .worker = worker,
+                                          .incarnation = incarnation,
+                                          .lanes = static_cast<std::uint32_t>(lanes_of_job_),
+                                          .capacity = header.step};
+  constexpr std::uint64_t kMostFrames = std::uint64_t{1} << 20;
+  if (header.chunk >= lanes_of_job_ || header.step == 0 || header.step > kMostFrames) {
+    fail(Fault::network, "share of lane {} of {} with rings of {} frames", header.chunk,
+         lanes_of_job_, header.step);
+  }
+  using Access = net::SharedMemory::Access;
+  try {
+    SharedSession::Memory memory;
+    memory.lane = header.chunk;
+    memory.links =
+        keeper_->memory(cluster::links_name(worker, incarnation),
+                        cluster::SharedLinks::bytes(lanes_of_job_, header.step), Access::write);
+    memory.outgoing =
+        keeper_->memory(cluster::outgoing_name(worker, incarnation), header.value, Access::read);
+    const auto links = cluster::SharedLinks::open(memory.links.bytes(), title);
+    const auto id = kShared + static_cast<SessionId>(shared_.size());
+    shared_.push_back(
+        std::make_unique<SharedSession>(id, session.id(), std::move(memory), links, *shard_));
+    polled_.push_back(shared_.back().get());
+    return wire::ShareStatus::shared;
+  } catch (const Error& error) {
+    options_.warn(fmt::format("lane {}: no shared memory with {}: {}; it goes on over the network",
+                              options_.id, to_string(session.peer()), error.message()));
+    return wire::ShareStatus::refused;
+  }
 }
 
 net::Task<void> Lane::accept_loop() {
@@ -112,12 +219,18 @@ void Lane::adopt(net::Connection connection, ProcessId worker) {
   if (id == sessions_.size()) sessions_.emplace_back();
   sessions_[id] = std::make_unique<Session>(
       static_cast<SessionId>(id), worker, std::move(connection), *shard_,
+      [this](Session& session, const wire::Header& header) { return open_shared(session, header); },
       [this](Session& session, std::exception_ptr error) { on_closed(session, error); });
   sessions_[id]->start();
 }
 
 void Lane::on_closed(Session& session, std::exception_ptr error) {
   shard_->on_closed(session.id());
+  std::erase_if(polled_, [&](SharedSession* shared) {
+    if (shared->wire() != session.id()) return false;
+    shard_->on_closed(shared->id());
+    return true;
+  });
   if (error && !closing_) {
     // A worker that is gone is the coordinator's to judge; one that breaks the rules ends the job,
     // as does a sum that is not finite, to which every worker has added.
@@ -141,6 +254,7 @@ void Lane::on_closed(Session& session, std::exception_ptr error) {
 void Lane::close_all() {
   closing_ = true;
   watch_.cancel();
+  wake_.close();
   if (listener_) listener_->close();
   for (const auto& session : sessions_) {
     if (session) session->close();
@@ -164,7 +278,10 @@ net::Task<void> Lane::watch_scalars() {
   }
 }
 
+bool Lane::needs_payload(SessionId session) const { return session < kShared; }
+
 void Lane::reply(SessionId session, wire::OutFrame frame) {
+  if (session >= kShared) return shared_[session - kShared]->send(frame);
   if (session < sessions_.size() && sessions_[session]) sessions_[session]->send(std::move(frame));
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/cluster/keeper.h"
 #include "common/cluster/shutdown.h"
 #include "common/net/frame_channel.h"
 #include "common/net/handshake_io.h"
@@ -21,6 +22,7 @@
 namespace sheaf::server {
 
 class Session;
+class SharedSession;
 
 class Lane final : public ShardOutput {
  public:
@@ -44,6 +46,9 @@ class Lane final : public ShardOutput {
 
   net::Endpoint bind(const std::string& address, net::PortRange ports);
   void open(const ShardParts& parts);
+  // From now on workers of this host may share memory. `keeper` outlives the lane; `lanes` counts
+  // those of the job. Looks for work for `spin` before it sleeps. Before run().
+  void share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin);
   // Serves a worker over a connection made and proved elsewhere. Before run(), or from its thread.
   void adopt(net::Connection connection, ProcessId worker);
   // Serves until the shutdown ends or a session breaks the rules; returns when all is closed.
@@ -59,6 +64,7 @@ class Lane final : public ShardOutput {
 
   // ShardOutput
   void reply(SessionId session, wire::OutFrame frame) override;
+  bool needs_payload(SessionId session) const override;
   void share_scalar(Step step, std::uint32_t chunk, double value) override;
 
  private:
@@ -69,6 +75,10 @@ class Lane final : public ShardOutput {
   wire::Verdict admit(const wire::Identity& client);
   void on_closed(Session& session, std::exception_ptr error);
   void close_all();
+  void loop();
+  bool poll_shared();
+  void await_wake();
+  wire::ShareStatus open_shared(Session& session, const wire::Header& header);
 
   Options options_;
   cluster::Shutdown& shutdown_;
@@ -76,7 +86,15 @@ class Lane final : public ShardOutput {
   std::unique_ptr<net::Listener> listener_;
   std::unique_ptr<Shard> shard_;
   std::vector<std::unique_ptr<Session>> sessions_;  // by SessionId; null = free
-  std::size_t strangers_ = 0;                       // connections that have not proved the key yet
+  // By SessionId less kShared. Those of workers that have left stay: what they lent is still read.
+  std::vector<std::unique_ptr<SharedSession>> shared_;
+  std::vector<SharedSession*> polled_;  // of workers that are here
+  cluster::KeeperClient* keeper_ = nullptr;
+  std::size_t lanes_of_job_ = 0;
+  Duration spin_{};
+  net::EventDescriptor wake_;  // rung by workers that share memory
+  std::uint64_t wake_count_ = 0;
+  std::size_t strangers_ = 0;  // connections that have not proved the key yet
   std::size_t refused_ = 0;
   std::vector<std::uint32_t> incarnations_;  // newest seen of each worker
   net::asio::steady_timer watch_;

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/cluster/shared_links.h"
 #include "server/lane.h"
 #include "server/scalar_links.h"
 
@@ -50,10 +51,28 @@ std::vector<net::Endpoint> Server::bind(const std::string& address, net::PortRan
   return endpoints;
 }
 
-void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers) {
+std::array<std::span<float>, 2> Server::share_parameters(cluster::KeeperClient& keeper) {
+  const std::size_t size = layout_.size();
+  const std::size_t stride = cluster::shared_vector_floats(size);
+  try {
+    parameters_ = keeper.memory(cluster::parameters_name(), 2 * stride * sizeof(float),
+                                net::SharedMemory::Access::write);
+  } catch (const Error& error) {
+    options_.warn(fmt::format("no shared memory: {}; workers use the network", error.message()));
+    return {};
+  }
+  const std::span<float> both = parameters_.floats();
+  return {both.first(size), both.subspan(stride, size)};
+}
+
+void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers,
+                  cluster::KeeperClient* keeper, Duration spin) {
   layout_ = std::move(layout);
   chunks_ = std::make_unique<params::ChunkMap>(layout_, options_.chunk_bytes);
   shards_ = std::make_unique<params::ShardMap>(*chunks_, options_.servers, options_.lanes);
+  // A lossy pull is what a worker decodes, not what lies here.
+  std::array<std::span<float>, 2> shared{};
+  if (keeper != nullptr && options_.pull->identity()) shared = share_parameters(*keeper);
   for (std::uint32_t i = 0; i < options_.lanes; ++i) {
     lanes_[i]->open({.layout = layout_,
                      .chunks = *chunks_,
@@ -66,7 +85,9 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
                      .schedule = *options_.schedule,
                      .push = *options_.push,
                      .pull = *options_.pull,
-                     .clip_norm = options_.clip_norm});
+                     .clip_norm = options_.clip_norm,
+                     .shared = shared});
+    if (!shared[0].empty()) lanes_[i]->share(*keeper, shards_->lane_count(), spin);
   }
   if (links_) links_->open(servers);
 }

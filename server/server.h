@@ -7,6 +7,7 @@
 //   ServerReport report = server.run();        // until the shutdown ends
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/cluster/keeper.h"
 #include "common/cluster/shutdown.h"
 #include "common/compression/compressor.h"
 #include "common/net/handshake_io.h"
@@ -62,7 +64,10 @@ class Server {
   // Listens once per lane. Throws Fault::network if no port of the range is free.
   std::vector<net::Endpoint> bind(const std::string& address, net::PortRange ports);
   // `servers` are all servers of the job, this one included.
-  void open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers);
+  // With a `keeper`, which outlives the object, workers of this host may share memory; then a lane
+  // looks for work for `spin` before it sleeps.
+  void open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers,
+            cluster::KeeperClient* keeper = nullptr, Duration spin = {});
   // What the lanes may allocate together, in bytes. After open().
   std::size_t memory_bound() const;
   // Serves until the shutdown ends. Throws the failure, if that is how it ended.
@@ -75,11 +80,13 @@ class Server {
   Lane& lane(std::size_t index) { return *lanes_[index]; }
 
  private:
+  std::array<std::span<float>, 2> share_parameters(cluster::KeeperClient& keeper);
   void spread(std::uint32_t from_lane, Step step, std::uint32_t chunk, double value);
 
   ServerOptions options_;
   cluster::Shutdown& shutdown_;
   params::Layout layout_;
+  net::SharedMemory parameters_;  // two vectors, if the host shares them
   std::unique_ptr<params::ChunkMap> chunks_;
   std::unique_ptr<params::ShardMap> shards_;
   std::vector<std::unique_ptr<Lane>> lanes_;

@@ -5,15 +5,21 @@
 namespace sheaf::server {
 
 Session::Session(SessionId id, ProcessId peer, net::Connection connection, Shard& shard,
-                 OnClosed on_closed)
+                 OnShare on_share, OnClosed on_closed)
     : id_(id),
       peer_(peer),
       shard_(shard),
+      on_share_(std::move(on_share)),
       channel_(std::move(connection), *this,
                [this, on_closed = std::move(on_closed)](std::exception_ptr error) {
-                 on_closed(*this, error);
+                 on_closed(*this, error_ ? error_ : error);
                }) {
   outbox_.reserve(64);
+}
+
+void Session::fail(std::exception_ptr error) {
+  error_ = std::move(error);
+  channel_.close();
 }
 
 void Session::send(wire::OutFrame frame) {
@@ -27,10 +33,11 @@ void Session::send(wire::OutFrame frame) {
 }
 
 std::span<std::byte> Session::receive_into(const wire::Header& header) {
+  if (header.type == wire::FrameType::share && header.payload_bytes == 0) return {};
   const std::size_t limit = shard_.payload_limit(header);
   if (header.payload_bytes > limit) {
-    fail(Fault::network, "{} for chunk {}: found {} bytes of payload, expected at most {}",
-         to_string(header.type), header.chunk, header.payload_bytes, limit);
+    sheaf::fail(Fault::network, "{} for chunk {}: found {} bytes of payload, expected at most {}",
+                to_string(header.type), header.chunk, header.payload_bytes, limit);
   }
   if (header.payload_bytes == 0) return {};
   payload_ = shard_.take_buffer();
@@ -38,6 +45,13 @@ std::span<std::byte> Session::receive_into(const wire::Header& header) {
 }
 
 void Session::on_frame(const wire::Header& header) {
+  if (header.type == wire::FrameType::share) {
+    wire::OutFrame answer;
+    answer.header = header;
+    answer.header.type = wire::FrameType::share_ack;
+    answer.header.status = static_cast<std::uint8_t>(on_share_(*this, header));
+    return send(std::move(answer));
+  }
   shard_.on_frame(id_, header, std::exchange(payload_, {}));
 }
 

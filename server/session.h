@@ -2,6 +2,8 @@
 // Owned by the lane; lives in the lane's thread.
 #pragma once
 
+#include <exception>
+#include <functional>
 #include <vector>
 
 #include "common/net/frame_channel.h"
@@ -12,13 +14,17 @@ namespace sheaf::server {
 class Session final : public net::FrameHandler {
  public:
   using OnClosed = std::function<void(Session&, std::exception_ptr)>;
+  // The worker asks to share memory; says whether it is done.
+  using OnShare = std::function<wire::ShareStatus(Session&, const wire::Header&)>;
 
-  Session(SessionId id, ProcessId peer, net::Connection connection, Shard& shard,
+  Session(SessionId id, ProcessId peer, net::Connection connection, Shard& shard, OnShare on_share,
           OnClosed on_closed);
 
   void start() { channel_.start(); }
   void send(wire::OutFrame frame);
   void close() { channel_.close(); }
+  // Ends it with an error of its own making.
+  void fail(std::exception_ptr error);
   SessionId id() const { return id_; }
   ProcessId peer() const { return peer_; }
 
@@ -31,6 +37,8 @@ class Session final : public net::FrameHandler {
   SessionId id_;
   ProcessId peer_;
   Shard& shard_;
+  OnShare on_share_;
+  std::exception_ptr error_;
   Buffer payload_;                      // of the frame being received
   std::vector<wire::OutFrame> outbox_;  // [head_, size) is waiting
   std::size_t head_ = 0;

@@ -30,6 +30,11 @@ Worker::Worker(const WorkerParts& parts, const WorkerOptions& options)
   block_.targets = AlignedBuffer<float>(kEvaluationBlock * schema.targets);
 }
 
+void Worker::plan_exchange(const params::ChunkMap& chunks, const compression::Compressor& push,
+                           const privacy::Mechanism& mechanism, PushPull::Options& options) {
+  TrainingStep::plan_workspaces(chunks, push, mechanism, options);
+}
+
 WorkerReport Worker::run() {
   const PartitionRange hosted = parts_.data.hosted();
   std::uint64_t most = kEvaluationBlock;
@@ -60,12 +65,13 @@ WorkerReport Worker::run() {
 
   const std::size_t size = parts_.model.layout().size();
   if (hosted.contains(0)) {  // whoever hosts partition 0 gives the model its first values
-    parts_.model.initialise(training.parameters(1), options_.seed);
-    parts_.exchange.init(training.parameters(1));
+    AlignedBuffer<float> first(size);
+    parts_.model.initialise(first.span(), options_.seed);
+    parts_.exchange.init(first.span());
     parts_.exchange.wait_settled();
   }
   for (std::uint32_t c = 0; c < parts_.chunks.size(); ++c) {
-    parts_.exchange.pull(0, c, training.parameters(0));
+    parts_.exchange.pull(0, c);
   }
   parts_.exchange.wait_arrived(0, size, 0);
 
@@ -74,7 +80,7 @@ WorkerReport Worker::run() {
   for (; step < options_.steps && parts_.coordination.may_begin(step); ++step) {
     if (step != 0 && step % parts_.plan.steps_per_epoch() == 0) {
       parts_.exchange.wait_arrived(0, size, step);
-      evaluate(Part::validation, step, training.parameters(step));
+      evaluate(Part::validation, step, parts_.exchange.parameters(step));
     }
     training.run(step);
   }
@@ -85,7 +91,7 @@ WorkerReport Worker::run() {
   report.seconds = seconds(std::chrono::steady_clock::now() - begin);
   report.waited_seconds = parts_.exchange.waited_seconds();
   report.traffic = parts_.exchange.traffic();
-  const std::span<const float> final_model = training.parameters(step);
+  const std::span<const float> final_model = parts_.exchange.parameters(step);
   for (const Part part : {Part::validation, Part::train, Part::test}) {
     evaluate(part, step, final_model);
   }

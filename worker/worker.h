@@ -51,6 +51,9 @@ struct WorkerReport {
 class Worker {
  public:
   Worker(const WorkerParts& parts, const WorkerOptions& options);
+  // Fills in what the exchange of such a worker needs: how many workspaces, and how large.
+  static void plan_exchange(const params::ChunkMap& chunks, const compression::Compressor& push,
+                            const privacy::Mechanism& mechanism, PushPull::Options& options);
 
   // Trains to the end (or until the job drains), evaluates the final model, hands it over.
   // Throws when the job fails.

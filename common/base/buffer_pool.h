@@ -48,6 +48,7 @@ class Buffer {
   }
   explicit operator bool() const { return block_ != nullptr; }
   bool lent() const { return block_->lent; }
+  const Block& block() const { return *block_; }
   std::span<std::byte> bytes() const { return block_->memory; }
   // The first `count` floats.
   std::span<float> floats(std::size_t count) const {

@@ -14,6 +14,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/connect_pair.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -28,4 +29,6 @@ namespace asio = boost::asio;
 using ErrorCode = boost::system::error_code;
 template <typename T>
 using Task = asio::awaitable<T>;
+// An eventfd, for wake-ups by other processes.
+using EventDescriptor = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
 }  // namespace sheaf::net

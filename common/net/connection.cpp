@@ -29,6 +29,12 @@ std::string to_string(const Endpoint& endpoint) {
 Connection::Connection(Socket socket, std::string peer)
     : socket_(std::move(socket)), peer_(std::move(peer)) {}
 
+Task<bool> Connection::readable() {
+  ErrorCode error;
+  co_await socket_.async_wait(Socket::wait_read, asio::redirect_error(asio::use_awaitable, error));
+  co_return !error;
+}
+
 Task<bool> Connection::read(std::span<std::byte> bytes) {
   ErrorCode error;
   const std::size_t got =

@@ -45,6 +45,8 @@ class Connection {
   // Takes an open socket. `peer` names the other side in errors: "server 1 at 10.0.0.2:20001".
   Connection(Socket socket, std::string peer);
 
+  // Returns when there is something to read, or the peer has closed; false if this end has.
+  Task<bool> readable();
   // Fills all of `bytes`. Returns false if the peer closed before the first byte.
   Task<bool> read(std::span<std::byte> bytes);
   Task<void> write(Gather buffers);

@@ -34,6 +34,9 @@ class ChunkMap {
   std::size_t size() const { return chunks_.size(); }
   const Chunk& operator[](std::size_t id) const { return chunks_[id]; }
   const std::vector<Chunk>& chunks() const { return chunks_; }
+  std::size_t elements() const {
+    return chunks_.empty() ? 0 : chunks_.back().end();
+  }                                                 // of the vector
   std::size_t largest() const { return largest_; }  // elements of the largest chunk
   // The first chunk that begins at or after `offset`; size() if there is none.
   std::size_t first_at(std::size_t offset) const;

@@ -25,6 +25,8 @@ std::string_view to_string(FrameType type) {
     case FrameType::control: return "control";
     case FrameType::beat: return "beat";
     case FrameType::tensor: return "tensor";
+    case FrameType::share: return "share";
+    case FrameType::share_ack: return "share_ack";
   }
   return "unknown";
 }
@@ -65,7 +67,7 @@ HeaderFault decode(std::span<const std::byte, kHeaderBytes> bytes, Header& heade
   }
   const auto type = get<std::uint8_t>(bytes, 4);
   if (type < static_cast<std::uint8_t>(FrameType::push) ||
-      type > static_cast<std::uint8_t>(FrameType::tensor)) {
+      type > static_cast<std::uint8_t>(FrameType::share_ack)) {
     return HeaderFault::type;
   }
   if (get<std::uint32_t>(bytes, 44) != 0 || get<std::uint64_t>(bytes, 48) != 0) {

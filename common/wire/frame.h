@@ -25,8 +25,13 @@ enum class FrameType : std::uint8_t {
   control = 10,
   beat = 11,
   tensor = 12,
+  share = 13,
+  share_ack = 14,
 };
 std::string_view to_string(FrameType type);
+
+// Status of a share_ack.
+enum class ShareStatus : std::uint8_t { shared = 0, refused = 1 };
 
 // Status of a push_ack.
 enum class PushStatus : std::uint8_t { added = 0, duplicate = 1, partial = 2 };

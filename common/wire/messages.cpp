@@ -60,7 +60,7 @@ namespace wire {
 
 template <typename Archive>
 void serialize(Archive& archive, ProcessInfo& m) {
-  archive(m.process, m.incarnation, m.pid, m.started, m.host, m.address, m.ports);
+  archive(m.process, m.incarnation, m.pid, m.started, m.host, m.host_id, m.address, m.ports);
 }
 template <typename Archive>
 void serialize(Archive& archive, Registration& m) {
@@ -102,7 +102,7 @@ void serialize(Archive& archive, Drain& m) {
 template <typename Archive>
 void serialize(Archive& archive, Finished& m) {
   archive(m.push_bytes, m.pull_bytes, m.push_bytes_raw, m.pull_bytes_raw, m.duplicates,
-          m.cpu_seconds, m.peak_rss_bytes, m.training_seconds, m.steps);
+          m.cpu_seconds, m.peak_rss_bytes, m.training_seconds, m.steps, m.shared_lanes, m.lanes);
 }
 
 template <typename Message>

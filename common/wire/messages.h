@@ -39,6 +39,7 @@ struct ProcessInfo {
   std::uint32_t pid = 0;
   std::uint64_t started = 0;  // clock ticks since boot: tells a process from its pid's heir
   std::string host;
+  std::string host_id;               // equal for processes that can share memory
   std::string address;               // that the process listens on; servers only
   std::vector<std::uint16_t> ports;  // one per lane
 };
@@ -113,6 +114,8 @@ struct Finished {
   std::uint64_t peak_rss_bytes = 0;
   double training_seconds = 0;  // workers: first gradient to last applied step
   Step steps = 0;
+  std::uint32_t shared_lanes = 0;  // workers: lanes that they share memory with
+  std::uint32_t lanes = 0;         // workers: all lanes
 };
 
 template <typename Message>

@@ -18,7 +18,7 @@ Buffer Loans::take(SessionId session, const wire::Header& header,
   auto* memory = const_cast<std::byte*>(values.data());
   slot->block = {{memory, values.size()}, this, true, 0};
   slot->loan = {session, header};
-  slot->wanted = true;
+  slot->used = false;
   return Buffer(slot->block);
 }
 
@@ -27,7 +27,7 @@ bool Loans::next_returned(Loan& loan) {
     Slot* slot = returned_.back();
     returned_.pop_back();
     free_.push_back(slot);
-    if (!slot->wanted) continue;
+    if (!slot->used) continue;
     loan = slot->loan;
     return true;
   }
@@ -36,14 +36,16 @@ bool Loans::next_returned(Loan& loan) {
 
 void Loans::forget(SessionId session) {
   for (const auto& slot : slots_) {
-    if (slot->loan.session == session) slot->wanted = false;
+    if (slot->loan.session == session) slot->used = false;
   }
 }
 
-void Loans::returned(Buffer::Block& block) noexcept {
-  const auto slot =
-      std::ranges::find_if(slots_, [&](const auto& s) { return &s->block == &block; });
-  returned_.push_back(slot->get());
+Loans::Slot& Loans::slot_of(const Buffer::Block& block) {
+  return **std::ranges::find_if(slots_, [&](const auto& s) { return &s->block == &block; });
 }
+
+void Loans::use(const Buffer& values) { slot_of(values.block()).used = true; }
+
+void Loans::returned(Buffer::Block& block) noexcept { returned_.push_back(&slot_of(block)); }
 
 }  // namespace sheaf::server

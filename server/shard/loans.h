@@ -1,6 +1,6 @@
 // Pushes whose values stay where the worker wrote them, in memory that it shares with us. They are
-// read in place and given back when they have been used: only then is the push acknowledged, and
-// the worker may write there again.
+// read in place; what has become part of a sum is given back when that sum has been used: only then
+// is the push acknowledged, and the worker may write there again.
 // Belongs to one lane; not thread-safe. Outlives the Buffers that it made.
 #pragma once
 
@@ -26,7 +26,9 @@ class Loans final : public Buffer::Owner {
 
   // The values of a push, to be read only.
   Buffer take(SessionId session, const wire::Header& header, std::span<const std::byte> values);
-  // The next loan that has been given back since the last call; false if there is none.
+  // The values are part of a sum now: the loan is to be acknowledged when they have been used.
+  void use(const Buffer& values);
+  // The next used loan that has been given back since the last call; false if there is none.
   bool next_returned(Loan& loan);
   // Nobody waits for these any more.
   void forget(SessionId session);
@@ -37,8 +39,10 @@ class Loans final : public Buffer::Owner {
   struct Slot {
     Buffer::Block block;
     Loan loan;
-    bool wanted = false;
+    bool used = false;
   };
+  Slot& slot_of(const Buffer::Block& block);
+
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_;
   std::vector<Slot*> returned_;

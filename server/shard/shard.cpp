@@ -130,7 +130,6 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     fail(Fault::network, "push for step {} of chunk {} without examples", header.step,
          header.chunk);
   }
-  const bool lent = payload && payload.lent();
   const auto offer = header.step < state.newest ? Aggregator::Offer::contained
                                                 : state.aggregator.offer(header.partitions);
   switch (offer) {
@@ -140,10 +139,13 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     case Aggregator::Offer::overlapping: return acknowledge_partial(session, header, state);
     case Aggregator::Offer::disjoint: break;
   }
+  // Lent values that are read where they lie are acknowledged when they have been used.
+  const bool lent = payload && payload.lent() && parts_.push.identity();
+  if (lent) loans_.use(payload);
   state.aggregator.add(header.partitions, header.value,
                        decode(header, *state.chunk, std::move(payload)));
   advance(state);  // before the answer: the last push of a step is acknowledged when it is applied
-  if (!lent || !parts_.push.identity()) acknowledge(session, header, FrameType::push_ack);
+  if (!lent) acknowledge(session, header, FrameType::push_ack);
 }
 
 void Shard::on_end(SessionId session, const Header& header) {

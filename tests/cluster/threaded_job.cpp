@@ -13,6 +13,7 @@
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "common/cluster/coordination.h"
+#include "common/cluster/keeper.h"
 #include "common/config/section.h"
 #include "common/math/blas.h"
 #include "common/math/kernels.h"
@@ -29,6 +30,8 @@ namespace {
 
 constexpr std::uint64_t kSeed = 21;
 constexpr std::size_t kChunkBytes = 128;
+constexpr char kHost[] = "this host";
+constexpr Duration kPatience = std::chrono::seconds(10);
 constexpr std::size_t kFeatures = 6;
 constexpr char kModel[] = R"([model]
 loss = "mse"
@@ -238,8 +241,12 @@ class Job {
   explicit Job(const JobOptions& options) : options_(options), office_(options_) {}
 
   Result run() {
+    if (options_.shared) {
+      keeper_ = cluster::Keeper::start(credentials({Role::server, 0}), kPatience);
+      client_ = std::make_unique<cluster::KeeperClient>(credentials({Role::server, 0}), kPatience);
+    }
     for (std::uint32_t s = 0; s < options_.servers; ++s) make_server(s);
-    for (auto& server : servers_) server->server.open(job_layout(), roster_);
+    for (auto& server : servers_) server->server.open(job_layout(), roster_, client_.get());
     for (std::uint32_t w = 0; w < options_.workers; ++w) make_worker(w);
     {
       std::vector<std::jthread> serving;
@@ -254,12 +261,16 @@ class Job {
           working.emplace_back([this, &worker] { guarded([&] { work(*worker); }); });
         }
       }
-      for (auto& worker : workers_) worker->exchange.reset();
+      for (auto& worker : workers_) {
+        if (worker->exchange) shared_lanes_ += worker->exchange->shared_lanes();
+        worker->exchange.reset();
+      }
       for (auto& server : servers_) server->end.finish();
     }
     if (error_) std::rethrow_exception(error_);
     Result result = office_.result();
     result.reports = std::move(reports_);
+    result.shared_lanes = shared_lanes_;
     for (const std::uint64_t d : duplicates_) result.duplicates += d;
     return result;
   }
@@ -306,6 +317,7 @@ class Job {
 
     wire::ProcessInfo info;
     info.process = {Role::server, id};
+    info.host_id = kHost;
     if (options_.tcp) {
       for (const net::Endpoint& e : servers_.back()->server.bind("127.0.0.1", {})) {
         info.address = e.address;
@@ -335,6 +347,11 @@ class Job {
     o.hosted = rank.hosted;
     o.window = 3;
     o.credentials = credentials({Role::worker, rank.id});
+    if (rank.id >= options_.apart) {
+      o.keeper = client_.get();
+      o.host_id = kHost;
+    }
+    worker::Worker::plan_exchange(maps->chunks, *maps->push, *maps->mechanism, o);
     o.warn = [](const std::string&) {};
     rank.exchange = std::make_unique<worker::PushPull>(std::move(o), maps->chunks, maps->shards,
                                                        *maps->pull, rank.end);
@@ -401,15 +418,22 @@ class Job {
         : layout(job_layout()),
           chunks(layout, kChunkBytes),
           shards(chunks, o.servers, o.lanes),
-          pull(make_compressor(o.lossy_pull)) {}
+          push(make_compressor(o.lossy_push)),
+          pull(make_compressor(o.lossy_pull)),
+          mechanism(make_mechanism(o.noise)) {}
     params::Layout layout;
     params::ChunkMap chunks;
     params::ShardMap shards;
+    std::unique_ptr<compression::Compressor> push;
     std::unique_ptr<compression::Compressor> pull;
+    std::unique_ptr<privacy::Mechanism> mechanism;
   };
 
   JobOptions options_;
   wire::JobKey key_;
+  std::unique_ptr<cluster::Keeper> keeper_;
+  std::unique_ptr<cluster::KeeperClient> client_;
+  std::size_t shared_lanes_ = 0;
   Office office_;
   std::vector<wire::ProcessInfo> roster_;
   std::vector<std::unique_ptr<ServerRank>> servers_;

@@ -25,8 +25,10 @@ struct JobOptions {
   double clip_norm = 0;
   bool lossy_push = false;
   bool lossy_pull = false;
-  bool noise = false;  // each partition adds its own
-  bool tcp = false;    // loopback TCP with handshakes; else socket pairs
+  bool noise = false;       // each partition adds its own
+  bool tcp = false;         // loopback TCP with handshakes; else socket pairs
+  bool shared = false;      // with tcp: and memory that all ranks share
+  std::uint32_t apart = 0;  // with shared: so many workers, the first ones, share nothing
   // What each worker hosts, if not its usual share. Ranges may overlap, as while partitions move.
   std::vector<PartitionRange> hosted = {};
   // Worker 0 begins a step only when worker 1 has all its pushes of that step acknowledged (except
@@ -40,6 +42,7 @@ struct Result {
   std::vector<double> losses;                       // mean over the examples of each step
   std::vector<worker::WorkerReport> reports;        // by worker
   std::uint64_t duplicates = 0;
+  std::size_t shared_lanes = 0;  // of all workers
 };
 
 // Trains to the end. Throws the first failure of any rank; all others have ended by then.

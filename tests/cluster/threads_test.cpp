@@ -139,6 +139,70 @@ TEST(ThreadsTest, OverlappingHostsCountOnce) {
 TEST(ThreadsTest, TcpGivesTheSameBits) {
   expect_reference({.partitions = 4, .workers = 2, .servers = 2, .lanes = 2, .tcp = true});
 }
+
+// Shared memory: gradients are read and parameters used where they were written.
+TEST(ThreadsTest, SharedMemoryGivesTheSameBits) {
+  for (const std::uint32_t partitions : {4U, 5U, 13U}) {
+    for (const std::uint32_t workers : {1U, 2U, 3U, 4U}) {
+      for (const std::uint32_t lanes : {1U, 2U}) {
+        const Result result = expect_reference({.partitions = partitions,
+                                                .workers = workers,
+                                                .servers = 2,
+                                                .lanes = lanes,
+                                                .batch = 26,
+                                                .tcp = true,
+                                                .shared = true});
+        EXPECT_EQ(result.shared_lanes, workers * 2 * lanes);
+      }
+    }
+  }
+}
+TEST(ThreadsTest, SharedMemoryCarriesEncodedAndNoisyPushes) {
+  for (const bool noise : {false, true}) {
+    expect_reference({.partitions = 8,
+                      .workers = 2,
+                      .servers = 2,
+                      .lossy_push = !noise,
+                      .noise = noise,
+                      .tcp = true,
+                      .shared = true});
+  }
+}
+TEST(ThreadsTest, SharedMemoryCarriesClipping) {
+  expect_reference({.partitions = 4,
+                    .workers = 2,
+                    .servers = 2,
+                    .lanes = 2,
+                    .clip_norm = 0.5,
+                    .tcp = true,
+                    .shared = true});
+}
+// What a worker decodes is not what lies in a server's memory: such pulls go over the network.
+TEST(ThreadsTest, LossyPullsShareNothing) {
+  const Result result = expect_reference({.lossy_pull = true, .tcp = true, .shared = true});
+  EXPECT_EQ(result.shared_lanes, 0U);
+}
+TEST(ThreadsTest, WorkersOfSeveralHostsGiveTheSameBits) {
+  const Result result = expect_reference({.partitions = 5,
+                                          .workers = 3,
+                                          .servers = 2,
+                                          .lanes = 2,
+                                          .tcp = true,
+                                          .shared = true,
+                                          .apart = 1});
+  EXPECT_EQ(result.shared_lanes, 2U * 2 * 2);
+}
+// A push of which the server has a part is answered through the ring, and sent again in parts.
+TEST(ThreadsTest, OverlappingHostsCountOnceInSharedMemory) {
+  JobOptions options = overlapping();
+  options.in_turn = false;
+  options.tcp = options.shared = true;
+  for (int i = 0; i < 10; ++i) {
+    expect_reference(options);
+    options.examples = 37 + static_cast<std::uint64_t>(i);
+  }
+}
+
 TEST(ThreadsTest, ClippingSeesTheWholeGradientOverTwoServers) {
   for (const std::uint32_t lanes : {1U, 2U}) {
     JobOptions options{

@@ -163,8 +163,6 @@ const std::vector<Row> kRows = {
         R"(17:1: network.ports: found 20000 (an integer), expected a string, try "20000")"},
     Row{15, "rate = 0.1\n[network]\nports = \"20100-20000\"",
         R"(17:1: network.ports: found "20100-20000", expected "0" for any free port, or a range of ports from 1 to 65535, try "20000-20100")"},
-    Row{15, "rate = 0.1\n[network]\ntransport = \"shm\"",
-        R"(17:1: network.transport: found "shm", expected a transport that is built: shared memory is not yet, try "auto")"},
     Row{15, "rate = 0.1\n[network]\nencryption = \"tls\"",
         R"(17:1: network.encryption: found "tls", expected an encryption that is built: TLS is not yet, try "auto")"},
     Row{15, "rate = 0.1\n[network]\ntransport = \"tpc\"",

@@ -50,10 +50,10 @@ void Exchange::init(std::uint32_t chunk, std::span<const std::byte> values) {
 }
 
 void Exchange::push(Step step, std::uint32_t chunk, PartitionRange partitions,
-                    std::uint64_t examples, std::span<const std::byte> payload) {
-  add({make_header(FrameType::push, step, chunk, partitions, examples, payload.size()),
-       payload,
-       {}});
+                    std::uint64_t examples, std::span<const std::byte> payload, Lend lend) {
+  Header header = make_header(FrameType::push, step, chunk, partitions, examples, payload.size());
+  header.status = static_cast<std::uint8_t>(lend);
+  add({header, payload, {}});
 }
 
 void Exchange::end(Step step, PartitionRange partitions, std::uint64_t examples) {

@@ -44,8 +44,11 @@ class Exchange {
   Exchange(const Options& options, ExchangeEvents& events);
 
   void init(std::uint32_t chunk, std::span<const std::byte> values);
+  // A payload that the server reads where it lies may be kept until the step is complete, or copied
+  // at once because it is needed back.
+  enum class Lend : std::uint8_t { until_applied = 0, needed_back = 1 };
   void push(Step step, std::uint32_t chunk, PartitionRange partitions, std::uint64_t examples,
-            std::span<const std::byte> payload);
+            std::span<const std::byte> payload, Lend lend = Lend::until_applied);
   void end(Step step, PartitionRange partitions, std::uint64_t examples);
   // The reply, of at most that size, is received into `into`, which stays valid until on_arrived.
   void pull(Step clock, std::uint32_t chunk, PartitionRange partitions, std::span<std::byte> into);

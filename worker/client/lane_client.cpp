@@ -51,11 +51,9 @@ TrafficCount LaneClient::traffic() const {
   return traffic_;
 }
 
-std::string LaneClient::oldest() const {
+std::optional<wire::Header> LaneClient::oldest() const {
   const std::lock_guard lock(mutex_);
-  if (!oldest_) return {};
-  return fmt::format("{} of step {}, chunk {}, to {}", to_string(oldest_->type), oldest_->step,
-                     oldest_->chunk, server_);
+  return oldest_;
 }
 
 // ---- the lane's thread --------------------------------------------------------------------------

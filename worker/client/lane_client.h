@@ -39,7 +39,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   net::asio::io_context& context() { return context_; }
 
   TrafficCount traffic() const;
-  std::string oldest() const;  // the unanswered request that has waited longest
+  std::optional<wire::Header> oldest() const;  // of the unanswered requests
 
   // net::FrameHandler
   std::span<std::byte> receive_into(const wire::Header& header) override;

@@ -1,26 +1,17 @@
 #include "worker/client/push_pull.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <utility>
 
 #include "common/base/error.h"
 #include "worker/client/lane_client.h"
+#include "worker/client/shared_lane.h"
 
 namespace sheaf::worker {
 
 using wire::FrameType;
-
-namespace {
-
-net::Task<void> join(LaneClient& client, net::Endpoint endpoint, net::Credentials credentials,
-                     std::string server, Duration limit) {
-  net::Connection connection = co_await net::connect(client.context(), endpoint, server, limit);
-  co_await net::greet(connection, credentials, limit);
-  client.attach(std::move(connection));
-}
-
-}  // namespace
 
 PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params::ShardMap& shards,
                    const compression::Compressor& pull, cluster::Shutdown& shutdown)
@@ -29,7 +20,11 @@ PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params
       shards_(shards),
       pull_(pull),
       shutdown_(shutdown),
-      arrived_(chunks.size(), 0) {
+      arrived_(chunks.size(), 0),
+      shared_(shards.lane_count()) {
+  constexpr std::size_t kPage = 4096;
+  if (options_.workspace_bytes == 0) options_.workspace_bytes = chunks.elements() * sizeof(float);
+  stride_ = (options_.workspace_bytes + kPage - 1) / kPage * kPage;
   for (std::uint32_t lane = 0; lane < shards.lanes(); ++lane) {
     contexts_.push_back(std::make_unique<net::asio::io_context>(1));
   }
@@ -64,19 +59,30 @@ void PushPull::adopt(params::LaneId lane, net::Connection connection) {
   clients_[shards_.index(lane)]->attach(std::move(connection));
 }
 
-void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
-  for (const auto& client : clients_) {
-    const params::LaneId lane = client->lane();
-    const wire::ProcessInfo& info = servers.at(lane.server);
-    const net::Endpoint endpoint{info.address, info.ports.at(lane.lane)};
-    net::Credentials credentials = options_.credentials;
-    credentials.self.lane = lane.lane;
+// ---- connecting, and what is shared -------------------------------------------------------------
 
+net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& server) {
+  const params::LaneId lane = client.lane();
+  net::Credentials credentials = options_.credentials;
+  credentials.self.lane = lane.lane;
+  const net::Endpoint endpoint{server.address, server.ports.at(lane.lane)};
+  net::Connection connection = co_await net::connect(
+      client.context(), endpoint, fmt::format("server {}", lane.server), options_.dead_limit);
+  co_await net::greet(connection, credentials, options_.dead_limit);
+  const std::size_t index = shards_.index(lane);
+  if (links_memory_ && server.host_id == options_.host_id &&
+      co_await ask_to_share(connection, index) == wire::ShareStatus::shared) {
+    share_lane(index);
+  }
+  client.attach(std::move(connection));
+}
+
+void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
+  if (options_.keeper != nullptr && pull_.identity()) make_shared_memory();
+  for (const auto& client : clients_) {
     bool done = false;
     std::exception_ptr failure;
-    net::asio::co_spawn(client->context(),
-                        join(*client, endpoint, credentials, fmt::format("server {}", lane.server),
-                             options_.dead_limit),
+    net::asio::co_spawn(client->context(), join(*client, servers.at(client->lane().server)),
                         [&](std::exception_ptr error) {
                           failure = error;
                           done = true;
@@ -88,11 +94,115 @@ void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
   }
 }
 
+void PushPull::make_shared_memory() {
+  const wire::Identity& self = options_.credentials.self;
+  std::size_t most = 0;  // chunks of a lane
+  for (const auto& client : clients_) {
+    most = std::max(most, shards_.chunks_of(client->lane()).size());
+  }
+  // A step's pushes, pulls and ends of every workspace; a partial push is answered in words.
+  const std::size_t open = 2 * (options_.workspaces + 1) * (most + 1) + 16;
+  ring_frames_ = std::bit_ceil(open + options_.partitions / 64 + 1);
+  const cluster::SharedLinks::Title title{.epoch = self.epoch,
+                                          .worker = self.process.id,
+                                          .incarnation = self.incarnation,
+                                          .lanes = static_cast<std::uint32_t>(clients_.size()),
+                                          .capacity = ring_frames_};
+  using Access = net::SharedMemory::Access;
+  try {
+    cluster::KeeperClient& keeper = *options_.keeper;
+    outgoing_memory_ = keeper.memory(cluster::outgoing_name(self.process.id, self.incarnation),
+                                     options_.workspaces * stride_, Access::write);
+    parameters_memory_ = keeper.memory(
+        cluster::parameters_name(),
+        2 * cluster::shared_vector_floats(chunks_.elements()) * sizeof(float), Access::read);
+    links_memory_ =
+        keeper.memory(cluster::links_name(self.process.id, self.incarnation),
+                      cluster::SharedLinks::bytes(clients_.size(), ring_frames_), Access::write);
+    links_ = cluster::SharedLinks::make(links_memory_.bytes(), title);
+    bell_ = &links_.bell();
+  } catch (const Error& error) {
+    options_.warn(
+        fmt::format("no shared memory: {}; it exchanges over the network", error.message()));
+  }
+}
+
+// Over a connection that has proved the key: shared memory between those who know each other.
+net::Task<wire::ShareStatus> PushPull::ask_to_share(net::Connection& connection,
+                                                    std::size_t lane) const {
+  wire::Header request;
+  request.type = FrameType::share;
+  request.chunk = static_cast<std::uint32_t>(lane);
+  request.step = ring_frames_;
+  request.value = options_.workspaces * stride_;
+  const wire::HeaderBytes sent = wire::encode(request);
+  co_await connection.write(sent);
+  wire::HeaderBytes received;
+  wire::Header answer;
+  if (!co_await connection.read(received) ||
+      wire::decode(received, answer) != wire::HeaderFault::none ||
+      answer.type != FrameType::share_ack) {
+    fail(Fault::network, "{} did not answer whether it shares memory", connection.peer());
+  }
+  co_return static_cast<wire::ShareStatus>(answer.status);
+}
+
+void PushPull::share_lane(std::size_t lane) {
+  const params::LaneId id = clients_[lane]->lane();
+  const std::size_t stride = cluster::shared_vector_floats(chunks_.elements());
+  SharedLane::Memory memory;
+  memory.requests = links_.requests(lane);
+  memory.answers = links_.answers(lane);
+  memory.most_open = ring_frames_ - options_.partitions / 64 - 1;
+  memory.wake = options_.keeper->get(cluster::wake_name(id.server, id.lane));
+  memory.outgoing = outgoing_memory_.bytes();
+  for (std::size_t parity : {0U, 1U}) {
+    memory.vectors[parity] =
+        parameters_memory_.floats().subspan(parity * stride, chunks_.elements());
+  }
+  shared_[lane] = std::make_unique<SharedLane>(*this, id, std::move(memory));
+}
+
+std::size_t PushPull::shared_lanes() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(shared_, [](auto& s) { return s != nullptr; }));
+}
+
+// Parameters are read where the servers write them if all do so on this host; else they are
+// gathered in vectors of our own.
+void PushPull::place_vectors() {
+  if (!outgoing_memory_) own_outgoing_ = AlignedBuffer<std::byte>(options_.workspaces * stride_);
+  const bool in_place = shared_lanes() == shared_.size();
+  const std::size_t stride = cluster::shared_vector_floats(chunks_.elements());
+  for (std::size_t parity : {0U, 1U}) {
+    if (in_place) {
+      vectors_[parity] = parameters_memory_.floats().subspan(parity * stride, chunks_.elements());
+    } else {
+      own_vectors_[parity] = AlignedBuffer<float>(chunks_.elements());
+      vectors_[parity] = own_vectors_[parity].span();
+    }
+  }
+  for (const auto& lane : shared_) {
+    if (lane) lane->read_in_place(in_place);
+  }
+}
+
+std::span<std::byte> PushPull::workspace(std::size_t index) const {
+  const std::span<std::byte> all =
+      outgoing_memory_
+          ? outgoing_memory_.bytes()
+          : std::span(const_cast<std::byte*>(own_outgoing_.data()), own_outgoing_.size());
+  return all.subspan(index * stride_, options_.workspace_bytes);
+}
+
+std::span<float> PushPull::place(std::uint32_t chunk, Version version) {
+  const std::span<float> own = own_vectors_[version % 2].span();
+  return own.empty() ? own : own.subspan(chunks_[chunk].offset, chunks_[chunk].size);
+}
+
 void PushPull::start() {
-  on_end_ = std::make_unique<cluster::Shutdown::Subscription>(shutdown_, [this] {
-    const std::lock_guard lock(mutex_);
-    changed_.notify_all();
-  });
+  place_vectors();
+  on_end_ = std::make_unique<cluster::Shutdown::Subscription>(shutdown_, [this] { bell_->ring(); });
   for (const auto& context : contexts_) {
     threads_.emplace_back([this, c = context.get()] {
       try {
@@ -106,10 +216,6 @@ void PushPull::start() {
 
 // ---- requests -----------------------------------------------------------------------------------
 
-LaneClient& PushPull::client(std::uint32_t chunk) {
-  return *clients_[shards_.index(shards_.at(chunk))];
-}
-
 void PushPull::init(std::span<const float> parameters) {
   {
     const std::lock_guard lock(mutex_);
@@ -117,18 +223,24 @@ void PushPull::init(std::span<const float> parameters) {
   }
   for (std::uint32_t c = 0; c < chunks_.size(); ++c) {
     const auto values = parameters.subspan(chunks_[c].offset, chunks_[c].size);
-    client(c).submit({FrameType::init, 0, c, {}, 0, std::as_bytes(values), {}});
+    clients_[lane_of(c)]->submit({FrameType::init, 0, c, {}, 0, std::as_bytes(values), {}});
   }
 }
 
 void PushPull::push(Step step, std::uint32_t chunk, PartitionRange node, std::uint64_t examples,
-                    std::span<const std::byte> payload) {
+                    std::span<const std::byte> payload, bool needed_back) {
   {
     const std::lock_guard lock(mutex_);
     ++unsettled_;
     if (!std::exchange(exchanging_, true)) exchange_began_ = std::chrono::steady_clock::now();
   }
-  client(chunk).submit({FrameType::push, step, chunk, node, examples, payload, {}});
+  const std::size_t lane = lane_of(chunk);
+  if (shared_[lane] && shared_[lane]->reaches(payload)) {
+    using Lend = Exchange::Lend;
+    return shared_[lane]->push(step, chunk, node, examples, payload,
+                               needed_back ? Lend::needed_back : Lend::until_applied);
+  }
+  clients_[lane]->submit({FrameType::push, step, chunk, node, examples, payload, {}});
 }
 
 void PushPull::end(Step step, PartitionRange node, std::uint64_t examples) {
@@ -136,55 +248,82 @@ void PushPull::end(Step step, PartitionRange node, std::uint64_t examples) {
     const std::lock_guard lock(mutex_);
     unsettled_ += clients_.size();
   }
-  for (const auto& client : clients_) {
-    client->submit({FrameType::end, step, 0, node, examples, {}, {}});
+  for (std::size_t lane = 0; lane < clients_.size(); ++lane) {
+    if (shared_[lane]) {
+      shared_[lane]->end(step, node, examples);
+    } else {
+      clients_[lane]->submit({FrameType::end, step, 0, node, examples, {}, {}});
+    }
   }
 }
 
-void PushPull::pull(Step clock, std::uint32_t chunk, std::span<float> parameters) {
+void PushPull::pull(Step clock, std::uint32_t chunk) {
   {
     const std::lock_guard lock(mutex_);
     ++awaited_;
   }
-  LaneClient& lane = client(chunk);
-  const auto values = parameters.subspan(chunks_[chunk].offset, chunks_[chunk].size);
-  lane.submit({FrameType::pull,
-               clock,
-               chunk,
-               options_.hosted,
-               0,
-               {},
-               pull_.identity() ? std::as_writable_bytes(values) : lane.staging(chunk, values)});
+  const std::size_t lane = lane_of(chunk);
+  const auto values = place(chunk, clock);
+  if (shared_[lane]) return shared_[lane]->pull(clock, chunk, values);
+  LaneClient& client = *clients_[lane];
+  const auto into =
+      pull_.identity() ? std::as_writable_bytes(values) : client.staging(chunk, values);
+  client.submit({FrameType::pull, clock, chunk, options_.hosted, 0, {}, into});
+}
+
+bool PushPull::poll_shared() {
+  bool any = false;
+  for (const auto& lane : shared_) {
+    if (lane) any |= lane->poll();
+  }
+  return any;
 }
 
 // ---- waits --------------------------------------------------------------------------------------
 
 template <typename Ready>
 void PushPull::wait(Ready ready, const char* what) {
-  std::unique_lock lock(mutex_);
-  if (ready()) return;
+  const auto is_ready = [&] {
+    const std::lock_guard lock(mutex_);
+    return ready();
+  };
+  poll_shared();
+  if (is_ready()) return;
   const auto since = std::chrono::steady_clock::now();
   auto warn_at = since + options_.stall_warning;
-  while (!ready()) {
+  auto spin_until = since + options_.spin;
+  while (true) {
+    const std::uint32_t seen = bell_->count();
+    const bool moved = poll_shared();
+    if (is_ready()) break;
     if (shutdown_.ended()) {
-      lock.unlock();
       shutdown_.throw_if_failed();
       fail(Fault::network, "the job ended while waiting for {}", what);
     }
-    changed_.wait_until(lock, warn_at);
-    if (ready() || std::chrono::steady_clock::now() < warn_at) continue;
-    warn_at += options_.stall_warning;
-    std::string open;
-    for (const auto& client : clients_) {
-      if (const std::string text = client->oldest(); !text.empty() && open.empty()) open = text;
+    const auto now = std::chrono::steady_clock::now();
+    if (moved) spin_until = now + options_.spin;
+    if (now < spin_until) {
+      net::spin_pause();
+      continue;
     }
-    lock.unlock();
+    bell_->wait(seen, warn_at);
+    if (std::chrono::steady_clock::now() < warn_at) continue;
+    warn_at += options_.stall_warning;
     options_.warn(fmt::format("has waited {:.0f} s for {}; oldest without an answer: {}",
-                              seconds(std::chrono::steady_clock::now() - since), what,
-                              open.empty() ? "none" : open));
-    lock.lock();
+                              seconds(std::chrono::steady_clock::now() - since), what, oldest()));
   }
   waited_ += std::chrono::steady_clock::now() - since;
+}
+
+std::string PushPull::oldest() const {
+  for (std::size_t lane = 0; lane < clients_.size(); ++lane) {
+    const auto& shared = shared_[lane];
+    const auto header = shared ? shared->oldest() : clients_[lane]->oldest();
+    if (!header) continue;
+    return fmt::format("{} of step {}, chunk {}, to server {}", to_string(header->type),
+                       header->step, header->chunk, clients_[lane]->lane().server);
+  }
+  return "none";
 }
 
 void PushPull::wait_arrived(std::size_t begin, std::size_t end, Version version) {
@@ -222,7 +361,7 @@ void PushPull::arrived(std::uint32_t chunk, Version version) {
       exchanged_ += std::chrono::steady_clock::now() - exchange_began_;
     }
   }
-  changed_.notify_one();
+  bell_->ring();
 }
 
 void PushPull::settled() {
@@ -230,7 +369,7 @@ void PushPull::settled() {
     const std::lock_guard lock(mutex_);
     if (--unsettled_ != 0) return;
   }
-  changed_.notify_one();
+  bell_->ring();
 }
 
 void PushPull::partial(Partial partial) {
@@ -239,7 +378,7 @@ void PushPull::partial(Partial partial) {
     partials_.push_back(std::move(partial));
     --unsettled_;
   }
-  changed_.notify_one();
+  bell_->ring();
 }
 
 double PushPull::exchange_seconds() const {
@@ -249,12 +388,15 @@ double PushPull::exchange_seconds() const {
 
 TrafficCount PushPull::traffic() const {
   TrafficCount total;
-  for (const auto& client : clients_) {
-    const TrafficCount t = client->traffic();
+  const auto add = [&](const TrafficCount& t) {
     total.push_bytes += t.push_bytes;
     total.pull_bytes += t.pull_bytes;
     total.push_bytes_raw += t.push_bytes_raw;
     total.pull_bytes_raw += t.pull_bytes_raw;
+  };
+  for (const auto& client : clients_) add(client->traffic());
+  for (const auto& lane : shared_) {
+    if (lane) add(lane->traffic());
   }
   return total;
 }

@@ -1,12 +1,15 @@
-// The worker's side of the exchange with all lanes of all servers: a thin shell of threads and
-// sockets around one Exchange per lane. The compute thread calls; one thread per lane index moves
-// bytes straight from and to the caller's memory.
+// The worker's side of the exchange with all lanes of all servers: a thin shell around one Exchange
+// per lane. With lanes of this host it goes through shared memory, from the compute thread itself;
+// with others through sockets, where one thread per lane index moves bytes straight from and to
+// the memory below.
 //
-// Ownership: buffers handed to push() and pull() belong to the caller and stay valid until the wait
-// that settles them. Every wait ends with the job; its error names what was waited for.
+// Owns what is exchanged: two parameter vectors by the parity of their version, and the workspaces
+// from which gradients are pushed; both may lie in memory that the host shares. What is pushed
+// stays valid until the wait that settles it. Every wait ends with the job; its error names what
+// was waited for.
 #pragma once
 
-#include <condition_variable>
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,7 +19,10 @@
 #include <thread>
 #include <vector>
 
+#include "common/base/aligned_buffer.h"
 #include "common/base/clock.h"
+#include "common/cluster/keeper.h"
+#include "common/cluster/shared_links.h"
 #include "common/cluster/shutdown.h"
 #include "common/compression/compressor.h"
 #include "common/net/handshake_io.h"
@@ -27,6 +33,7 @@
 namespace sheaf::worker {
 
 class LaneClient;
+class SharedLane;
 
 // Bytes of frames, header and payload, as FORMAT.md counts them; raw: the same as floats.
 struct TrafficCount {
@@ -42,6 +49,12 @@ class PushPull {
     std::uint32_t partitions = 1;
     PartitionRange hosted;
     std::uint32_t window = 8;
+    std::size_t workspaces = 1;       // that are pushed from, and the bytes of each
+    std::size_t workspace_bytes = 0;  // 0: the parameters as floats
+    // To share memory with servers of this host: its keeper, and what their roster calls this host.
+    cluster::KeeperClient* keeper = nullptr;
+    std::string host_id;
+    Duration spin{};  // before the compute thread sleeps in a wait, if it shares memory
     Duration dead_limit = std::chrono::seconds(10);
     Duration stall_warning = std::chrono::seconds(10);  // a wait this long is said aloud
     net::Credentials credentials;
@@ -56,7 +69,8 @@ class PushPull {
            const compression::Compressor& pull, cluster::Shutdown& shutdown);
   ~PushPull();
 
-  // Connects to every lane and proves the key. Throws Fault::network or Fault::auth.
+  // Connects to every lane and proves the key; shares memory where it can. Throws Fault::network or
+  // Fault::auth.
   void connect(const std::vector<wire::ProcessInfo>& servers);
   // Uses a connection made elsewhere for one lane (tests). Its context runs in our threads.
   net::asio::io_context& context(std::uint32_t lane);
@@ -69,15 +83,23 @@ class PushPull {
   // Who answers when a server asks for single partitions. Called from within wait_settled().
   void on_resend(Resend resend) { resend_ = std::move(resend); }
 
+  // Memory that push() reads. After start().
+  std::span<std::byte> workspace(std::size_t index) const;
+  // The parameters of a version, once they have arrived; valid until version + 2 is asked for.
+  std::span<const float> parameters(Version version) const { return vectors_[version % 2]; }
+  // How many lanes share memory with this worker.
+  std::size_t shared_lanes() const;
+
   // ---- from the compute thread; none of these blocks, copies or (in the steady state) allocates
   // --
   void init(std::span<const float> parameters);
   // One chunk of the sum over a set of partitions, encoded.
+  // `needed_back`: its memory is written again before the step is over.
   void push(Step step, std::uint32_t chunk, PartitionRange node, std::uint64_t examples,
-            std::span<const std::byte> payload);
+            std::span<const std::byte> payload, bool needed_back = false);
   void end(Step step, PartitionRange node, std::uint64_t examples);
-  // Asks for one chunk as of `clock` finished steps; it is received into its place in `parameters`.
-  void pull(Step clock, std::uint32_t chunk, std::span<float> parameters);
+  // Asks for one chunk as of `clock` finished steps.
+  void pull(Step clock, std::uint32_t chunk);
 
   // ---- waits of the compute thread
   // --------------------------------------------------------------- Until all chunks that touch
@@ -86,8 +108,9 @@ class PushPull {
   // Until every push, end and init so far is acknowledged.
   void wait_settled();
 
-  // Thread-safe.
+  // From the compute thread, or when the exchange has stopped.
   TrafficCount traffic() const;
+  // Thread-safe.
   // Seconds the compute thread has waited so far.
   double waited_seconds() const { return seconds(waited_); }
   // Seconds from the first push of each step to the arrival of the last chunk, summed.
@@ -95,6 +118,7 @@ class PushPull {
 
  private:
   friend class LaneClient;
+  friend class SharedLane;
   struct Partial {
     Step step;
     std::uint32_t chunk;
@@ -105,7 +129,16 @@ class PushPull {
   void arrived(std::uint32_t chunk, Version version);
   void settled();
   void partial(Partial partial);
-  LaneClient& client(std::uint32_t chunk);
+  std::size_t lane_of(std::uint32_t chunk) const { return shards_.index(shards_.at(chunk)); }
+  // Where the values of a chunk are received, unless they are read where they lie.
+  std::span<float> place(std::uint32_t chunk, Version version);
+  bool poll_shared();
+  std::string oldest() const;  // the request that has waited longest, in words
+  void make_shared_memory();
+  net::Task<wire::ShareStatus> ask_to_share(net::Connection& connection, std::size_t lane) const;
+  net::Task<void> join(LaneClient& client, const wire::ProcessInfo& server);
+  void share_lane(std::size_t lane);
+  void place_vectors();
 
   Options options_;
   const params::ChunkMap& chunks_;
@@ -115,8 +148,20 @@ class PushPull {
   Resend resend_;
   Duration waited_{0};
 
+  // Memory: shared, or our own.
+  std::size_t stride_ = 0;  // of workspaces, in bytes
+  std::size_t ring_frames_ = 0;
+  net::SharedMemory links_memory_;
+  net::SharedMemory outgoing_memory_;
+  net::SharedMemory parameters_memory_;
+  cluster::SharedLinks links_;
+  AlignedBuffer<std::byte> own_outgoing_;
+  std::array<AlignedBuffer<float>, 2> own_vectors_;
+  std::array<std::span<const float>, 2> vectors_;
+  net::Doorbell own_bell_;
+  net::Doorbell* bell_ = &own_bell_;  // rung when something has changed for the compute thread
+
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
   std::vector<Version> arrived_;   // guarded: 1 + the newest version of each chunk here; 0 = none
   std::uint64_t unsettled_ = 0;    // guarded: pushes, ends and inits without an answer
   std::vector<Partial> partials_;  // guarded
@@ -127,6 +172,7 @@ class PushPull {
 
   std::vector<std::unique_ptr<net::asio::io_context>> contexts_;  // one per lane index
   std::vector<std::unique_ptr<LaneClient>> clients_;              // by ShardMap::index
+  std::vector<std::unique_ptr<SharedLane>> shared_;               // by ShardMap::index; null = none
   std::unique_ptr<cluster::Shutdown::Subscription> on_end_;
   std::vector<std::jthread> threads_;
   bool stopped_ = false;

@@ -10,25 +10,56 @@
 
 namespace sheaf::worker {
 
-TrainingStep::TrainingStep(const Parts& parts) : parts_(parts), tree_(parts.plan.partitions()) {
-  const bool sums_first = parts.compressor.identity() && !parts.mechanism.perturbs_at_worker();
-  if (sums_first) {
-    nodes_ = tree_.cover(parts.hosted);
-  } else {
-    for (std::uint32_t p = parts.hosted.first; p < parts.hosted.end(); ++p)
-      nodes_.push_back({p, 1});
+namespace {
+
+constexpr std::size_t kWorkspaces = 2;  // one is computed while the other is in flight
+
+// The nodes that a worker pushes for, ascending.
+std::vector<PartitionRange> pushed_nodes(const params::PartitionTree& tree, PartitionRange hosted,
+                                         const compression::Compressor& compressor,
+                                         const privacy::Mechanism& mechanism) {
+  if (compressor.identity() && !mechanism.perturbs_at_worker()) return tree.cover(hosted);
+  std::vector<PartitionRange> nodes;
+  for (std::uint32_t p = hosted.first; p < hosted.end(); ++p) nodes.push_back({p, 1});
+  return nodes;
+}
+
+}  // namespace
+
+void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
+                                   const compression::Compressor& compressor,
+                                   const privacy::Mechanism& mechanism,
+                                   PushPull::Options& options) {
+  const params::PartitionTree tree(options.partitions);
+  const auto nodes = pushed_nodes(tree, options.hosted, compressor, mechanism);
+  options.workspaces = std::min(nodes.size(), kWorkspaces);
+  if (!compressor.identity()) {
+    options.workspace_bytes = chunks.size() * compressor.max_bytes(chunks.largest());
   }
+}
+
+TrainingStep::TrainingStep(const Parts& parts)
+    : parts_(parts),
+      tree_(parts.plan.partitions()),
+      nodes_(pushed_nodes(tree_, parts.hosted, parts.compressor, parts.mechanism)) {
   std::uint32_t widest = 1;
   for (const PartitionRange node : nodes_) widest = std::max(widest, node.count);
   const auto depth = static_cast<std::size_t>(std::bit_width(widest - 1)) + 1;
-
+  const bool lossless = parts.compressor.identity();
   const std::size_t size = parts.model.layout().size();
-  for (auto& buffer : parameters_) buffer = AlignedBuffer<float>(size);
-  for (std::size_t i = 0; i < std::min(nodes_.size(), workspaces_.size()); ++i) {
-    for (std::size_t d = 0; d < depth; ++d) workspaces_[i].sums.emplace_back(size);
-    if (parts.compressor.identity()) continue;
-    encoded_chunk_bytes_ = parts.compressor.max_bytes(parts.chunks.largest());
-    workspaces_[i].encoded.resize(parts.chunks.size() * encoded_chunk_bytes_);
+  if (!lossless) encoded_chunk_bytes_ = parts.compressor.max_bytes(parts.chunks.largest());
+  for (std::size_t i = 0; i < std::min(nodes_.size(), kWorkspaces); ++i) {
+    Workspace& workspace = workspaces_[i];
+    const std::span<std::byte> pushed = parts.exchange.workspace(i);
+    workspace.own.reserve(depth);
+    if (lossless) {
+      workspace.sums.emplace_back(reinterpret_cast<float*>(pushed.data()), size);
+    } else {
+      workspace.encoded = pushed;
+    }
+    while (workspace.sums.size() < depth) {
+      workspace.sums.push_back(workspace.own.emplace_back(size).span());
+    }
   }
   parts.exchange.on_resend(
       [this](Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing) {
@@ -43,12 +74,14 @@ void TrainingStep::run(Step step) {
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     if (i >= workspaces_.size()) parts_.exchange.wait_settled();  // its buffers are used again
     workspace_ = &workspaces_[i % workspaces_.size()];
+    // Later nodes of this step wait until all before them are settled, and a sum may need them too.
+    needed_back_ = nodes_.size() > workspaces_.size() && i + 1 < nodes_.size();
     last_node_ = last != nodes_.rend() && nodes_[i] == *last;
     contribute(nodes_[i]);
   }
   if (last == nodes_.rend()) {
     for (auto c = static_cast<std::uint32_t>(parts_.chunks.size()); c-- > 0;) {
-      parts_.exchange.pull(step + 1, c, parameters(step + 1));
+      parts_.exchange.pull(step + 1, c);
     }
   }
   parts_.exchange.wait_settled();
@@ -90,7 +123,7 @@ void TrainingStep::sum_node(PartitionRange node, std::size_t depth, bool streams
   if (examples(right) == 0) return skip(right);
   sum_node(right, both ? depth + 1 : depth, streams);
   if (both && !streams) {
-    math::add(workspace_->sums[depth + 1].span(), workspace_->sums[depth].span());
+    math::add(workspace_->sums[depth + 1], workspace_->sums[depth]);
   }
 }
 
@@ -104,8 +137,8 @@ void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams
   depth_ = depth;
   streams_ = streams;
   const Batch& batch = parts_.batcher.next(step_, partition);
-  const double loss = parts_.model.gradient(parameters(step_), batch, key(step_, partition),
-                                            workspace_->sums[depth].span(), this);
+  const double loss = parts_.model.gradient(parts_.exchange.parameters(step_), batch,
+                                            key(step_, partition), workspace_->sums[depth], this);
   if (!std::isfinite(loss)) {
     fail(Fault::diverged,
          "the loss of partition {} is {}; lower optimizer.rate, warm up, or set "
@@ -131,24 +164,24 @@ void TrainingStep::after_backward(std::size_t begin) {
 void TrainingStep::release_chunk(std::uint32_t chunk) {
   const params::Chunk& c = parts_.chunks[chunk];
   for (std::size_t d = depth_; d > 0; --d) {
-    math::add(workspace_->sums[d].span().subspan(c.offset, c.size),
-              workspace_->sums[d - 1].span().subspan(c.offset, c.size));
+    math::add(workspace_->sums[d].subspan(c.offset, c.size),
+              workspace_->sums[d - 1].subspan(c.offset, c.size));
   }
-  const auto values =
-      Releasable::noised(Clipped(workspace_->sums[0].span().subspan(c.offset, c.size)),
-                         parts_.mechanism, {step_, partition_, chunk});
-  parts_.exchange.push(
-      step_, chunk, node_, node_examples_,
-      encode(chunk, values, partition_, workspace_->encoded, chunk * encoded_chunk_bytes_));
-  if (last_node_) parts_.exchange.pull(step_ + 1, chunk, parameters(step_ + 1));
+  const auto values = Releasable::noised(Clipped(workspace_->sums[0].subspan(c.offset, c.size)),
+                                         parts_.mechanism, {step_, partition_, chunk});
+  std::span<std::byte> into;
+  if (!parts_.compressor.identity()) {
+    into = workspace_->encoded.subspan(chunk * encoded_chunk_bytes_, encoded_chunk_bytes_);
+  }
+  parts_.exchange.push(step_, chunk, node_, node_examples_, encode(chunk, values, partition_, into),
+                       needed_back_);
+  if (last_node_) parts_.exchange.pull(step_ + 1, chunk);
 }
 
 std::span<const std::byte> TrainingStep::encode(std::uint32_t chunk, Releasable values,
                                                 std::uint32_t partition,
-                                                std::vector<std::byte>& bytes,
-                                                std::size_t at) const {
+                                                std::span<std::byte> into) const {
   if (parts_.compressor.identity()) return std::as_bytes(values.values());
-  const auto into = std::span(bytes).subspan(at, encoded_chunk_bytes_);
   return into.first(
       parts_.compressor.encode(values.values(), {parts_.seed, step_, partition, chunk}, into));
 }
@@ -174,11 +207,12 @@ void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::u
     }
     again_bytes_.emplace_back(std::max(c.bytes(), encoded_chunk_bytes_));
     parts_.fill(step, partition, again_);
-    parts_.model.gradient(parameters(step), again_, key(step, partition), again_gradient_.span());
+    parts_.model.gradient(parts_.exchange.parameters(step), again_, key(step, partition),
+                          again_gradient_.span());
     const auto values =
         Releasable::noised(Clipped(again_gradient_.span().subspan(c.offset, c.size)),
                            parts_.mechanism, {step, partition, chunk});
-    auto payload = encode(chunk, values, partition, again_bytes_.back(), 0);
+    auto payload = encode(chunk, values, partition, again_bytes_.back());
     std::ranges::copy(payload, again_bytes_.back().begin());
     parts_.exchange.push(step, chunk, {partition, 1}, count,
                          std::span(again_bytes_.back()).first(payload.size()));

@@ -5,8 +5,9 @@
 //
 // Hosted partitions are taken one after the other. Where sums may be taken before the push
 // (lossless and without noise), whole nodes of the partition tree are summed here and pushed once;
-// otherwise each partition pushes for itself. Owns gradient buffers, allocated once; belongs to the
-// compute thread. What it borrows outlives it.
+// otherwise each partition pushes for itself. What is pushed is written once, into the workspaces
+// of the exchange; other buffers are allocated once. Belongs to the compute thread. What it borrows
+// outlives it.
 #pragma once
 
 #include <array>
@@ -44,6 +45,11 @@ class TrainingStep final : public PassObserver {
     std::uint64_t seed;
   };
   explicit TrainingStep(const Parts& parts);
+  // The workspaces that the exchange must have for it.
+  static void plan_workspaces(const params::ChunkMap& chunks,
+                              const compression::Compressor& compressor,
+                              const privacy::Mechanism& mechanism,
+                              worker::PushPull::Options& options);
   // Stops the exchange: on the way out of a failure it still moves bytes from and to our buffers.
   ~TrainingStep() { parts_.exchange.stop(); }
   TrainingStep(const TrainingStep&) = delete;
@@ -52,9 +58,6 @@ class TrainingStep final : public PassObserver {
   // Takes step `step` (from 0): reads version `step`, leaves version `step` + 1 on its way.
   // Throws Fault::diverged when a loss is not finite.
   void run(Step step);
-
-  // The parameters of `version`. REQUIRES: the waits for it have returned.
-  std::span<float> parameters(Version version) { return parameters_[version % 2].span(); }
 
   double compute_seconds() const { return compute_seconds_; }
 
@@ -65,8 +68,9 @@ class TrainingStep final : public PassObserver {
  private:
   // What one push at a time works in; two, so that one is computed while the other is in flight.
   struct Workspace {
-    std::vector<AlignedBuffer<float>> sums;  // sums[0] is pushed; deeper ones wait in the tree
-    std::vector<std::byte> encoded;
+    std::vector<std::span<float>> sums;     // sums[0] is pushed; deeper ones wait in the tree
+    std::vector<AlignedBuffer<float>> own;  // memory of those that the exchange does not read
+    std::span<std::byte> encoded;           // if the push is lossy
   };
   std::uint64_t examples(PartitionRange node) const;
   void contribute(PartitionRange node);
@@ -75,7 +79,7 @@ class TrainingStep final : public PassObserver {
   void leaf(std::uint32_t partition, std::size_t depth, bool streams);
   void release_chunk(std::uint32_t chunk);
   std::span<const std::byte> encode(std::uint32_t chunk, Releasable values, std::uint32_t partition,
-                                    std::vector<std::byte>& bytes, std::size_t at) const;
+                                    std::span<std::byte> into) const;
   void resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing);
   PassKey key(Step step, std::uint32_t partition) const { return {parts_.seed, step, partition}; }
 
@@ -83,7 +87,6 @@ class TrainingStep final : public PassObserver {
   params::PartitionTree tree_;
   std::vector<PartitionRange> nodes_;  // pushed for, ascending
   std::size_t encoded_chunk_bytes_ = 0;
-  std::array<AlignedBuffer<float>, 2> parameters_;  // by the parity of the version
   std::array<Workspace, 2> workspaces_;
   // For a repeated push; allocated when it happens.
   Batch again_;
@@ -99,6 +102,7 @@ class TrainingStep final : public PassObserver {
   std::size_t depth_ = 0;        // where its gradient lies
   bool streams_ = false;         // its backward pass completes chunks of the node
   bool last_node_ = false;       // with examples: then the next version is asked for
+  bool needed_back_ = false;     // a later node waits until this one is settled
   std::size_t released_ = 0;     // chunks [released_, size) have been pushed
   double compute_seconds_ = 0;
 };

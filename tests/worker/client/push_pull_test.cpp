@@ -15,11 +15,11 @@ class PushPullTest : public testing::Test {
   PushPullTest() { layout_.add("weight", {32}, {}); }
 
   std::unique_ptr<PushPull> make() {
-    return std::make_unique<PushPull>(
-        PushPull::Options{.hosted = {0, 1},
-                          .credentials = {wire::JobKey(), wire::Identity{}},
-                          .warn = [](const std::string&) {}},
-        chunks(), shards(), *pull_, shutdown_);
+    PushPull::Options options;
+    options.hosted = {0, 1};
+    options.credentials = {wire::JobKey(), wire::Identity{}};
+    options.warn = [](const std::string&) {};
+    return std::make_unique<PushPull>(std::move(options), chunks(), shards(), *pull_, shutdown_);
   }
   const params::ChunkMap& chunks() {
     if (!chunks_) chunks_ = std::make_unique<params::ChunkMap>(layout_, 64);
@@ -53,8 +53,7 @@ TEST_F(PushPullTest, AWaitEndsWithTheJob) {
   auto [ours, theirs] = net::connected_pair(exchange->context(0), other_);
   exchange->adopt({0, 0}, std::move(ours));
   exchange->start();
-  std::vector<float> parameters(32);
-  exchange->pull(0, 0, parameters);
+  exchange->pull(0, 0);
   const std::jthread failing([this] {
     shutdown_.fail(std::make_exception_ptr(
         Error(Fault::data, "somebody else failed", std::source_location::current())));
@@ -74,8 +73,7 @@ TEST_F(PushPullTest, AServerThatLeavesIsNamed) {
   auto [ours, theirs] = net::connected_pair(exchange->context(0), other_);
   exchange->adopt({0, 0}, std::move(ours));
   exchange->start();
-  std::vector<float> parameters(32);
-  exchange->pull(0, 0, parameters);
+  exchange->pull(0, 0);
   theirs.close();
   try {
     exchange->wait_arrived(0, 32, 0);

@@ -1,0 +1,190 @@
+#include "common/cluster/keeper.h"
+
+#include <cstring>
+
+#include "common/base/error.h"
+#include "common/cluster/keeper_wire.h"
+#include "common/net/asio.h"
+
+namespace sheaf::cluster {
+namespace {
+
+using Local = net::asio::local::stream_protocol;
+using LocalSocket = net::asio::basic_stream_socket<Local, net::Executor>;
+
+// An abstract address (its first byte is 0): in no file system, and gone with its socket. Derived
+// from the key, so that jobs do not meet and strangers cannot guess it.
+Local::endpoint address(const wire::JobKey& key) {
+  constexpr std::string_view kLabel = "sheaf keeper 1";
+  const wire::Digest digest = wire::hmac_sha256(key, std::as_bytes(std::span(kLabel)));
+  std::string path(1, '\0');
+  path += "sheaf-";
+  for (const std::byte b : std::span(digest).first(16)) path += fmt::format("{:02x}", b);
+  return Local::endpoint(path);
+}
+
+}  // namespace
+
+// ---- the keeper ---------------------------------------------------------------------------------
+
+struct Keeper::State {
+  State(const net::Credentials& c, Duration l) : credentials(c), limit(l), acceptor(context) {}
+
+  net::Task<void> accept_loop() {
+    while (true) {
+      LocalSocket socket(context);
+      net::ErrorCode error;
+      co_await acceptor.async_accept(socket,
+                                     net::asio::redirect_error(net::asio::use_awaitable, error));
+      if (error) co_return;  // closed
+      net::asio::co_spawn(context, serve(std::move(socket)), [](std::exception_ptr) {});
+    }
+  }
+
+  // A client that leaves or breaks the rules is forgotten; what it put stays.
+  net::Task<void> serve(LocalSocket socket) {
+    const int fd = socket.native_handle();
+    net::Connection connection(net::Socket(std::move(socket)), "a process of this host");
+    try {
+      co_await net::receive_greeting(
+          connection, credentials,
+          [this](const wire::Identity& client) {
+            return client.epoch == credentials.self.epoch ? wire::Verdict::welcome
+                                                          : wire::Verdict::stale;
+          },
+          limit);
+      while (co_await connection.readable()) {
+        KeeperRequest request;
+        net::Descriptor given;
+        if (!receive_message(fd, &request, sizeof request, given, limit)) break;
+        KeeperAnswer answer;
+        const net::Descriptor result = grant(request, std::move(given), answer);
+        send_message(fd, &answer, sizeof answer, result);
+      }
+    } catch (const Error&) {
+    }
+  }
+
+  net::Descriptor grant(const KeeperRequest& request, net::Descriptor given, KeeperAnswer& answer) {
+    const std::string name = get_text(request.name);
+    try {
+      if (request.wish == KeeperWish::put) {
+        kept[name] = std::move(given);
+        return {};
+      }
+      auto found = kept.find(name);
+      if (request.wish == KeeperWish::memory && found == kept.end()) {
+        // Our own mapping ends here; the descriptor keeps the memory.
+        const auto memory = net::SharedMemory::create("sheaf " + name, request.bytes);
+        found = kept.emplace(name, memory.descriptor().duplicate()).first;
+      }
+      if (found == kept.end()) fail(Fault::network, "nobody has left \"{}\" here", name);
+      return found->second.duplicate();
+    } catch (const Error& error) {
+      answer.fault = static_cast<std::uint32_t>(error.fault());
+      set_text(answer.text, error.message());
+      return {};
+    }
+  }
+
+  const net::Credentials credentials;
+  const Duration limit;
+  net::asio::io_context context{1};
+  net::asio::basic_socket_acceptor<Local, net::Executor> acceptor;
+  std::map<std::string, net::Descriptor> kept;
+};
+
+std::unique_ptr<Keeper> Keeper::start(const net::Credentials& credentials, Duration limit) {
+  auto state = std::make_unique<State>(credentials, limit);
+  net::ErrorCode error;
+  const Local::endpoint endpoint = address(credentials.key);
+  state->acceptor.open(endpoint.protocol());
+  state->acceptor.bind(endpoint, error);
+  if (error) return nullptr;
+  state->acceptor.listen();
+  return std::unique_ptr<Keeper>(new Keeper(std::move(state)));
+}
+
+Keeper::Keeper(std::unique_ptr<State> state) : state_(std::move(state)) {
+  net::asio::co_spawn(state_->context, state_->accept_loop(), [](std::exception_ptr) {});
+  thread_ = std::thread([s = state_.get()] { s->context.run(); });
+}
+
+Keeper::~Keeper() {
+  state_->context.stop();
+  thread_.join();
+}
+
+// ---- a client -----------------------------------------------------------------------------------
+
+struct KeeperClient::State {
+  explicit State(Duration l) : limit(l) {}
+
+  net::Task<void> join(const net::Credentials& credentials) {
+    co_await net::greet(*connection, credentials, limit);
+  }
+
+  const Duration limit;
+  net::asio::io_context context{1};
+  int fd = -1;
+  std::optional<net::Connection> connection;
+};
+
+KeeperClient::KeeperClient(const net::Credentials& credentials, Duration limit)
+    : state_(std::make_unique<State>(limit)) {
+  LocalSocket socket(state_->context);
+  net::ErrorCode error;
+  socket.connect(address(credentials.key), error);
+  if (error) {
+    fail(Fault::network, "the keeper of this host's shared memory cannot be reached: {}",
+         error.message());
+  }
+  state_->fd = socket.native_handle();
+  state_->connection.emplace(net::Socket(std::move(socket)), "the keeper of this host");
+  std::exception_ptr failure;
+  net::asio::co_spawn(state_->context, state_->join(credentials),
+                      [&](std::exception_ptr e) { failure = e; });
+  state_->context.run();
+  if (failure) std::rethrow_exception(failure);
+}
+
+KeeperClient::~KeeperClient() = default;
+
+namespace {
+
+net::Descriptor ask(int fd, Duration limit, KeeperWish wish, const std::string& name,
+                    std::size_t bytes, const net::Descriptor& given) {
+  KeeperRequest request;
+  request.wish = wish;
+  request.bytes = bytes;
+  set_text(request.name, name);
+  send_message(fd, &request, sizeof request, given);
+  KeeperAnswer answer;
+  net::Descriptor result;
+  if (!receive_message(fd, &answer, sizeof answer, result, limit)) {
+    fail(Fault::network, "the keeper of this host's shared memory has left");
+  }
+  if (answer.fault != 0) fail(static_cast<Fault>(answer.fault), "{}", get_text(answer.text));
+  return result;
+}
+
+}  // namespace
+
+net::SharedMemory KeeperClient::memory(const std::string& name, std::size_t bytes,
+                                       net::SharedMemory::Access access) {
+  const std::lock_guard lock(mutex_);
+  return net::SharedMemory::map(ask(state_->fd, state_->limit, KeeperWish::memory, name, bytes, {}),
+                                bytes, access);
+}
+
+void KeeperClient::put(const std::string& name, const net::Descriptor& descriptor) {
+  const std::lock_guard lock(mutex_);
+  ask(state_->fd, state_->limit, KeeperWish::put, name, 0, descriptor);
+}
+
+net::Descriptor KeeperClient::get(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  return ask(state_->fd, state_->limit, KeeperWish::get, name, 0, {});
+}
+
+}  // namespace sheaf::cluster

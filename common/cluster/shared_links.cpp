@@ -1,0 +1,63 @@
+#include "common/cluster/shared_links.h"
+
+#include <cstring>
+#include <new>
+
+#include "common/base/error.h"
+
+namespace sheaf::cluster {
+namespace {
+
+constexpr std::size_t kLine = 64;
+constexpr std::size_t kRings = 2 * kLine;  // behind the title and the doorbell
+constexpr std::size_t kPageFloats = 1024;
+
+}  // namespace
+
+std::string parameters_name() { return "parameters"; }
+std::string outgoing_name(std::uint32_t worker, std::uint32_t incarnation) {
+  return fmt::format("outgoing {} {}", worker, incarnation);
+}
+std::string links_name(std::uint32_t worker, std::uint32_t incarnation) {
+  return fmt::format("links {} {}", worker, incarnation);
+}
+std::string wake_name(std::uint32_t server, std::uint32_t lane) {
+  return fmt::format("wake {} {}", server, lane);
+}
+
+std::size_t shared_vector_floats(std::size_t parameters) {
+  return (parameters + kPageFloats - 1) / kPageFloats * kPageFloats;
+}
+
+std::size_t SharedLinks::bytes(std::size_t lanes, std::size_t capacity) {
+  return kRings + 2 * lanes * net::FrameRing::bytes(capacity);
+}
+
+SharedLinks SharedLinks::make(std::span<std::byte> memory, const Title& title) {
+  static_assert(sizeof(Title) <= kLine && sizeof(net::Doorbell) <= kLine);
+  std::memcpy(memory.data(), &title, sizeof title);
+  return {memory, title.capacity};
+}
+
+SharedLinks SharedLinks::open(std::span<std::byte> memory, const Title& title) {
+  Title found;
+  std::memcpy(&found, memory.data(), sizeof found);
+  if (found != title) {
+    fail(Fault::network,
+         "shared memory of worker {} (epoch {}, {} lanes), expected that of worker {} (epoch {}, "
+         "{} lanes)",
+         found.worker, found.epoch, found.lanes, title.worker, title.epoch, title.lanes);
+  }
+  return {memory, title.capacity};
+}
+
+net::Doorbell& SharedLinks::bell() const {
+  return *std::launder(reinterpret_cast<net::Doorbell*>(memory_.data() + kLine));
+}
+
+net::FrameRing SharedLinks::ring(std::size_t index) const {
+  const std::size_t bytes = net::FrameRing::bytes(capacity_);
+  return {memory_.subspan(kRings + index * bytes, bytes), capacity_};
+}
+
+}  // namespace sheaf::cluster

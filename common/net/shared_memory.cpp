@@ -1,0 +1,74 @@
+#include "common/net/shared_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "common/base/error.h"
+
+namespace sheaf::net {
+namespace {
+
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+std::span<std::byte> map_bytes(const Descriptor& descriptor, std::size_t bytes, int protection) {
+  void* memory = ::mmap(nullptr, bytes, protection, MAP_SHARED, descriptor.get(), 0);
+  if (memory == MAP_FAILED) {
+    fail(Fault::internal, "mapping {} bytes of shared memory: {}", bytes, std::strerror(errno));
+  }
+  return {static_cast<std::byte*>(memory), bytes};
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Descriptor Descriptor::duplicate() const {
+  const int copy = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) fail(Fault::internal, "duplicating a descriptor: {}", std::strerror(errno));
+  return Descriptor(copy);
+}
+
+SharedMemory SharedMemory::create(const std::string& name, std::size_t bytes) {
+  SharedMemory memory;
+  memory.descriptor_ = Descriptor(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  const int fd = memory.descriptor_.get();
+  const int reserved = fd < 0 ? errno : ::posix_fallocate(fd, 0, static_cast<off_t>(bytes));
+  if (reserved != 0) {
+    fail(Fault::internal, "reserving {} bytes of shared memory for {}: {}", bytes, name,
+         std::strerror(reserved));
+  }
+  if (::fcntl(fd, F_ADD_SEALS, kSeals) != 0) {
+    fail(Fault::internal, "sealing the shared memory for {}: {}", name, std::strerror(errno));
+  }
+  memory.bytes_ = map_bytes(memory.descriptor_, bytes, PROT_READ | PROT_WRITE);
+  return memory;
+}
+
+SharedMemory SharedMemory::map(Descriptor descriptor, std::size_t bytes, Access access) {
+  struct stat status{};
+  const bool known = ::fstat(descriptor.get(), &status) == 0;
+  const int seals = ::fcntl(descriptor.get(), F_GET_SEALS);
+  if (!known || seals < 0 || (seals & F_SEAL_SHRINK) == 0 ||
+      status.st_size != static_cast<off_t>(bytes)) {
+    fail(Fault::network, "shared memory: found {} bytes{}, expected {} sealed bytes",
+         known ? status.st_size : 0, seals < 0 ? " that are no memory file" : "", bytes);
+  }
+  SharedMemory memory;
+  memory.bytes_ =
+      map_bytes(descriptor, bytes, access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE);
+  memory.descriptor_ = std::move(descriptor);
+  return memory;
+}
+
+SharedMemory::~SharedMemory() {
+  if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
+}
+
+}  // namespace sheaf::net

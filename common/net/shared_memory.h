@@ -1,0 +1,67 @@
+// Memory that processes of one host share: a memfd, sealed in its size, without a name anywhere. It
+// lives as long as somebody holds its descriptor or a mapping, and is gone when the last process
+// that does has ended, however it ended.
+// Owns descriptor and mapping; movable. What the mapping holds is synchronised by its users.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace sheaf::net {
+
+// Owns a file descriptor.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor();
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  Descriptor duplicate() const;
+
+ private:
+  int fd_ = -1;
+};
+
+class SharedMemory {
+ public:
+  enum class Access { read, write };
+
+  SharedMemory() = default;
+  // New memory, all zero, reserved at once: a full machine is an error here, not a crash later.
+  // `name` is what /proc shows. Throws Fault::internal saying why not.
+  static SharedMemory create(const std::string& name, std::size_t bytes);
+  // Maps what another process made. Throws Fault::network if it is not sealed memory of `bytes`.
+  static SharedMemory map(Descriptor descriptor, std::size_t bytes, Access access);
+
+  SharedMemory(SharedMemory&& other) noexcept { swap(other); }
+  SharedMemory& operator=(SharedMemory&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~SharedMemory();
+
+  explicit operator bool() const { return !bytes_.empty(); }
+  std::span<std::byte> bytes() const { return bytes_; }
+  std::span<float> floats() const {
+    return {reinterpret_cast<float*>(bytes_.data()), bytes_.size() / sizeof(float)};
+  }
+  const Descriptor& descriptor() const { return descriptor_; }
+
+ private:
+  void swap(SharedMemory& other) {
+    std::swap(descriptor_, other.descriptor_);
+    std::swap(bytes_, other.bytes_);
+  }
+  Descriptor descriptor_;
+  std::span<std::byte> bytes_;
+};
+
+}  // namespace sheaf::net

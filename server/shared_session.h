@@ -1,0 +1,51 @@
+// A worker of this host that shares memory with the lane: requests come through a ring, pushes stay
+// where the worker wrote them, and answers are headers without payload, since the worker reads
+// parameters where they lie. Beside it stands the worker's Session, whose connection proves who it
+// is and says when it is gone.
+// Owned by the lane; lives in the lane's thread.
+#pragma once
+
+#include <cstdint>
+
+#include "common/cluster/shared_links.h"
+#include "common/net/shared_memory.h"
+#include "server/shard/shard.h"
+
+namespace sheaf::server {
+
+class SharedSession {
+ public:
+  struct Memory {
+    net::SharedMemory links;
+    net::SharedMemory outgoing;  // what the worker pushes; read only
+    std::size_t lane = 0;        // index of this lane in `links`
+  };
+  SharedSession(SessionId id, SessionId wire, Memory memory, const cluster::SharedLinks& links,
+                Shard& shard);
+
+  // Handles what has arrived; returns whether anything had. Throws when the worker breaks the
+  // rules.
+  bool poll();
+  void send(const wire::OutFrame& frame);
+  // Wakes the worker if it was sent anything since the last call.
+  void ring();
+  // The lane is going to sleep until a wake-up (and then polls once more), or is awake again.
+  void sleep() { requests_.sleep(); }
+  void wake() { requests_.wake(); }
+
+  SessionId id() const { return id_; }
+  SessionId wire() const { return wire_; }
+
+ private:
+  SessionId id_;
+  SessionId wire_;
+  Memory memory_;
+  Shard& shard_;
+  net::FrameRing requests_;
+  net::FrameRing answers_;
+  net::Doorbell& bell_;
+  bool sent_ = false;
+  bool overrun_ = false;
+};
+
+}  // namespace sheaf::server

@@ -1,0 +1,110 @@
+#include "worker/client/shared_lane.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "common/base/error.h"
+
+namespace sheaf::worker {
+
+using wire::FrameType;
+using wire::Header;
+
+SharedLane::SharedLane(PushPull& owner, params::LaneId lane, Memory memory)
+    : owner_(owner),
+      memory_(std::move(memory)),
+      // Pushes cost the server no memory: they need no credit.
+      exchange_({.partitions = owner.options_.partitions,
+                 .window = std::numeric_limits<std::uint32_t>::max(),
+                 .entries = 4 * owner.shards_.chunks_of(lane).size() + 64},
+                *this) {}
+
+bool SharedLane::reaches(std::span<const std::byte> payload) const {
+  const auto* begin = memory_.outgoing.data();
+  return payload.data() >= begin && payload.data() < begin + memory_.outgoing.size();
+}
+
+void SharedLane::push(Step step, std::uint32_t chunk, PartitionRange partitions,
+                      std::uint64_t examples, std::span<const std::byte> payload,
+                      Exchange::Lend lend) {
+  exchange_.push(step, chunk, partitions, examples, payload, lend);
+  send();
+}
+
+void SharedLane::end(Step step, PartitionRange partitions, std::uint64_t examples) {
+  exchange_.end(step, partitions, examples);
+  send();
+}
+
+void SharedLane::pull(Step clock, std::uint32_t chunk, std::span<float> into) {
+  exchange_.pull(clock, chunk, owner_.options_.hosted, std::as_writable_bytes(into));
+  send();
+}
+
+// What does not fit now goes out when answers have made room.
+void SharedLane::send() {
+  bool any = false;
+  while (open_ < memory_.most_open) {
+    const auto frame = exchange_.next(TimePoint{});
+    if (!frame) break;
+    net::RingFrame request{frame->header, 0};
+    if (!frame->payload.empty()) {
+      request.at = static_cast<std::uint64_t>(frame->payload.data() - memory_.outgoing.data());
+    }
+    check(memory_.requests.push(request), "a ring has room for every request without an answer");
+    ++open_;
+    any = true;
+    if (frame->header.type == FrameType::push) {
+      traffic_.push_bytes += wire::kHeaderBytes + frame->payload.size();
+      traffic_.push_bytes_raw += wire::kHeaderBytes + owner_.chunks_[frame->header.chunk].bytes();
+    }
+  }
+  if (!any || !memory_.requests.must_wake()) return;
+  const std::uint64_t one = 1;
+  // It fails only when the counter is full, and then the lane is awake.
+  [[maybe_unused]] const ssize_t written = ::write(memory_.wake.get(), &one, sizeof one);
+}
+
+bool SharedLane::poll() {
+  bool any = false;
+  for (net::RingFrame answer; memory_.answers.pop(answer); any = true) {
+    Header& header = answer.header;
+    if (header.payload_bytes != 0) {  // the next 64 partitions of a partial push
+      const std::size_t bytes = header.payload_bytes;
+      if (answer.at >= bytes)
+        fail(Fault::network, "partial push_ack: word at {} of {}", answer.at, bytes);
+      missing_.resize(bytes);
+      const std::size_t part = std::min<std::size_t>(sizeof header.value, bytes - answer.at);
+      std::memcpy(missing_.data() + answer.at, &header.value, part);
+      if (answer.at + part < bytes) continue;
+      std::ranges::copy(missing_, exchange_.receive_into(header).begin());
+    }
+    --open_;
+    exchange_.on_frame(header);
+  }
+  if (any) send();
+  return any;
+}
+
+void SharedLane::on_arrived(std::uint32_t chunk, Version version, std::size_t) {
+  const params::Chunk& c = owner_.chunks_[chunk];
+  if (!memory_.in_place) {
+    const auto from = memory_.vectors[version % 2].subspan(c.offset, c.size);
+    std::ranges::copy(from, owner_.place(chunk, version).begin());
+  }
+  traffic_.pull_bytes += wire::kHeaderBytes + c.bytes();
+  traffic_.pull_bytes_raw += wire::kHeaderBytes + c.bytes();
+  owner_.arrived(chunk, version);
+}
+
+void SharedLane::on_settled(const Header&) { owner_.settled(); }
+
+void SharedLane::on_partial(const Header& request, std::span<const std::uint32_t> missing) {
+  owner_.partial({request.step, request.chunk, {missing.begin(), missing.end()}});
+}
+
+}  // namespace sheaf::worker

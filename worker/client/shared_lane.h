@@ -1,0 +1,63 @@
+// A worker's conversation with a lane that shares memory with it: the compute thread itself leaves
+// requests in a ring and reads the answers from another one; no thread and no socket stands
+// between. What the conversation means is the Exchange's, as over the network.
+// Belongs to the compute thread. Owned by PushPull.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/cluster/shared_links.h"
+#include "common/net/shared_memory.h"
+#include "worker/client/exchange.h"
+#include "worker/client/push_pull.h"
+
+namespace sheaf::worker {
+
+class SharedLane final : public ExchangeEvents {
+ public:
+  struct Memory {
+    net::FrameRing requests;
+    net::FrameRing answers;
+    std::size_t most_open = 0;            // requests without an answer that the rings can take
+    net::Descriptor wake;                 // of the lane
+    std::span<const std::byte> outgoing;  // from where the lane reads pushes
+    // Copies arrived parameters of a chunk to their place, unless they are read where they lie.
+    std::span<const float> vectors[2];
+    bool in_place = true;
+  };
+  SharedLane(PushPull& owner, params::LaneId lane, Memory memory);
+
+  // Whether a push of these bytes can be read by the lane.
+  bool reaches(std::span<const std::byte> payload) const;
+  void push(Step step, std::uint32_t chunk, PartitionRange partitions, std::uint64_t examples,
+            std::span<const std::byte> payload, Exchange::Lend lend);
+  void end(Step step, PartitionRange partitions, std::uint64_t examples);
+  void pull(Step clock, std::uint32_t chunk, std::span<float> into);
+  // Whether parameters are used where the servers write them, or copied to our own place.
+  void read_in_place(bool in_place) { memory_.in_place = in_place; }
+  // Handles the answers that are there; returns whether there were any.
+  bool poll();
+
+  TrafficCount traffic() const { return traffic_; }
+  std::optional<wire::Header> oldest() const { return exchange_.oldest(); }
+
+  // ExchangeEvents
+  void on_arrived(std::uint32_t chunk, Version version, std::size_t bytes) override;
+  void on_settled(const wire::Header& request) override;
+  void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing) override;
+
+ private:
+  void send();
+
+  PushPull& owner_;
+  Memory memory_;
+  Exchange exchange_;
+  std::size_t open_ = 0;            // requests without an answer
+  std::vector<std::byte> missing_;  // of a partial push whose answer is not complete
+  TrafficCount traffic_;
+};
+
+}  // namespace sheaf::worker
