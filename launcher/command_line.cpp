@@ -51,11 +51,13 @@ constexpr CommandText kCommands[] = {
   sheaf list optimizer
   sheaf list layer | cut -f 2)",
      "One mode a line: family, name and description, separated by tabs."},
-    {"bench", "sheaf bench NAME JOB.toml [key=value …] [options]",
+    {"bench", "sheaf bench step JOB.toml [key=value …] [--json]\n       sheaf bench exchange [options]",
      "Measures a part of Sheaf against its floor on this machine.",
      R"(  sheaf bench step configs/quickstart.toml         one training step, taken apart
-  sheaf bench step job.toml data.batch=256 --json)",
-     "Names: step."},
+  sheaf bench step job.toml data.batch=256 --json
+  sheaf bench exchange                             push and pull, against sockets and memory
+  sheaf bench exchange --workers 2 --transport shm --json)",
+     "Names: step, exchange. The options but --json belong to exchange."},
     {"help", "sheaf help [TOPIC]", "Explains a command, or the exit codes.",
      R"(  sheaf help train
   sheaf help exit-codes)",
@@ -100,13 +102,14 @@ constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
 mpirun's own exit code means nothing here.
 )";
 
-const std::vector<std::string> kBenchmarks = {"step"};
+const std::vector<std::string> kBenchmarks = {"step", "exchange"};
 
 // Everything that the parser fills in; one command's part of it counts.
 struct Parsed {
   std::vector<std::string> words;  // positional: the job file, then overrides
   bool dry_run = false, print_launch = false, json = false, version = false;
   std::string resume, join, process, name;
+  ExchangeCommand exchange;
 };
 
 // The parser of the whole command line, bound to `parsed`.
@@ -134,6 +137,25 @@ struct Parser {
     app.get_subcommand("bench")->add_option("NAME", parsed.name);
     app.get_subcommand("bench")->add_flag("--json", parsed.json, "figures for a program");
     add_job("bench", parsed);
+    add_exchange(*app.get_subcommand("bench"), parsed.exchange);
+  }
+
+  static void add_exchange(CLI::App& bench, ExchangeCommand& exchange) {
+    const CLI::Range processes(1, 16);
+    bench.add_option("--transport", exchange.transport, "tcp, shm or both (both)")
+        ->check(CLI::IsMember({"tcp", "shm", "both"}));
+    bench.add_option("--encryption", exchange.encryption, "none or tls, of tcp (none)")
+        ->check(CLI::IsMember({"none", "tls"}));
+    bench.add_option("--wait", exchange.wait, "auto, or block: threads never spin (auto)")
+        ->check(CLI::IsMember({"auto", "block"}));
+    bench.add_option("--mib", exchange.mib, "size of the model (64)")->check(CLI::Range(1, 4096));
+    bench.add_option("--chunk-kib", exchange.chunk_kib, "unit of exchange; 0: automatic (0)")
+        ->check(CLI::Range(0, 1024));
+    bench.add_option("--workers", exchange.workers, "processes (1)")->check(processes);
+    bench.add_option("--servers", exchange.servers, "processes (1)")->check(processes);
+    bench.add_option("--lanes", exchange.lanes, "threads of a server (1)")->check(processes);
+    bench.add_option("--repeat", exchange.repeat, "each figure is a median of so many (5)")
+        ->check(CLI::Range(1, 1000));
   }
 
   void add_job(const std::string& name, Parsed& parsed) {
@@ -236,10 +258,21 @@ Command make_command(Parser& parser, const Parsed& parsed) {
     return ListCommand{parsed.name.empty() ? std::nullopt : std::optional(parsed.name)};
   }
   if (name == "bench") {
+    if (parsed.name == "allreduce" && parsed.words.size() == 2) {
+      return AllreduceCommand{std::stoull(parsed.words[0]), std::stoi(parsed.words[1])};
+    }
     const auto& known = kBenchmarks;
     if (std::find(known.begin(), known.end(), parsed.name) == known.end()) {
       return usage("bench", parsed.name.empty() ? "no name" : fmt::format("\"{}\"", parsed.name),
                    "one of " + config::join_words(known), config::nearest(parsed.name, known));
+    }
+    if (parsed.name == "exchange") {
+      if (!parsed.words.empty()) {
+        return usage("bench exchange", fmt::format("\"{}\"", parsed.words[0]), "nothing more");
+      }
+      ExchangeCommand exchange = parsed.exchange;
+      exchange.json = parsed.json;
+      return exchange;
     }
   }
   if (name == "train" && !parsed.resume.empty()) {

@@ -46,6 +46,26 @@ struct BenchCommand {
   bool json = false;
 };
 
+// `bench exchange`.
+struct ExchangeCommand {
+  std::string transport = "both";   // tcp, shm or both
+  std::string encryption = "none";  // of tcp
+  std::string wait = "auto";        // block: never look before sleeping
+  std::size_t mib = 64;
+  std::size_t chunk_kib = 0;  // 0 = automatic
+  std::uint32_t workers = 1;
+  std::uint32_t servers = 1;
+  std::uint32_t lanes = 1;
+  int repeat = 5;
+  bool json = false;
+};
+
+// `bench allreduce`: what mpirun starts for the floor of `bench exchange`.
+struct AllreduceCommand {
+  std::size_t floats = 0;
+  int repeat = 1;
+};
+
 struct VersionCommand {};
 
 // Help: text for stdout, exit 0.
@@ -58,8 +78,9 @@ struct UsageFault {
   std::string line;
 };
 
-using Command = std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
-                             VersionCommand, HelpCommand, UsageFault>;
+using Command =
+    std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
+                 ExchangeCommand, AllreduceCommand, VersionCommand, HelpCommand, UsageFault>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(std::span<const std::string> arguments);

@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/config/section.h"
+#include "launcher/bench_exchange.h"
 #include "launcher/bench_step.h"
 #include "launcher/build_identity.h"
 #include "launcher/check.h"
@@ -27,6 +28,13 @@ int run(const RankCommand& command) { return rank_main(command); }
 int run(const CheckCommand& command) { return check_job(command, std::cout, std::cerr); }
 int run(const ListCommand& command) { return list_modes(command, std::cout, std::cerr); }
 int run(const BenchCommand& command) { return bench_step(command, std::cout); }
+int run(const ExchangeCommand& command) { return bench_exchange(command, std::cout); }
+int run(const AllreduceCommand& command) {
+  MpiSession mpi;
+  const double milliseconds = mpi.allreduce_ms(command.floats, command.repeat);
+  if (mpi.rank() == 0) std::cout << milliseconds << "\n";
+  return 0;
+}
 int run(const VersionCommand&) {
   std::cout << fmt::format("sheaf {}\nMPI: {}\nnumerics: {}\n", build_text(), MpiSession::library(),
                            numerics_text());

@@ -2,6 +2,8 @@
 
 #include <mpi.h>
 
+#include <algorithm>
+
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -94,6 +96,25 @@ std::string MpiSession::broadcast(const std::string& text, Duration limit) {
     fail(Fault::network, "rank 0 sent nothing over MPI within {:.1f} s", seconds(limit));
   }
   return unpadded(bytes);
+}
+
+double MpiSession::allreduce_ms(std::size_t floats, int repeat) const {
+  std::vector<float> mine(floats);
+  std::vector<float> sum(floats);
+  std::vector<double> times;
+  for (int i = 0; i <= repeat; ++i) {
+    std::fill(mine.begin(), mine.end(), static_cast<float>(i + rank_));
+    MPI_Barrier(MPI_COMM_WORLD);
+    const double begin = MPI_Wtime();
+    MPI_Allreduce(mine.data(), sum.data(), static_cast<int>(floats), MPI_FLOAT, MPI_SUM,
+                  MPI_COMM_WORLD);
+    const double taken = MPI_Wtime() - begin;
+    double slowest = 0;
+    MPI_Reduce(&taken, &slowest, 1, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
+    if (i > 0) times.push_back(1e3 * slowest);  // the first one makes buffers
+  }
+  std::nth_element(times.begin(), times.begin() + repeat / 2, times.end());
+  return times[static_cast<std::size_t>(repeat / 2)];
 }
 
 void MpiSession::finalize() {

@@ -31,6 +31,10 @@ class MpiSession {
 
   void finalize();
 
+  // Median milliseconds of MPI_Allreduce (sum) of so many floats over all ranks, each time over
+  // values that were just written; of the slowest rank, and only rank 0 knows it.
+  double allreduce_ms(std::size_t floats, int repeat) const;
+
  private:
   int rank_ = 0;
   int size_ = 1;

@@ -4,6 +4,7 @@
 
 #include <future>
 #include <memory>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/cluster/shared_links.h"
@@ -49,7 +50,7 @@ void Lane::share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin
   wake_.assign(::dup(event.get()));
   keeper_ = &keeper;
   lanes_of_job_ = lanes;
-  spin_ = spin;
+  spin_ = net::Spin(spin);
 }
 
 void Lane::await_wake() {
@@ -84,8 +85,8 @@ void Lane::run() {
 // As context_.run(), and looks into the rings of workers that share memory: for a while without
 // sleeping, then whenever one of them wakes us.
 void Lane::loop() {
-  auto idle_since = std::chrono::steady_clock::now();
   unsigned looks = 0;
+  bool idle = false;
   while (!context_.stopped()) {
     if (polled_.empty()) {
       context_.run_one();
@@ -93,16 +94,19 @@ void Lane::loop() {
     }
     bool busy = poll_shared();
     if (++looks % kLooksPerPoll == 0) busy |= context_.poll() != 0;
-    const auto now = std::chrono::steady_clock::now();
     if (busy) {
-      idle_since = now;
-    } else if (now - idle_since < spin_) {
+      if (std::exchange(idle, false)) spin_.found();
+      continue;
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (!std::exchange(idle, true)) spin_.start(now);
+    if (spin_.look(now)) {
       net::spin_pause();
     } else {
       for (SharedSession* session : polled_) session->sleep();
       if (!poll_shared()) context_.run_one();
       for (SharedSession* session : polled_) session->wake();
-      idle_since = std::chrono::steady_clock::now();
+      idle = false;
     }
   }
 }

@@ -17,6 +17,7 @@
 #include "common/net/frame_channel.h"
 #include "common/net/handshake_io.h"
 #include "common/net/listener.h"
+#include "common/net/spin.h"
 #include "server/shard/shard.h"
 
 namespace sheaf::server {
@@ -91,7 +92,7 @@ class Lane final : public ShardOutput {
   std::vector<SharedSession*> polled_;  // of workers that are here
   cluster::KeeperClient* keeper_ = nullptr;
   std::size_t lanes_of_job_ = 0;
-  Duration spin_{};
+  net::Spin spin_;
   net::EventDescriptor wake_;  // rung by workers that share memory
   std::uint64_t wake_count_ = 0;
   std::size_t strangers_ = 0;  // connections that have not proved the key yet

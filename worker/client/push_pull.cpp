@@ -20,6 +20,7 @@ PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params
       shards_(shards),
       pull_(pull),
       shutdown_(shutdown),
+      spin_(options_.spin),
       arrived_(chunks.size(), 0),
       shared_(shards.lane_count()) {
   constexpr std::size_t kPage = 4096;
@@ -291,21 +292,26 @@ void PushPull::wait(Ready ready, const char* what) {
   if (is_ready()) return;
   const auto since = std::chrono::steady_clock::now();
   auto warn_at = since + options_.stall_warning;
-  auto spin_until = since + options_.spin;
+  spin_.start(since);
+  bool slept = false;
   while (true) {
     const std::uint32_t seen = bell_->count();
     const bool moved = poll_shared();
-    if (is_ready()) break;
+    if (is_ready()) {
+      if (!slept) spin_.found();
+      break;
+    }
     if (shutdown_.ended()) {
       shutdown_.throw_if_failed();
       fail(Fault::network, "the job ended while waiting for {}", what);
     }
     const auto now = std::chrono::steady_clock::now();
-    if (moved) spin_until = now + options_.spin;
-    if (now < spin_until) {
+    if (moved) spin_.start(now);
+    if (spin_.look(now)) {
       net::spin_pause();
       continue;
     }
+    slept = true;
     bell_->wait(seen, warn_at);
     if (std::chrono::steady_clock::now() < warn_at) continue;
     warn_at += options_.stall_warning;

@@ -26,6 +26,7 @@
 #include "common/cluster/shutdown.h"
 #include "common/compression/compressor.h"
 #include "common/net/handshake_io.h"
+#include "common/net/spin.h"
 #include "common/params/chunk_map.h"
 #include "common/params/shard_map.h"
 #include "common/wire/messages.h"
@@ -146,6 +147,7 @@ class PushPull {
   const compression::Compressor& pull_;
   cluster::Shutdown& shutdown_;
   Resend resend_;
+  net::Spin spin_;
   Duration waited_{0};
 
   // Memory: shared, or our own.
