@@ -335,6 +335,7 @@ void Coordinator::begin_job() {
     record_.note("warning: " + text);
   }
   running_ = true;
+  began_.store(true, std::memory_order_relaxed);
   membership_.on_running();
   record_.on_start(first, same_numerics && options_.promises_bits,
                    std::chrono::steady_clock::now());

@@ -5,6 +5,7 @@
 // start(), then wait(); drain() and abort() from any thread.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -53,6 +54,8 @@ class Coordinator {
   // Ends the job with a failure, unless it has ended. An empty phase: the one the job is in.
   void abort(wire::Failure failure);
 
+  // Whether every rank has arrived and the job has begun. Thread-safe.
+  bool began() const { return began_.load(std::memory_order_relaxed); }
   // The ranks that registered from this host, for a supervisor that has to end them. Thread-safe.
   std::vector<ProcessIdentity> local_ranks();
 
@@ -100,6 +103,7 @@ class Coordinator {
   std::map<ProcessId, Step> drain_answers_;
   bool draining_ = false;
   bool running_ = false;
+  std::atomic<bool> began_{false};
   bool closing_ = false;
   Step newest_step_ = 0;
   std::size_t strangers_ = 0;

@@ -19,6 +19,7 @@
 #include "launcher/process_identity.h"
 #include "launcher/rank.h"
 #include "launcher/report.h"
+#include "launcher/scratch_folder.h"
 #include "launcher/signals.h"
 
 namespace sheaf::launcher {
@@ -89,7 +90,9 @@ class Supervision {
     coordinator_->start();
     child_.emplace(
         ChildCommand{launch.argv,
-                     {{kCoordinatorVariable, to_string(endpoint)}, {kKeyVariable, key_.hex()}},
+                     {{kCoordinatorVariable, to_string(endpoint)},
+                      {kKeyVariable, key_.hex()},
+                      {"TMPDIR", scratch_.path().string()}},
                      log("mpirun.out"),
                      log("mpirun.err")});
     errors_.emplace(log("mpirun.err"));
@@ -102,6 +105,8 @@ class Supervision {
       take_signals(signals);
       read_errors();
       watch_child();
+      // MPI is finalized and never asked again: from here on, whoever is killed leaves nothing.
+      if (coordinator_->began()) scratch_.remove();
       outcome = coordinator_->wait(milliseconds(0));
       if (at_once_) break;
     }
@@ -181,6 +186,7 @@ class Supervision {
   const RunConfig& config_;
   const wire::JobKey key_;
   JobRecord record_;
+  ScratchFolder scratch_;  // of mpirun
   std::unique_ptr<Coordinator> coordinator_;
   std::optional<Child> child_;
   std::optional<FileTail> errors_;

@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <limits>
 
 #include "common/base/error.h"
 
@@ -14,6 +17,16 @@ namespace sheaf::net {
 namespace {
 
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+// Bytes that the host could still give without swapping; all if it does not say. To ask for more
+// would not fail: the kernel ends processes until it fits.
+std::size_t available_bytes() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("MemAvailable:")) return 1024 * std::strtoull(line.c_str() + 13, nullptr, 10);
+  }
+  return std::numeric_limits<std::size_t>::max();
+}
 
 std::span<std::byte> map_bytes(const Descriptor& descriptor, std::size_t bytes, int protection) {
   void* memory = ::mmap(nullptr, bytes, protection, MAP_SHARED, descriptor.get(), 0);
@@ -36,6 +49,11 @@ Descriptor Descriptor::duplicate() const {
 }
 
 SharedMemory SharedMemory::create(const std::string& name, std::size_t bytes) {
+  const std::size_t available = available_bytes();
+  if (bytes > available - available / 8) {
+    fail(Fault::internal, "reserving {} bytes of shared memory for {}: this host has {} left", bytes,
+         name, available);
+  }
   SharedMemory memory;
   memory.descriptor_ = Descriptor(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
   const int fd = memory.descriptor_.get();

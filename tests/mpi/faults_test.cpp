@@ -3,6 +3,8 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
+#include <set>
 
 #include "tests/harness/fault.h"
 
@@ -121,6 +123,44 @@ TEST(Faults, AnotherNumberOfRanksIsRefused) {
     EXPECT_FALSE(std::filesystem::exists(job.run()));
     EXPECT_THAT(wait_for_descendants(kEnd), IsEmpty());
   }
+}
+
+std::set<std::string> names_in(const std::filesystem::path& folder) {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    names.insert(entry.path().filename());
+  }
+  return names;
+}
+
+// Abstract sockets of keepers; they are in no folder.
+std::set<std::string> keepers() {
+  std::ifstream sockets("/proc/net/unix");
+  std::set<std::string> found;
+  for (std::string line; std::getline(sockets, line);) {
+    if (const auto at = line.find("@sheaf-"); at != std::string::npos) found.insert(line.substr(at));
+  }
+  return found;
+}
+
+// Nobody is left to clean up, and nothing is left to be cleaned up: no process, no memory with a
+// name, no socket, none of Open MPI's own files.
+TEST(Faults, WhenEverythingIsKilledNothingIsLeft) {
+  Job job;
+  job.mpirun = true;
+  const auto scratch = job / "scratch";
+  std::filesystem::create_directories(scratch);
+  job.environment["TMPDIR"] = scratch;
+  const auto memory = names_in("/dev/shm");
+  const auto sockets = keepers();
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  EXPECT_NE(keepers(), sockets) << "the ranks share memory";
+  for (const pid_t pid : descendants()) signal_descendant(pid, SIGKILL);
+  EXPECT_THAT(wait_for_descendants(kEnd), IsEmpty());
+  EXPECT_EQ(names_in("/dev/shm"), memory);
+  EXPECT_EQ(keepers(), sockets);
+  EXPECT_THAT(names_in(scratch), IsEmpty());
 }
 
 // By hand rank 0 coordinates, too. With --enable-recovery mpirun lets the ranks end by themselves;

@@ -1,0 +1,24 @@
+// A folder of our own for what mpirun leaves lying about, in $TMPDIR or /tmp. Removed by remove() or
+// the destructor, with all that is in it.
+#pragma once
+
+#include <filesystem>
+
+namespace sheaf::launcher {
+
+class ScratchFolder {
+ public:
+  // Throws Fault::config if it cannot be made.
+  ScratchFolder();
+  ~ScratchFolder() { remove(); }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  void remove();
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace sheaf::launcher

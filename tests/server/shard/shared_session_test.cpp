@@ -1,0 +1,161 @@
+// A worker that shares memory with a lane, without the worker: the test writes into its rings.
+#include "server/shared_session.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "common/base/error.h"
+#include "tests/server/shard/shard_job.h"
+
+namespace sheaf::server {
+namespace {
+
+using testing::HasSubstr;
+using wire::FrameType;
+
+constexpr std::size_t kCapacity = 8;
+constexpr std::size_t kOutgoing = 4096;
+
+class SharedSessionTest : public testing::Test {
+ protected:
+  SharedSessionTest() {
+    auto links = net::SharedMemory::create("links", cluster::SharedLinks::bytes(1, kCapacity));
+    auto outgoing = net::SharedMemory::create("outgoing", kOutgoing);
+    links_ = net::SharedMemory::map(links.descriptor().duplicate(), links.bytes().size(),
+                                    net::SharedMemory::Access::write);
+    outgoing_ = net::SharedMemory::map(outgoing.descriptor().duplicate(), kOutgoing,
+                                       net::SharedMemory::Access::write);
+    const auto view = cluster::SharedLinks::make(links_.bytes(), {.lanes = 1, .capacity = kCapacity});
+    requests_ = view.requests(0);
+    answers_ = view.answers(0);
+    SharedSession::Memory memory;
+    memory.links = std::move(links);
+    memory.outgoing = std::move(outgoing);
+    session_ = std::make_unique<SharedSession>(
+        5, 0, std::move(memory),
+        cluster::SharedLinks::open(links_.bytes(), {.lanes = 1, .capacity = kCapacity}),
+        job_.shard());
+  }
+
+  void request(FrameType type, Step step, std::uint32_t chunk, PartitionRange partitions,
+               std::size_t floats, std::uint64_t at) {
+    net::RingFrame frame;
+    frame.header = ShardJob::header(type, step, chunk, partitions);
+    frame.header.value = partitions.count;
+    frame.header.payload_bytes = static_cast<std::uint32_t>(floats * sizeof(float));
+    frame.at = at;
+    ASSERT_TRUE(requests_.push(frame));
+  }
+  std::string complaint() {
+    try {
+      session_->poll();
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "none";
+  }
+
+  ShardJob job_{{}};
+  std::size_t size_ = job_.chunks()[0].size;
+  net::SharedMemory links_, outgoing_;
+  net::FrameRing requests_, answers_;
+  std::unique_ptr<SharedSession> session_;
+};
+
+// Values are read where they lie: what is acknowledged only when they have been used.
+TEST_F(SharedSessionTest, APushIsAcknowledgedWhenItsStepIsApplied) {
+  job_.init_all(1);
+  job_.replies.clear();
+  std::ranges::fill(outgoing_.floats().first(size_), 2.0F);
+  request(FrameType::push, 0, 0, {0, 2}, size_, 0);
+  EXPECT_TRUE(session_->poll());
+  EXPECT_TRUE(job_.replies.empty());
+  std::ranges::fill(outgoing_.floats().first(size_), 4.0F);  // the lane has not copied it
+  job_.push(0, 0, {2, 2}, 4.0F, 2);
+  std::size_t acknowledged = 0;
+  for (const auto& reply : job_.replies) {
+    if (reply.header.type == FrameType::push_ack && reply.session == 5) ++acknowledged;
+  }
+  EXPECT_EQ(acknowledged, 1U);
+  // in - (4 + 4) / 4
+  EXPECT_THAT(job_.parameters(1, 0), testing::Each(-1.0F));
+}
+
+TEST_F(SharedSessionTest, APushThatIsNeededBackIsCopied) {
+  job_.init_all(1);
+  job_.replies.clear();
+  std::ranges::fill(outgoing_.floats().first(size_), 2.0F);
+  net::RingFrame frame;
+  frame.header = ShardJob::header(FrameType::push, 0, 0, {0, 2});
+  frame.header.value = 2;
+  frame.header.status = 1;
+  frame.header.payload_bytes = static_cast<std::uint32_t>(size_ * sizeof(float));
+  requests_.push(frame);
+  session_->poll();
+  ASSERT_EQ(job_.replies.size(), 1U);
+  EXPECT_EQ(job_.replies[0].header.type, FrameType::push_ack);
+  std::ranges::fill(outgoing_.floats().first(size_), 99.0F);
+  job_.push(0, 0, {2, 2}, 2.0F, 2);
+  EXPECT_THAT(job_.parameters(1, 0), testing::Each(0.0F));  // 1 - (2 + 2) / 4
+}
+
+TEST_F(SharedSessionTest, ARepeatedPushIsAcknowledgedAtOnceAndOnce) {
+  job_.init_all(1);
+  request(FrameType::push, 0, 0, {0, 2}, size_, 0);
+  session_->poll();
+  job_.replies.clear();
+  request(FrameType::push, 0, 0, {0, 2}, size_, 0);
+  session_->poll();
+  ASSERT_EQ(job_.replies.size(), 1U);
+  EXPECT_EQ(job_.replies[0].header.status, static_cast<std::uint8_t>(wire::PushStatus::duplicate));
+}
+
+TEST_F(SharedSessionTest, APayloadOutsideTheSharedMemoryIsRefused) {
+  job_.init_all(1);
+  const std::uint64_t bad[] = {kOutgoing, kOutgoing - 4, ~std::uint64_t{0}, ~std::uint64_t{0} - 3, 2};
+  for (const std::uint64_t at : bad) {
+    request(FrameType::push, 0, 0, {0, 2}, size_, at);
+    EXPECT_THAT(complaint(), HasSubstr("of shared memory")) << at;
+  }
+  request(FrameType::push, 0, 0, {0, 2}, size_ + 1, 0);
+  EXPECT_THAT(complaint(), HasSubstr("of shared memory"));
+}
+
+TEST_F(SharedSessionTest, WhatIsNoRequestIsRefused) {
+  job_.init_all(1);
+  request(FrameType::control, 0, 0, {0, 1}, 0, 0);
+  EXPECT_THAT(complaint(), HasSubstr("no frame for a server"));
+  request(FrameType::push, 0, 999, {0, 2}, size_, 0);
+  EXPECT_THAT(complaint(), HasSubstr("chunk 999"));
+}
+
+// Answers nobody takes: the lane does not wait for them, and says whose they are.
+TEST_F(SharedSessionTest, AWorkerThatTakesNoAnswersIsRefused) {
+  wire::OutFrame answer;
+  answer.header = ShardJob::header(FrameType::push_ack, 0, 0, {0, 1});
+  for (std::size_t i = 0; i <= kCapacity; ++i) session_->send(answer);
+  EXPECT_THAT(complaint(), HasSubstr("ring of answers: full"));
+}
+
+TEST_F(SharedSessionTest, ASetOfPartitionsComesInWords) {
+  std::vector<std::byte> bits(10);
+  bits[0] = std::byte{0xA5};
+  bits[9] = std::byte{0x5A};
+  wire::OutFrame answer;
+  answer.header = ShardJob::header(FrameType::push_ack, 3, 1, {0, 80});
+  answer.header.payload_bytes = 10;
+  answer.payload = bits;
+  session_->send(answer);
+  net::RingFrame word;
+  ASSERT_TRUE(answers_.pop(word));
+  EXPECT_EQ(word.at, 0U);
+  EXPECT_EQ(word.header.value, 0xA5U);
+  ASSERT_TRUE(answers_.pop(word));
+  EXPECT_EQ(word.at, 8U);
+  EXPECT_EQ(word.header.value, 0x5A00U);
+  EXPECT_FALSE(answers_.pop(word));
+}
+
+}  // namespace
+}  // namespace sheaf::server
