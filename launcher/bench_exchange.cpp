@@ -86,13 +86,14 @@ Json json_of(const ExchangeFloors& f, const std::optional<double>& allreduce_ms)
 Json ratios(const Json& figures, const Json& floors, bool shared) {
   const auto at = [](const Json& j, const char* key) { return j[key].get<double>(); };
   const bool spun = figures["wait"]["rtt"] == "spin";
-  const char* round_trip =
-      !shared ? "pingpong_us" : spun ? "spin_pingpong_us" : "futex_pingpong_us";
+  const char* round_trip = !shared ? "pingpong_us"
+                           : spun  ? "spin_pingpong_us"
+                                   : "futex_pingpong_us";
   Json r;
-  r["push"] = at(figures, "push_GBps") /
-              at(floors, shared ? "memory_add_GBps" : "socket_push_GBps");
-  r["pull"] = at(figures, "pull_GBps") /
-              at(floors, shared ? "memory_read_GBps" : "socket_pull_GBps");
+  r["push"] =
+      at(figures, "push_GBps") / at(floors, shared ? "memory_add_GBps" : "socket_push_GBps");
+  r["pull"] =
+      at(figures, "pull_GBps") / at(floors, shared ? "memory_read_GBps" : "socket_pull_GBps");
   if (!shared) r["total"] = at(figures, "total_pushpull_GBps") / at(floors, "two_sender_GBps");
   r["rtt"] = figures["rtt_us"]["p50"].get<double>() / at(floors, round_trip);
   if (shared) {
@@ -124,19 +125,22 @@ std::string table(const Json& j, bool shared) {
     text += row("all workers", at("total_pushpull_GBps"), "GB/s", r["total"].get<double>(),
                 "two raw clients of one server");
   }
-  text += row("4-byte push, p50", j["rtt_us"]["p50"].get<double>(), "us", r["rtt"].get<double>(),
-              !shared ? "a socket's ping-pong"
-                      : (j["wait"]["rtt"] == "spin" ? "a spinning ping-pong" : "a futex ping-pong"));
-  text += fmt::format("  {:<22} {:>9.3f} us\n", "4-byte push, p99",
-                      j["rtt_us"]["p99"].get<double>());
+  text +=
+      row("4-byte push, p50", j["rtt_us"]["p50"].get<double>(), "us", r["rtt"].get<double>(),
+          !shared ? "a socket's ping-pong"
+                  : (j["wait"]["rtt"] == "spin" ? "a spinning ping-pong" : "a futex ping-pong"));
+  text +=
+      fmt::format("  {:<22} {:>9.3f} us\n", "4-byte push, p99", j["rtt_us"]["p99"].get<double>());
   if (r.contains("allreduce")) {
-    text += fmt::format("  {:<22} {:>9.3f} ms     {:.2f} times as fast as MPI_Allreduce on 2 ranks\n",
-                        "update", at("update_ms"), r["allreduce"].get<double>());
+    text +=
+        fmt::format("  {:<22} {:>9.3f} ms     {:.2f} times as fast as MPI_Allreduce on 2 ranks\n",
+                    "update", at("update_ms"), r["allreduce"].get<double>());
   } else {
     text += fmt::format("  {:<22} {:>9.3f} ms\n", "update", at("update_ms"));
   }
   text += fmt::format("  {:<22} {:>9.3f} s/GB\n", "server's CPU", at("server_cpu_s_per_GB"));
-  text += fmt::format("  {:<22} {:>9.1f} MiB\n", "memory beyond", at("memory_beyond_bytes") / (1 << 20));
+  text += fmt::format("  {:<22} {:>9.1f} MiB\n", "memory beyond",
+                      at("memory_beyond_bytes") / (1 << 20));
   text += fmt::format("  {:<22} {:>9}\n", "sums", j["verified"].get<bool>() ? "right" : "WRONG");
   return text;
 }
@@ -154,10 +158,9 @@ int bench_exchange(const ExchangeCommand& command, std::ostream& out) {
   measure();
   if (command.transport != "tcp") shm = run_transport(command, true);
   measure();
-  const Json floors =
-      json_of(measured,
-              fastest_allreduce_ms(std::filesystem::read_symlink("/proc/self/exe").string(), floats,
-                                   command.repeat));
+  const Json floors = json_of(
+      measured, fastest_allreduce_ms(std::filesystem::read_symlink("/proc/self/exe").string(),
+                                     floats, command.repeat));
 
   Json json;
   const auto figures_of = [&](const Run& run, bool shared) {

@@ -51,7 +51,8 @@ constexpr CommandText kCommands[] = {
   sheaf list optimizer
   sheaf list layer | cut -f 2)",
      "One mode a line: family, name and description, separated by tabs."},
-    {"bench", "sheaf bench step JOB.toml [key=value …] [--json]\n       sheaf bench exchange [options]",
+    {"bench",
+     "sheaf bench step JOB.toml [key=value …] [--json]\n       sheaf bench exchange [options]",
      "Measures a part of Sheaf against its floor on this machine.",
      R"(  sheaf bench step configs/quickstart.toml         one training step, taken apart
   sheaf bench step job.toml data.batch=256 --json

@@ -141,7 +141,8 @@ double two_senders(Vectors& v) {
       });
     });
     for (std::size_t i : {0U, 1U}) {
-      threads.emplace_back([&, i] { send_all(links[i].first, v.x.data(), v.floats * sizeof(float)); });
+      threads.emplace_back(
+          [&, i] { send_all(links[i].first, v.x.data(), v.floats * sizeof(float)); });
       threads.emplace_back([&, i] {
         by_chunk(v.floats, v.chunk, [&](std::size_t at, std::size_t n) {
           receive_all(links[i].first, into[i].data() + at, n * sizeof(float));
@@ -227,7 +228,9 @@ void ExchangeFloors::measure(std::size_t floats, std::size_t chunk_floats, int r
   sample(socket_push_GBps, v.gigabytes(), [&] {
     return one_way(
         v, [&](std::size_t, std::size_t n) { return v.room.first(n); },
-        [&](std::size_t at, std::span<float> x) { math::add(x, v.y.span().subspan(at, x.size())); });
+        [&](std::size_t at, std::span<float> x) {
+          math::add(x, v.y.span().subspan(at, x.size()));
+        });
   });
   sample(socket_pull_GBps, v.gigabytes(), [&] {
     return one_way(

@@ -33,6 +33,7 @@ struct ExchangeFloors {
 
 // The fastest of MPI's algorithms for MPI_Allreduce of so many floats on 2 ranks, in milliseconds.
 // Nothing if mpirun cannot be run. `program` is ours: it is what mpirun starts.
-std::optional<double> fastest_allreduce_ms(const std::string& program, std::size_t floats, int repeat);
+std::optional<double> fastest_allreduce_ms(const std::string& program, std::size_t floats,
+                                           int repeat);
 
 }  // namespace sheaf::launcher

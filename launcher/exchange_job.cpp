@@ -203,8 +203,7 @@ class Process {
     void read(Version version) {
       for (auto c = chunks.size(); c-- > 0;) {
         exchange.wait_arrived(chunks[c].offset, chunks[c].end(), version);
-        const auto values =
-            exchange.parameters(version).subspan(chunks[c].offset, chunks[c].size);
+        const auto values = exchange.parameters(version).subspan(chunks[c].offset, chunks[c].size);
         check(read_all(values.data(), values.size()), "parameters are finite");
       }
       pulled = version;
@@ -379,7 +378,8 @@ ExchangeFigures collect(const ExchangePlan& plan, const Board& board) {
     }
   }
   const double vector = static_cast<double>(plan.floats * sizeof(float));
-  f.bytes = vector * plan.workers * (2.0 * (plan.apart + plan.together + plan.updates) + plan.round_trips);
+  f.bytes = vector * plan.workers *
+            (2.0 * (plan.apart + plan.together + plan.updates) + plan.round_trips);
   for (std::uint32_t s = 0; s < plan.servers; ++s) {
     f.server_cpu_s += board.server_cpu[s];
     f.memory_beyond_bytes += board.pss[s];
@@ -406,10 +406,9 @@ ExchangeFigures run_exchange(const ExchangePlan& plan) {
             plan.lanes <= kMostProcesses,
         "an exchange of at most 64 workers, servers and lanes");
   const int rounds = plan.apart + plan.together + plan.updates + plan.round_trips;
-  check(static_cast<std::size_t>(rounds) <= kMostRounds,
-        "an exchange of at most 4096 rounds");
-  void* memory = ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  check(static_cast<std::size_t>(rounds) <= kMostRounds, "an exchange of at most 4096 rounds");
+  void* memory =
+      ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail(Fault::internal, "mmap: {}", std::strerror(errno));
   const auto unmap = [](Board* board) { ::munmap(board, sizeof(Board)); };
   const std::unique_ptr<Board, decltype(unmap)> board(static_cast<Board*>(memory), unmap);

@@ -26,19 +26,19 @@ struct ExchangePlan {
 
 struct ExchangeFigures {
   // Seconds, of the slowest worker in each round.
-  std::vector<double> push;       // gradient ready → every push acknowledged
-  std::vector<double> pull;       // asked → every value read once
-  std::vector<double> both;       // gradient ready → every new value read once
-  std::vector<double> update;     // the first gradient ready → new parameters everywhere
-  std::vector<double> round_trip; // of the first worker
-  double server_cpu_s = 0;        // over the rounds above
-  double bytes = 0;               // pushed and pulled in them, payloads
+  std::vector<double> push;        // gradient ready → every push acknowledged
+  std::vector<double> pull;        // asked → every value read once
+  std::vector<double> both;        // gradient ready → every new value read once
+  std::vector<double> update;      // the first gradient ready → new parameters everywhere
+  std::vector<double> round_trip;  // of the first worker
+  double server_cpu_s = 0;         // over the rounds above
+  double bytes = 0;                // pushed and pulled in them, payloads
   // Proportional set sizes of all processes, less gradients, parameters and what the servers hold.
   double memory_beyond_bytes = 0;
   double memory_promised_bytes = 0;  // what the servers said at the start that they may take
-  bool spun = false;              // the threads looked before they slept
-  bool shared = false;            // every lane shared memory with every worker
-  bool verified = false;          // the parameters are what the formula says, bit by bit
+  bool spun = false;                 // the threads looked before they slept
+  bool shared = false;               // every lane shared memory with every worker
+  bool verified = false;             // the parameters are what the formula says, bit by bit
 };
 
 // Throws Fault::internal with the words of the process that failed.

@@ -1,5 +1,5 @@
-// A folder of our own for what mpirun leaves lying about, in $TMPDIR or /tmp. Removed by remove() or
-// the destructor, with all that is in it.
+// A folder of our own for what mpirun leaves lying about, in $TMPDIR or /tmp. Removed by remove()
+// or the destructor, with all that is in it.
 #pragma once
 
 #include <filesystem>

@@ -88,13 +88,12 @@ class Supervision {
     const net::Endpoint endpoint = coordinator_->endpoint();
     record_.write_control({config_.run().name, endpoint.address, endpoint.port, key_.bytes()});
     coordinator_->start();
-    child_.emplace(
-        ChildCommand{launch.argv,
-                     {{kCoordinatorVariable, to_string(endpoint)},
-                      {kKeyVariable, key_.hex()},
-                      {"TMPDIR", scratch_.path().string()}},
-                     log("mpirun.out"),
-                     log("mpirun.err")});
+    child_.emplace(ChildCommand{launch.argv,
+                                {{kCoordinatorVariable, to_string(endpoint)},
+                                 {kKeyVariable, key_.hex()},
+                                 {"TMPDIR", scratch_.path().string()}},
+                                log("mpirun.out"),
+                                log("mpirun.err")});
     errors_.emplace(log("mpirun.err"));
   }
 

@@ -23,7 +23,8 @@ constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 std::size_t available_bytes() {
   std::ifstream file("/proc/meminfo");
   for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("MemAvailable:")) return 1024 * std::strtoull(line.c_str() + 13, nullptr, 10);
+    if (line.starts_with("MemAvailable:"))
+      return 1024 * std::strtoull(line.c_str() + 13, nullptr, 10);
   }
   return std::numeric_limits<std::size_t>::max();
 }
@@ -51,8 +52,8 @@ Descriptor Descriptor::duplicate() const {
 SharedMemory SharedMemory::create(const std::string& name, std::size_t bytes) {
   const std::size_t available = available_bytes();
   if (bytes > available - available / 8) {
-    fail(Fault::internal, "reserving {} bytes of shared memory for {}: this host has {} left", bytes,
-         name, available);
+    fail(Fault::internal, "reserving {} bytes of shared memory for {}: this host has {} left",
+         bytes, name, available);
   }
   SharedMemory memory;
   memory.descriptor_ = Descriptor(::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));

@@ -36,7 +36,7 @@ class ChunkMap {
   const std::vector<Chunk>& chunks() const { return chunks_; }
   std::size_t elements() const {
     return chunks_.empty() ? 0 : chunks_.back().end();
-  }                                                 // of the vector
+  }  // of the vector
   std::size_t largest() const { return largest_; }  // elements of the largest chunk
   // The first chunk that begins at or after `offset`; size() if there is none.
   std::size_t first_at(std::size_t offset) const;

@@ -113,8 +113,8 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
             "sheaf check: found no job file, expected JOB.toml [key=value …], try sheaf check "
             "configs/quickstart.toml");
   EXPECT_EQ(fault_of({"bench", "stp", "job.toml"}),
-            "sheaf bench: found \"stp\", expected one of step, try step");
-  EXPECT_EQ(fault_of({"bench"}), "sheaf bench: found no name, expected one of step");
+            "sheaf bench: found \"stp\", expected one of step, exchange, try step");
+  EXPECT_EQ(fault_of({"bench"}), "sheaf bench: found no name, expected one of step, exchange");
   EXPECT_EQ(fault_of({"list", "layer", "loss"}),
             "sheaf list: found \"loss\", expected nothing more");
   EXPECT_EQ(fault_of({"help", "exitcodes"}),

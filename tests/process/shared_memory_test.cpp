@@ -29,8 +29,9 @@ TEST(SharedMemory, IsChosenByItselfAndGivesTheBitsOfTcp) {
 
 // The benchmark's own arithmetic, on an exchange so small that it takes no time.
 TEST(SharedMemory, BenchExchangeVerifiesItsSums) {
-  Job job;
   for (const char* workers : {"1", "3"}) {
+    Job job;
+    job.environment["PATH"] = "";  // without mpirun, one floor is missing
     const Command command =
         job.command({"bench", "exchange", "--mib", "1", "--chunk-kib", "16", "--workers", workers,
                      "--servers", "2", "--lanes", "2", "--repeat", "2", "--json"});
@@ -48,14 +49,16 @@ TEST(SharedMemory, BenchExchangeVerifiesItsSums) {
       EXPECT_NEAR(figures["total_pushpull_GBps"].get<double>(),
                   figures["pushpull_GBps"].get<double>() * std::stod(workers), 1e-9);
     }
-    for (const char* floor : {"socket_push_GBps", "socket_pull_GBps", "two_sender_GBps",
-                              "pingpong_us", "memory_add_GBps", "memory_read_GBps", "memcpy_GBps"}) {
+    for (const char* floor :
+         {"socket_push_GBps", "socket_pull_GBps", "two_sender_GBps", "pingpong_us",
+          "memory_add_GBps", "memory_read_GBps", "memcpy_GBps"}) {
       EXPECT_GT(json["floors"][floor].get<double>(), 0) << floor;
     }
-    EXPECT_NEAR(json["shm_over_tcp"].get<double>(),
-                json["shm"]["pushpull_GBps"].get<double>() /
-                    json["tcp"]["pushpull_GBps"].get<double>(),
-                1e-9);
+    EXPECT_TRUE(json["floors"]["allreduce_ms"].is_null());
+    EXPECT_NEAR(
+        json["shm_over_tcp"].get<double>(),
+        json["shm"]["pushpull_GBps"].get<double>() / json["tcp"]["pushpull_GBps"].get<double>(),
+        1e-9);
   }
 }
 

@@ -133,12 +133,16 @@ TEST_F(KeeperTest, SurvivesAKilledClient) {
 
 TEST(SharedLinksTest, MemoryOfAnotherWorkerOrJobIsRefused) {
   AlignedBuffer<std::byte> memory(SharedLinks::bytes(2, 16));
-  const SharedLinks::Title title{.epoch = 1, .worker = 3, .incarnation = 2, .lanes = 2, .capacity = 16};
+  const SharedLinks::Title title{
+      .epoch = 1, .worker = 3, .incarnation = 2, .lanes = 2, .capacity = 16};
   SharedLinks::make(memory.span(), title);
   EXPECT_EQ(message_of([&] { SharedLinks::open(memory.span(), title); }), "no error");
   for (int field = 0; field < 4; ++field) {
     SharedLinks::Title other = title;
-    (field == 0 ? other.epoch : field == 1 ? other.worker : field == 2 ? other.incarnation : other.lanes) += 1;
+    (field == 0   ? other.epoch
+     : field == 1 ? other.worker
+     : field == 2 ? other.incarnation
+                  : other.lanes) += 1;
     EXPECT_THAT(message_of([&] { SharedLinks::open(memory.span(), other); }),
                 HasSubstr("expected that of worker"));
   }

@@ -17,8 +17,7 @@ TEST(SharedMemoryTest, AnotherMappingSeesWhatWasWritten) {
   EXPECT_EQ(mine.bytes().size(), 8192U);
   EXPECT_EQ(mine.floats()[2047], 0.0F);  // all zero at first
   mine.floats()[2047] = 3;
-  const SharedMemory theirs =
-      SharedMemory::map(mine.descriptor().duplicate(), 8192, Access::read);
+  const SharedMemory theirs = SharedMemory::map(mine.descriptor().duplicate(), 8192, Access::read);
   EXPECT_NE(theirs.bytes().data(), mine.bytes().data());
   EXPECT_EQ(theirs.floats()[2047], 3.0F);
 }
@@ -35,8 +34,7 @@ TEST(SharedMemoryTest, LivesAsLongAsAMappingOfIt) {
 
 TEST(SharedMemoryTest, AReaderCannotWrite) {
   const SharedMemory mine = SharedMemory::create("test", 4096);
-  const SharedMemory theirs =
-      SharedMemory::map(mine.descriptor().duplicate(), 4096, Access::read);
+  const SharedMemory theirs = SharedMemory::map(mine.descriptor().duplicate(), 4096, Access::read);
   const pid_t child = ::fork();
   if (child == 0) {
     theirs.floats()[0] = 1;  // ends this process

@@ -99,7 +99,7 @@ HeaderFault fault_with(std::size_t at, std::byte value) {
 
 TEST(FrameTest, UnknownTypesAreRefused) {
   for (int type = 0; type < 256; ++type) {
-    const bool known = type >= 1 && type <= 12;
+    const bool known = type >= 1 && type <= 14;
     EXPECT_EQ(fault_with(4, static_cast<std::byte>(type)),
               known ? HeaderFault::none : HeaderFault::type);
   }

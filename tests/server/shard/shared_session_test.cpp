@@ -26,7 +26,8 @@ class SharedSessionTest : public testing::Test {
                                     net::SharedMemory::Access::write);
     outgoing_ = net::SharedMemory::map(outgoing.descriptor().duplicate(), kOutgoing,
                                        net::SharedMemory::Access::write);
-    const auto view = cluster::SharedLinks::make(links_.bytes(), {.lanes = 1, .capacity = kCapacity});
+    const auto view =
+        cluster::SharedLinks::make(links_.bytes(), {.lanes = 1, .capacity = kCapacity});
     requests_ = view.requests(0);
     answers_ = view.answers(0);
     SharedSession::Memory memory;
@@ -113,7 +114,8 @@ TEST_F(SharedSessionTest, ARepeatedPushIsAcknowledgedAtOnceAndOnce) {
 
 TEST_F(SharedSessionTest, APayloadOutsideTheSharedMemoryIsRefused) {
   job_.init_all(1);
-  const std::uint64_t bad[] = {kOutgoing, kOutgoing - 4, ~std::uint64_t{0}, ~std::uint64_t{0} - 3, 2};
+  const std::uint64_t bad[] = {kOutgoing, kOutgoing - 4, ~std::uint64_t{0}, ~std::uint64_t{0} - 3,
+                               2};
   for (const std::uint64_t at : bad) {
     request(FrameType::push, 0, 0, {0, 2}, size_, at);
     EXPECT_THAT(complaint(), HasSubstr("of shared memory")) << at;
