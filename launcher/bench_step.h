@@ -1,6 +1,7 @@
-// `sheaf bench step JOB.toml`: where the time of a training step goes. Runs the job's own servers
-// and workers as threads of this process over loopback TCP for a few hundred steps, then prices the
-// number of partitions on one worker's compute alone.
+// `sheaf bench step JOB.toml`: where the time of a training step goes, against its floors. Runs the
+// job's own servers and workers as threads of this process over loopback TCP for a few hundred
+// steps (with run.servers = 0: workers that optimise by themselves), then prices the cutting of the
+// data into partitions on one worker's compute alone.
 #pragma once
 
 #include <iosfwd>
@@ -9,8 +10,9 @@
 
 namespace sheaf::launcher {
 
-// Prints a table, or with --json one object: step_ms, compute_ms, exchange_ms, exposed_ms,
-// blas_share, allocations_per_step, price_of_p {"1": 1.0, …}. Returns 0.
+// Prints a line for each figure and what it means, or with --json one object: the keys of
+// step_figures(), partition_price, compute_alone_ms, price_of_p {"1": 1.0, …}, batch, workers,
+// servers, partitions. Returns 0.
 int bench_step(const BenchCommand& command, std::ostream& out);
 
 }  // namespace sheaf::launcher

@@ -52,7 +52,7 @@ WorkerRole::WorkerRole(const RunConfig& config, std::uint32_t id)
       plan_(make_plan(config, *source_)),
       steps_(plan_.steps_per_epoch() * config.run().epochs),
       chunks_(model_->layout(), config.network().chunk_bytes),
-      shards_(chunks_, config.run().servers, config.network().lanes),
+      shards_(chunks_, std::max(1U, config.run().servers), config.network().lanes),
       push_(config.make_push_compressor()),
       pull_(config.make_pull_compressor()),
       mechanism_(config.make_mechanism()) {

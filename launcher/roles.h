@@ -40,6 +40,9 @@ class WorkerRole {
   const params::ShardMap& shards() const { return shards_; }
   const compression::Compressor& pull() const { return *pull_; }
   PartitionRange hosted() const { return hosted_; }
+  // REQUIRES: load() has returned.
+  const worker::PartitionSet& data() const { return *data_; }
+  const worker::Normaliser& normaliser() const { return normaliser_; }
   Step steps() const { return steps_; }  // of the whole job
 
  private:

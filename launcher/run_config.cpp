@@ -86,18 +86,18 @@ std::string default_dir(std::string_view name, RunConfig::Time now) {
 }  // namespace
 
 RunConfig RunConfig::load(const std::filesystem::path& file, std::span<const std::string> overrides,
-                          Time now) {
-  return RunConfig(std::make_unique<config::Document>(file, overrides), now);
+                          Time now, Servers servers) {
+  return RunConfig(std::make_unique<config::Document>(file, overrides), now, servers);
 }
 
 RunConfig RunConfig::from_text(std::string_view text, std::string_view name,
                                std::span<const std::string> overrides, Time now) {
-  return RunConfig(config::Document::from_text(text, name, overrides), now);
+  return RunConfig(config::Document::from_text(text, name, overrides), now, Servers::required);
 }
 
-RunConfig::RunConfig(std::unique_ptr<config::Document> document, Time now)
+RunConfig::RunConfig(std::unique_ptr<config::Document> document, Time now, Servers servers)
     : document_(std::move(document)) {
-  read_run(now);
+  read_run(now, servers);
   read_data();
   section("model");  // here, so that it stands here in the resolved file
   read_optimizer();
@@ -109,7 +109,7 @@ RunConfig::RunConfig(std::unique_ptr<config::Document> document, Time now)
   cross_check();
 }
 
-void RunConfig::read_run(Time now) {
+void RunConfig::read_run(Time now, Servers servers) {
   const Section run = section("run");
   run_.name = run.text("name", std::nullopt);
   if (run.sound("name") && !is_job_name(run_.name)) {
@@ -117,7 +117,8 @@ void RunConfig::read_run(Time now) {
               "1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first");
   }
   run_.workers = count(run, "workers", std::nullopt, {1, kMostProcesses});
-  run_.servers = count(run, "servers", std::nullopt, {1, kMostProcesses});
+  const std::int64_t fewest_servers = servers == Servers::required ? 1 : 0;
+  run_.servers = count(run, "servers", std::nullopt, {fewest_servers, kMostProcesses});
   run_.partitions = count(run, "partitions", run_.workers, {1, kMostProcesses});
   run_.epochs = count(run, "epochs", 1, {1, 1'000'000});
   if (run.has("steps")) {

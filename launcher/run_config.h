@@ -94,11 +94,14 @@ struct CheckResult {
 class RunConfig {
  public:
   using Time = std::chrono::system_clock::time_point;
+  // Whether run.servers may be 0: a job has at least one, a benchmark may go without.
+  enum class Servers { required, optional };
 
   // Throws Fault::config if the file cannot be read; all other faults wait for check(). `now` names
   // the run directory if the file does not.
   static RunConfig load(const std::filesystem::path& file, std::span<const std::string> overrides,
-                        Time now = std::chrono::system_clock::now());
+                        Time now = std::chrono::system_clock::now(),
+                        Servers servers = Servers::required);
   // The same for text in memory; `name` stands for the file in messages.
   static RunConfig from_text(std::string_view text, std::string_view name,
                              std::span<const std::string> overrides = {},
@@ -136,10 +139,10 @@ class RunConfig {
   std::vector<std::string> asked_keys() const { return document_->asked_keys(); }
 
  private:
-  explicit RunConfig(std::unique_ptr<config::Document> document, Time now);
+  RunConfig(std::unique_ptr<config::Document> document, Time now, Servers servers);
 
   config::Section section(std::string_view name) const { return document_->root().table(name); }
-  void read_run(Time now);
+  void read_run(Time now, Servers servers);
   void read_data();
   void read_optimizer();
   void read_modes();

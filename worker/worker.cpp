@@ -100,7 +100,7 @@ WorkerReport Worker::run() {
 }
 
 void Worker::evaluate(Part part, Step step, std::span<const float> parameters) {
-  if (parts_.data.size(part) == 0) return;
+  if (!options_.evaluate || parts_.data.size(part) == 0) return;
   const metrics::Shape shape{parts_.model.loss().task(), parts_.model.outputs(),
                              parts_.model.schema().targets};
   cluster::Coordination::Values sums;

@@ -14,6 +14,7 @@ namespace sheaf::math {
 namespace {
 
 thread_local double gemm_seconds = 0;
+thread_local std::vector<Product>* recorded = nullptr;
 
 // OpenBLAS starts with a thread per core; ours is one rank of several on the machine.
 void start_single_threaded() {
@@ -32,18 +33,13 @@ blasint dimension(std::size_t size) {
 }
 blasint leading(std::size_t columns) { return std::max<blasint>(1, dimension(columns)); }
 
-struct Matrix {
-  CBLAS_TRANSPOSE order;
-  const float* data;
-  std::size_t columns;  // as stored
-};
+CBLAS_TRANSPOSE order(bool transposed) { return transposed ? CblasTrans : CblasNoTrans; }
 
-void timed_gemm(std::size_t m, std::size_t n, std::size_t k, const Matrix& a, const Matrix& b,
-                float beta, float* c) {
+void timed(const Product& p) {
   start_single_threaded();
+  if (recorded != nullptr) recorded->push_back(p);
   const auto begin = std::chrono::steady_clock::now();
-  cblas_sgemm(CblasRowMajor, a.order, b.order, dimension(m), dimension(n), dimension(k), 1.0F,
-              a.data, leading(a.columns), b.data, leading(b.columns), beta, c, leading(n));
+  repeat(p);
   gemm_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
@@ -64,18 +60,31 @@ std::string blas_identity() {
 
 void gemm(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b, float beta,
           float* c) {
-  timed_gemm(m, n, k, {CblasNoTrans, a, k}, {CblasNoTrans, b, n}, beta, c);
+  timed({m, n, k, false, false, a, b, beta, c});
 }
 
 void gemm_at(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b,
              float beta, float* c) {
-  timed_gemm(m, n, k, {CblasTrans, a, m}, {CblasNoTrans, b, n}, beta, c);
+  timed({m, n, k, true, false, a, b, beta, c});
 }
 
 void gemm_bt(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b,
              float beta, float* c) {
-  timed_gemm(m, n, k, {CblasNoTrans, a, k}, {CblasTrans, b, k}, beta, c);
+  timed({m, n, k, false, true, a, b, beta, c});
 }
+
+void repeat(const Product& p) {
+  cblas_sgemm(CblasRowMajor, order(p.a_transposed), order(p.b_transposed), dimension(p.m),
+              dimension(p.n), dimension(p.k), 1.0F, p.a, leading(p.a_transposed ? p.m : p.k), p.b,
+              leading(p.b_transposed ? p.k : p.n), p.beta, p.c, leading(p.n));
+}
+
+ProductRecorder::ProductRecorder(std::vector<Product>& products) {
+  check(recorded == nullptr, "one recorder at a time");
+  recorded = &products;
+}
+
+ProductRecorder::~ProductRecorder() { recorded = nullptr; }
 
 double blas_seconds() { return gemm_seconds; }
 

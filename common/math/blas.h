@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace sheaf::math {
 
@@ -22,7 +23,31 @@ void gemm_at(std::size_t m, std::size_t n, std::size_t k, const float* a, const 
 void gemm_bt(std::size_t m, std::size_t n, std::size_t k, const float* a, const float* b,
              float beta, float* c);
 
-// Seconds this thread has spent inside GEMM since it started (for `sheaf bench step`).
+// ---- for `sheaf bench step` ---------------------------------------------------------------------
+
+// Seconds this thread has spent inside GEMM since it started.
 double blas_seconds();
+
+// One GEMM as it was called: c (m x n) = a * b + beta * c, each operand stored transposed or not.
+struct Product {
+  std::size_t m, n, k;
+  bool a_transposed, b_transposed;
+  const float *a, *b;
+  float beta;
+  float* c;
+  double flops() const { return 2.0 * static_cast<double>(m) * static_cast<double>(n * k); }
+};
+
+// While it lives, the GEMMs that this thread calls are appended to `products`. One at a time.
+class ProductRecorder {
+ public:
+  explicit ProductRecorder(std::vector<Product>& products);
+  ~ProductRecorder();
+  ProductRecorder(const ProductRecorder&) = delete;
+  ProductRecorder& operator=(const ProductRecorder&) = delete;
+};
+
+// Calls BLAS again as it was called then, on the same memory, and does nothing else.
+void repeat(const Product& product);
 
 }  // namespace sheaf::math

@@ -26,6 +26,7 @@ const std::set<std::string, std::less<>> kRoleDoors = {
     "worker/models/model.h",
     "worker/models/layers/layer.h",
     "worker/models/losses/loss.h",
+    "worker/step/local_step.h",
     "server/server.h",
     "server/consistency/gate.h",
     "server/optimizers/optimizer.h",
