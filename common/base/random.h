@@ -33,8 +33,11 @@ class Stream {
   double uniform_double();  // [0, 1), 53 bits
   double normal();          // mean 0, variance 1 (Box-Muller)
 
-  // The four words of block `index`; does not move the stream.
+  // The four words of block `index`; does not move the stream. Many at once: math::random_words.
   std::array<std::uint32_t, 4> block(std::uint32_t index) const;
+  // Block i is philox({i, name}, key).
+  const std::array<std::uint32_t, 2>& key() const { return key_; }
+  const std::array<std::uint32_t, 3>& name() const { return name_; }
 
  private:
   std::array<std::uint32_t, 2> key_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "common/math/kernels.h"
@@ -29,6 +30,17 @@ struct KernelSet {
                                  float* x);
   void (*bias_gradient[kActivations])(const float* y, std::size_t rows, std::size_t columns,
                                       float* dy, float* sum);
+
+  // Blocks `first`, `first` + 1, … of the Philox stream of this key and name; four words each.
+  void (*random_words)(const std::uint32_t* key, const std::uint32_t* name, std::uint32_t first,
+                       std::uint32_t* words, std::size_t blocks);
+  void (*dropout)(std::uint32_t below, float factor, const std::uint32_t* words, const float* x,
+                  float* y, std::size_t n);
+  void (*bytes_to_unit)(const std::uint8_t* x, float* y, std::size_t n);
+  void (*standardise_bytes)(const std::uint8_t* x, const float* mean, const float* scale, float* y,
+                            std::size_t n);
+  void (*standardise)(const float* x, const float* mean, const float* scale, float* y,
+                      std::size_t n);
 
   void (*sgd_step)(const SgdStep& s, const float* in, const float* grad, float* out, std::size_t n);
   void (*momentum_step)(const MomentumStep& s, const float* in, const float* grad, float* velocity,

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "common/base/error.h"
+#include "common/base/random.h"
 #include "common/math/kernel_set.h"
 
 namespace sheaf::math {
@@ -59,6 +61,31 @@ void add_bias(Activation f, std::span<const float> bias, std::size_t rows, std::
 void bias_gradient(Activation f, std::span<const float> y, std::size_t rows, std::span<float> dy,
                    std::span<float> sum) {
   best().bias_gradient[index(f)](y.data(), rows, sum.size(), dy.data(), sum.data());
+}
+
+void random_words(const Stream& stream, std::uint32_t first, std::span<std::uint32_t> words) {
+  check(words.size() % 4 == 0, "random words come in whole blocks");
+  best().random_words(stream.key().data(), stream.name().data(), first, words.data(),
+                      words.size() / 4);
+}
+
+void dropout(const Dropout& d, std::span<const std::uint32_t> words, std::span<const float> x,
+             std::span<float> y) {
+  best().dropout(d.below, d.factor, words.data(), x.data(), y.data(), x.size());
+}
+
+void bytes_to_unit(std::span<const std::uint8_t> x, std::span<float> y) {
+  best().bytes_to_unit(x.data(), y.data(), x.size());
+}
+
+void standardise(std::span<const std::uint8_t> x, std::span<const float> mean,
+                 std::span<const float> scale, std::span<float> y) {
+  best().standardise_bytes(x.data(), mean.data(), scale.data(), y.data(), x.size());
+}
+
+void standardise(std::span<const float> x, std::span<const float> mean,
+                 std::span<const float> scale, std::span<float> y) {
+  best().standardise(x.data(), mean.data(), scale.data(), y.data(), x.size());
 }
 
 void sgd_step(const SgdStep& s, std::span<const float> in, std::span<const float> grad,

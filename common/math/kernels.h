@@ -7,8 +7,13 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
+
+namespace sheaf {
+class Stream;
+}
 
 namespace sheaf::math {
 
@@ -43,6 +48,23 @@ void add_bias(Activation f, std::span<const float> bias, std::size_t rows, std::
 // dy = dy f'(x), in terms of y = f(x); sum = dy summed over the rows, from the first to the last.
 void bias_gradient(Activation f, std::span<const float> y, std::size_t rows, std::span<float> dy,
                    std::span<float> sum);
+
+// words[4 i + j] = word j of block first + i of the stream. REQUIRES: whole blocks.
+void random_words(const Stream& stream, std::uint32_t first, std::span<std::uint32_t> words);
+// y = x * (word < below ? 0 : factor); y may be x.
+struct Dropout {
+  std::uint32_t below;
+  float factor;
+};
+void dropout(const Dropout& d, std::span<const std::uint32_t> words, std::span<const float> x,
+             std::span<float> y);
+
+// Inputs of a model: y = x / 255, and y = (x - mean) * scale with one of each per value.
+void bytes_to_unit(std::span<const std::uint8_t> x, std::span<float> y);
+void standardise(std::span<const std::uint8_t> x, std::span<const float> mean,
+                 std::span<const float> scale, std::span<float> y);
+void standardise(std::span<const float> x, std::span<const float> mean,
+                 std::span<const float> scale, std::span<float> y);
 
 // The optimizers' inner loops. Each reads what was summed and scales it first, so that the sum
 // itself is never written: it may lie in memory of another process.

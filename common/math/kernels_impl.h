@@ -12,6 +12,7 @@
 
 #include "common/math/elementary.h"
 #include "common/math/kernel_set.h"
+#include "common/math/random_impl.h"
 
 namespace sheaf::math {
 namespace {
@@ -173,6 +174,16 @@ void bias_gradient(const float* __restrict y, std::size_t rows, std::size_t colu
   }
 }
 
+void bytes_to_unit(const std::uint8_t* __restrict x, float* __restrict y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i]) / 255.0F;
+}
+
+template <typename T>
+void standardise(const T* __restrict x, const float* __restrict mean, const float* __restrict scale,
+                 float* __restrict y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = (static_cast<float>(x[i]) - mean[i]) * scale[i];
+}
+
 void sgd_step(const SgdStep& s, const float* __restrict in, const float* __restrict grad,
               float* __restrict out, std::size_t n) {
   const auto [scale, rate, decay] = s;
@@ -234,6 +245,11 @@ constexpr KernelSet kernel_set() {
        &activation_gradient<tanh>},
       {&add_bias<none>, &add_bias<relu>, &add_bias<sigmoid>, &add_bias<tanh>},
       {&bias_gradient<none>, &bias_gradient<relu>, &bias_gradient<sigmoid>, &bias_gradient<tanh>},
+      &random_words,
+      &dropout,
+      &bytes_to_unit,
+      &standardise<std::uint8_t>,
+      &standardise<float>,
       &sgd_step,
       &momentum_step,
       &adam_step};

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "common/base/random.h"
 #include "common/math/elementary.h"
 #include "common/math/kernel_set.h"
 
@@ -99,6 +100,30 @@ void bias_gradient(const float* y, Size rows, Size columns, float* dy, float* su
   }
 }
 
+void random_words(const std::uint32_t* key, const std::uint32_t* name, std::uint32_t first,
+                  std::uint32_t* words, Size blocks) {
+  for (Size i = 0; i < blocks; ++i) {
+    const auto index = first + static_cast<std::uint32_t>(i);
+    for (const std::uint32_t word : philox({index, name[0], name[1], name[2]}, {key[0], key[1]})) {
+      *words++ = word;
+    }
+  }
+}
+
+void dropout(std::uint32_t below, float factor, const std::uint32_t* words, const float* x,
+             float* y, Size n) {
+  for (Size i = 0; i < n; ++i) y[i] = x[i] * (words[i] < below ? 0 : factor);
+}
+
+void bytes_to_unit(const std::uint8_t* x, float* y, Size n) {
+  for (Size i = 0; i < n; ++i) y[i] = static_cast<float>(x[i]) / 255;
+}
+
+template <typename T>
+void standardise(const T* x, const float* mean, const float* scale, float* y, Size n) {
+  for (Size i = 0; i < n; ++i) y[i] = (static_cast<float>(x[i]) - mean[i]) * scale[i];
+}
+
 void sgd_step(const SgdStep& s, const float* in, const float* grad, float* out, Size n) {
   for (Size i = 0; i < n; ++i) {
     const float g = s.scale * grad[i] + s.decay * in[i];
@@ -143,6 +168,11 @@ constinit const KernelSet kScalarKernels = {
      &activation_gradient<tanh>},
     {&add_bias<none>, &add_bias<relu>, &add_bias<sigmoid>, &add_bias<tanh>},
     {&bias_gradient<none>, &bias_gradient<relu>, &bias_gradient<sigmoid>, &bias_gradient<tanh>},
+    &random_words,
+    &dropout,
+    &bytes_to_unit,
+    &standardise<std::uint8_t>,
+    &standardise<float>,
     &sgd_step,
     &momentum_step,
     &adam_step};

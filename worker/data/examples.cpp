@@ -64,6 +64,16 @@ void Examples::copy(std::size_t i, const Normaliser& normaliser, Batch& into,
   std::ranges::copy(targets(i), into.targets.span().subspan(slot * schema_.targets).begin());
 }
 
+void Examples::prefetch(std::size_t i) const {
+  constexpr std::size_t kLine = 64;    // bytes
+  constexpr std::size_t kMost = 4096;  // the rest of a long row the processor foresees by itself
+  const std::span<const std::byte> row =
+      schema_.bytes ? std::as_bytes(bytes(i)) : std::as_bytes(floats(i));
+  for (std::size_t at = 0; at < std::min(row.size(), kMost); at += kLine) {
+    __builtin_prefetch(row.data() + at);
+  }
+}
+
 void Examples::gather(std::span<const std::uint32_t> kept, const Normaliser& normaliser,
                       Batch& into) const {
   for (std::size_t slot = 0; slot < kept.size(); ++slot) copy(kept[slot], normaliser, into, slot);

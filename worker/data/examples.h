@@ -15,6 +15,9 @@ namespace sheaf::worker {
 
 class Examples {
  public:
+  // How many rows ahead prefetch() is worth calling.
+  static constexpr std::size_t kAhead = 2;
+
   explicit Examples(const Schema& schema) : schema_(schema) {}
 
   // Makes room for exactly `rows` examples.
@@ -38,6 +41,8 @@ class Examples {
   // Writes example i, normalised, to row `slot` of `into`. Allocates nothing.
   // REQUIRES: `into` has room for the row.
   void copy(std::size_t i, const Normaliser& normaliser, Batch& into, std::size_t slot) const;
+  // Starts to bring example i into the cache. A row in random order is a wait for the memory else.
+  void prefetch(std::size_t i) const;
   // Makes `into` the batch of these kept examples, in this order. Allocates nothing.
   // REQUIRES: `into` has room for them.
   void gather(std::span<const std::uint32_t> kept, const Normaliser& normaliser, Batch& into) const;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "common/base/error.h"
+#include "common/math/kernels.h"
 #include "worker/data/partition.h"
 
 namespace sheaf::worker {
@@ -101,29 +102,22 @@ Normaliser Normaliser::per_feature(std::span<const double> mean, std::span<const
   return result;
 }
 
-template <typename T>
-void Normaliser::apply_to(std::span<const T> in, std::span<float> out) const {
-  const std::size_t n = in.size();
+void Normaliser::apply(std::span<const std::uint8_t> in, std::span<float> out) const {
   switch (kind_) {
-    case Normalisation::none:
-      for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<float>(in[i]);
-      return;
-    case Normalisation::unit:
-      for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<float>(in[i]) / 255.0F;
-      return;
-    case Normalisation::standard:
-      for (std::size_t i = 0; i < n; ++i) {
-        out[i] = (static_cast<float>(in[i]) - mean_[i]) * scale_[i];
-      }
-      return;
+    case Normalisation::none: std::copy(in.begin(), in.end(), out.begin()); return;
+    case Normalisation::unit: math::bytes_to_unit(in, out); return;
+    case Normalisation::standard: math::standardise(in, mean_, scale_, out); return;
   }
 }
 
-void Normaliser::apply(std::span<const std::uint8_t> in, std::span<float> out) const {
-  apply_to(in, out);
+void Normaliser::apply(std::span<const float> in, std::span<float> out) const {
+  check(kind_ != Normalisation::unit, "only bytes are divided by 255");
+  if (kind_ == Normalisation::none) {
+    std::copy(in.begin(), in.end(), out.begin());
+  } else {
+    math::standardise(in, mean_, scale_, out);
+  }
 }
-
-void Normaliser::apply(std::span<const float> in, std::span<float> out) const { apply_to(in, out); }
 
 Normaliser make_normaliser(Normalisation kind, const PartitionSet& data,
                            const SumOverPartitions& sum) {

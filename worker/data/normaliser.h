@@ -45,7 +45,7 @@ class Normaliser {
   static Normaliser per_feature(std::span<const double> mean, std::span<const double> scale);
 
   // Writes the normalised features of one example. REQUIRES: spans of equal size; that of
-  // per_feature() if that made it.
+  // per_feature() if that made it; bytes if unit() did.
   void apply(std::span<const std::uint8_t> in, std::span<float> out) const;
   void apply(std::span<const float> in, std::span<float> out) const;
 
@@ -55,9 +55,6 @@ class Normaliser {
   std::span<const float> scale() const { return scale_; }
 
  private:
-  template <typename T>
-  void apply_to(std::span<const T> in, std::span<float> out) const;
-
   Normalisation kind_ = Normalisation::none;
   std::vector<float> mean_;
   std::vector<float> scale_;

@@ -22,6 +22,8 @@ Split split_training_rows(Source& source, const Partitioning& how) {
 void Partition::gather(std::span<const std::uint64_t> places, const Normaliser& normaliser,
                        Batch& into) const {
   for (std::size_t slot = 0; slot < places.size(); ++slot) {
+    const std::size_t ahead = slot + Examples::kAhead;
+    if (ahead < places.size()) examples_->prefetch(rows_[places[ahead]]);
     examples_->copy(rows_[places[slot]], normaliser, into, slot);
   }
   into.examples = places.size();

@@ -176,6 +176,58 @@ TEST(Kernels, RowPassesGiveTheBitsOfTheScalarTwin) {
   }
 }
 
+// The scalar twin calls philox(), which tests/common/base/random_test.cpp holds against the known
+// answers of its authors.
+TEST(Kernels, RandomWordsAreThoseOfTheScalarTwin) {
+  constexpr std::uint32_t kKey[] = {0xa4093822, 0x299f31d0};
+  constexpr std::uint32_t kName[] = {0x85a308d3, 0xffffffff, 7};
+  for (const KernelSet* set : supported_kernels()) {
+    for (const std::size_t blocks : kSizes) {
+      for (const std::uint32_t first : {0U, 5U, 0xfffffffeU}) {  // the last one wraps around
+        SCOPED_TRACE(fmt::format("{}, {} blocks from {}", set->name, blocks, first));
+        constexpr std::uint32_t kGuard = 12345;
+        std::vector<std::uint32_t> expected(4 * blocks + 1, kGuard), found(4 * blocks + 1, kGuard);
+        kScalarKernels.random_words(kKey, kName, first, expected.data(), blocks);
+        set->random_words(kKey, kName, first, found.data(), blocks);
+        EXPECT_EQ(found, expected);
+      }
+    }
+  }
+}
+
+TEST(Kernels, RandomWordsAreTheBlocksOfTheirStream) {
+  const Stream stream(7, Purpose::test, 1, 2, 3);
+  std::vector<std::uint32_t> words(4 * 40);
+  random_words(stream, 9, words);
+  for (std::uint32_t i = 0; i < 40; ++i) {
+    for (std::size_t j = 0; j < 4; ++j) EXPECT_EQ(words[4 * i + j], stream.block(9 + i)[j]);
+  }
+}
+
+TEST(Kernels, DropoutGivesTheBitsOfTheScalarTwinAlsoInPlace) {
+  std::vector<std::uint32_t> words(4100);
+  random_words(Stream(7, Purpose::test), 0, words);
+  words[0] = 0x80000000;  // equal to the bound: kept
+  for (const std::uint32_t below : {0U, 0x80000000U, 0xffffffffU}) {
+    expect_same_bits<2>([&](const KernelSet& set, auto& x, std::size_t n) {
+      set.dropout(below, 1.25F, words.data(), x[0].data(), x[1].data(), n);
+      set.dropout(below, 1.25F, words.data(), x[0].data(), x[0].data(), n);
+      return 0.0;
+    });
+  }
+}
+
+TEST(Kernels, InputPassesGiveTheBitsOfTheScalarTwin) {
+  std::vector<std::uint8_t> bytes(4099);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * 7);
+  expect_same_bits<4>([&](const KernelSet& set, auto& x, std::size_t n) {
+    set.standardise(x[0].data(), x[1].data(), x[2].data(), x[3].data(), n);
+    set.standardise_bytes(bytes.data(), x[1].data(), x[2].data(), x[0].data(), n);
+    set.bytes_to_unit(bytes.data(), x[1].data(), n);
+    return 0.0;
+  });
+}
+
 TEST(Kernels, OptimizerStepsGiveTheBitsOfTheScalarTwin) {
   expect_same_bits<4>([](const KernelSet& set, auto& x, std::size_t n) {
     set.sgd_step({0.3F, 0.1F, 0.01F}, x[0].data(), x[1].data(), x[2].data(), n);
@@ -274,6 +326,24 @@ TEST(Kernels, BiasGradientIsTheColumnSumBehindTheActivation) {
   bias_gradient(Activation::relu, y, 2, dy, sum);
   EXPECT_THAT(dy, ElementsAre(0, 20, 30, 0, 50, 60));
   EXPECT_THAT(sum, ElementsAre(0, 70, 90));
+}
+
+TEST(Kernels, DropoutKeepsWordsFromTheBoundOnAndScalesThem) {
+  const std::vector<std::uint32_t> words = {0, 99, 100, 0xffffffff};
+  std::vector<float> y(4);
+  dropout({.below = 100, .factor = 1.5F}, words, std::vector<float>{2, 4, 6, -8}, y);
+  EXPECT_THAT(y, ElementsAre(0, 0, 9, -12));
+}
+
+TEST(Kernels, InputsAreCentredThenScaled) {
+  std::vector<float> y(3);
+  const std::vector<float> mean = {1, 2, 0.5F}, scale = {2, 0.5F, -1};
+  standardise(std::vector<std::uint8_t>{0, 255, 2}, mean, scale, y);
+  EXPECT_THAT(y, ElementsAre(-2, 126.5F, -1.5F));
+  standardise(std::vector<float>{1.5F, 1, 0}, mean, scale, y);
+  EXPECT_THAT(y, ElementsAre(1, -0.5F, 0.5F));
+  bytes_to_unit(std::vector<std::uint8_t>{0, 51, 255}, y);
+  EXPECT_THAT(y, ElementsAre(0, 0.2F, 1));
 }
 
 TEST(Kernels, GradientsOfSigmoidAndTanhAreThoseOfTheirOutputs) {
