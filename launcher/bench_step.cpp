@@ -29,8 +29,10 @@ int bench_step(const BenchCommand& command, std::ostream& out) {
   const RunConfig config = load(command, {});
   math::set_blas_threads(static_cast<int>(config.run().blas_threads));
   nlohmann::ordered_json figures = step_figures(measure_steps(config));
-  figures["partition_price"] =
-      partition_price(load(command, {"run.workers=1", "run.partitions=1", "run.servers=0"}));
+  const LoopPrices loops =
+      loop_prices(load(command, {"run.workers=1", "run.partitions=1", "run.servers=0"}));
+  figures["partition_price"] = loops.partition;
+  figures["data_price"] = loops.data;
   const PartitionPrices prices = prices_of_p(config);
   figures["compute_alone_ms"] = 1e3 * prices.alone_seconds;
   for (const auto& [p, price] : prices.price) figures["price_of_p"][std::to_string(p)] = price;

@@ -11,8 +11,8 @@
 namespace sheaf::launcher {
 
 // Prints a line for each figure and what it means, or with --json one object: the keys of
-// step_figures(), partition_price, compute_alone_ms, price_of_p {"1": 1.0, …}, batch, workers,
-// servers, partitions. Returns 0.
+// step_figures(), partition_price, data_price, compute_alone_ms, price_of_p {"1": 1.0, …}, batch,
+// workers, servers, partitions. Returns 0.
 int bench_step(const BenchCommand& command, std::ostream& out);
 
 }  // namespace sheaf::launcher

@@ -2,16 +2,16 @@
 
 #include <algorithm>
 #include <memory>
-#include <numeric>
+#include <optional>
 #include <vector>
 
 #include "common/base/random.h"
 #include "common/math/kernels.h"
-#include "common/params/partition_tree.h"
 #include "launcher/local_training.h"
 #include "launcher/roles.h"
 #include "launcher/step_figures.h"
 #include "launcher/stopwatch.h"
+#include "worker/data/batcher.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -31,41 +31,50 @@ void repeat_rounds(Round round) {
   }
 }
 
-// What anybody would write first: one batch, one gradient, one optimizer. The parameters stay as
-// they are, so that the values do not degenerate on the one batch.
+// What anybody would write first: a batch, its gradient, an optimizer.
 class PlainLoop {
  public:
-  PlainLoop(const RunConfig& config, const WorkerRole& role)
+  enum class Batches { one_in_memory, from_the_data };
+  PlainLoop(const RunConfig& config, const WorkerRole& role, Batches batches)
       : layout_(role.model().layout()),
         model_(config.make_model(role.model().schema())),
         optimizer_(config.make_optimizer()),
         seed_(config.run().seed),
-        batch_(worker::make_batch(role.plan().batch(0), role.model().schema())),
-        in_(layout_.size()),
-        gradient_(layout_.size()),
         state_(layout_.size() * optimizer_->state_per_parameter()),
-        out_(layout_.size()) {
-    const worker::Partition data = role.data().train(0);
-    std::vector<std::uint64_t> places(std::min(data.size(), role.plan().batch(0)));
-    std::iota(places.begin(), places.end(), 0U);
-    data.gather(places, role.normaliser(), batch_);
-    model_->reserve(batch_.examples);
-    model_->initialise(in_.span(), seed_);
+        gradient_(layout_.size()),
+        // On one batch the parameters stay as they are: fitted to it, the values would degenerate.
+        rate_(batches == Batches::from_the_data ? config.make_schedule().rate(0) : 0),
+        fixed_(worker::make_batch(role.plan().batch(0), role.model().schema())) {
+    const worker::Batcher::Fill fill =
+        worker::training_batches(role.data(), role.plan(), role.normaliser());
+    fill(0, 0, fixed_);
+    if (batches == Batches::from_the_data) {
+      batcher_.emplace(worker::Batcher::Options{.hosted = {0, 1},
+                                                .first = 0,
+                                                .prefetch = config.data().prefetch,
+                                                .examples = role.plan().batch(0),
+                                                .schema = role.model().schema()},
+                       fill);
+    }
+    for (auto& version : parameters_) version = AlignedBuffer<float>(layout_.size());
+    model_->reserve(role.plan().batch(0));
+    model_->initialise(parameters_[0].span(), seed_);
   }
 
   void step() {
-    model_->gradient(in_.span(), batch_, {seed_, step_, 0}, gradient_.span());
+    const worker::Batch& batch = batcher_ ? batcher_->next(step_, 0) : fixed_;
+    const std::span<float> in = parameters_[step_ % 2].span();
+    const std::span<float> out = parameters_[(step_ + 1) % 2].span();
+    model_->gradient(in, batch, {seed_, step_, 0}, gradient_.span());
     const std::size_t per_parameter = optimizer_->state_per_parameter();
-    for (const params::Tensor& tensor : layout_.tensors()) {
-      optimizer_->step(
-          {.step = step_,
-           .gradient_scale = 1.0 / static_cast<double>(batch_.examples),
-           .rate = 1e-3,
-           .group = layout_.groups()[tensor.group]},
-          in_.span().subspan(tensor.offset, tensor.size),
-          gradient_.span().subspan(tensor.offset, tensor.size),
-          state_.span().subspan(tensor.offset * per_parameter, tensor.size * per_parameter),
-          out_.span().subspan(tensor.offset, tensor.size));
+    for (const params::Tensor& t : layout_.tensors()) {
+      optimizer_->step({.step = step_,
+                        .gradient_scale = 1.0 / static_cast<double>(batch.examples),
+                        .rate = rate_,
+                        .group = layout_.groups()[t.group]},
+                       in.subspan(t.offset, t.size), gradient_.span().subspan(t.offset, t.size),
+                       state_.span().subspan(t.offset * per_parameter, t.size * per_parameter),
+                       out.subspan(t.offset, t.size));
     }
     ++step_;
   }
@@ -75,8 +84,11 @@ class PlainLoop {
   std::unique_ptr<worker::Model> model_;
   std::unique_ptr<server::Optimizer> optimizer_;
   std::uint64_t seed_;
-  worker::Batch batch_;
-  AlignedBuffer<float> in_, gradient_, state_, out_;
+  AlignedBuffer<float> parameters_[2];  // by the parity of the step
+  AlignedBuffer<float> state_, gradient_;
+  double rate_;
+  worker::Batch fixed_;
+  std::optional<worker::Batcher> batcher_;
   Step step_ = 0;
 };
 
@@ -116,30 +128,31 @@ class SharedBatch {
 
 }  // namespace
 
-double partition_price(const RunConfig& config) {
+LoopPrices loop_prices(const RunConfig& config) {
   WorkerRole role(config, 0);
   role.load([](std::string_view, std::map<std::uint32_t, std::vector<double>> mine) {
-    std::vector<std::vector<double>> all;
-    for (const auto& [partition, values] : mine) all.push_back(values);
-    return params::tree_sum(all);
+    return mine.at(0);  // the only partition
   });
   LocalTraining partitioned(config, role);
-  PlainLoop plain(config, role);
-  std::vector<double> with, without;
+  PlainLoop plain(config, role, PlainLoop::Batches::from_the_data);
+  PlainLoop one_batch(config, role, PlainLoop::Batches::one_in_memory);
+  std::vector<double> times[3];
+  const auto turn = [&](std::size_t which, bool counts, auto step) {
+    for (std::size_t i = 0; i < kStepsPerTurn; ++i) {
+      const Elapsed time = time_of(step);
+      if (counts) times[which].push_back(time.wall);
+    }
+  };
   repeat_rounds([&](bool counts) {
-    for (std::size_t i = 0; i < kStepsPerTurn; ++i) {
-      const Elapsed time = time_of([&] {
-        partitioned.compute();
-        partitioned.optimize();
-      });
-      if (counts) with.push_back(time.wall);
-    }
-    for (std::size_t i = 0; i < kStepsPerTurn; ++i) {
-      const Elapsed time = time_of([&] { plain.step(); });
-      if (counts) without.push_back(time.wall);
-    }
+    turn(0, counts, [&] {
+      partitioned.compute();
+      partitioned.optimize();
+    });
+    turn(1, counts, [&] { plain.step(); });
+    turn(2, counts, [&] { one_batch.step(); });
   });
-  return median(with) / median(without);
+  const double fresh = median(times[1]);
+  return {.partition = median(times[0]) / fresh, .data = fresh / median(times[2])};
 }
 
 PartitionPrices prices_of_p(const RunConfig& config) {

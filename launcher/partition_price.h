@@ -1,5 +1,6 @@
-// What it costs to cut the data into partitions: two prices of one worker's compute, without any
-// server. Both compare ways to do the same work, by turns, so that drift of the machine cancels.
+// What a worker pays for its data, without any server: for taking it in partitions, and for taking
+// it at all. All figures compare ways to do the same work, by turns, so that drift of the machine
+// cancels.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +10,13 @@
 
 namespace sheaf::launcher {
 
-// One partition against none: the median step of a worker that hosts all data as one partition,
-// over that of a plain loop of Model::gradient and Optimizer::step over one batch in memory.
-// REQUIRES: one worker, one partition.
-double partition_price(const RunConfig& config);
+// The medians of three loops of a gradient and an optimizer over batches of the same size, against
+// each other. REQUIRES: one worker, one partition.
+struct LoopPrices {
+  double partition = 1;  // a worker's loop over one partition / a plain loop that knows of none
+  double data = 1;       // the plain loop over batches from the data / over one batch in memory
+};
+LoopPrices loop_prices(const RunConfig& config);
 
 // Many partitions against one: by P, the compute of a batch in P equal shares and their sums, over
 // that of the batch in one piece.

@@ -85,7 +85,9 @@ void print_figures(const nlohmann::ordered_json& figures, std::ostream& out) {
   print_line(out, "allocations", fmt::format("{:.2f}", number("allocations_per_step")),
              "calls of operator new per step, in all threads");
   print_line(out, "partition price", fmt::format("{:.2f}", number("partition_price")),
-             "a step of the whole batch as one partition / a plain loop of gradient and optimizer");
+             "one worker with one partition, alone / a plain loop that knows of no partitions");
+  print_line(out, "data price", fmt::format("{:.2f}", number("data_price")),
+             "that plain loop over batches from the data / over one batch that stays in memory");
   std::string prices;
   for (const auto& [p, price] : figures.at("price_of_p").items()) {
     prices += fmt::format("  P={} {:.2f}", p, price.get<double>());

@@ -31,7 +31,7 @@ double median(std::vector<double> values);
 nlohmann::ordered_json step_figures(const StepSamples& samples);
 
 // All figures as lines, each with what it means. REQUIRES: the keys of step_figures(), and
-// partition_price, price_of_p, batch, workers, servers, partitions.
+// partition_price, data_price, price_of_p, batch, workers, servers, partitions.
 void print_figures(const nlohmann::ordered_json& figures, std::ostream& out);
 
 }  // namespace sheaf::launcher

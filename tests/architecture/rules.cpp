@@ -20,6 +20,7 @@ std::string fault(const SourceFile& file, const Include& include, const std::str
 // `sheaf check`, `list` and `bench` ask for before any process is started.
 const std::set<std::string, std::less<>> kRoleDoors = {
     "worker/worker.h",
+    "worker/data/batcher.h",
     "worker/data/digest.h",
     "worker/data/normaliser.h",
     "worker/data/source.h",
