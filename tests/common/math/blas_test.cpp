@@ -111,5 +111,28 @@ TEST(Blas, CountsTheSecondsOfThisThread) {
   EXPECT_GT(blas_seconds(), before);
 }
 
+TEST(ProductRecorderTest, NotesTheCallsOfItsLifetimeAndTheyCanBeRepeated) {
+  const std::vector<float> a = {1, 2, 3, 4, 5, 6}, b = {1, 0, 2, 1, 1, 3};
+  std::vector<float> c(4), unseen(4);
+  std::vector<Product> products;
+  {
+    const ProductRecorder recorder(products);
+    gemm(2, 2, 3, a.data(), b.data(), 0, c.data());
+    gemm_at(2, 2, 3, a.data(), b.data(), 0, c.data());
+    gemm_bt(2, 2, 3, a.data(), b.data(), 0, c.data());
+  }
+  const std::vector<float> last = c;
+  gemm(2, 2, 3, a.data(), b.data(), 0, unseen.data());
+  ASSERT_EQ(products.size(), 3U);
+  EXPECT_FALSE(products[0].a_transposed || products[0].b_transposed);
+  EXPECT_TRUE(products[1].a_transposed && !products[1].b_transposed);
+  EXPECT_TRUE(!products[2].a_transposed && products[2].b_transposed);
+  for (const Product& product : products) EXPECT_EQ(product.flops(), 2 * 2 * 2 * 3);
+  repeat(products[0]);
+  EXPECT_EQ(c, unseen);
+  repeat(products[2]);
+  EXPECT_EQ(c, last);
+}
+
 }  // namespace
 }  // namespace sheaf::math
