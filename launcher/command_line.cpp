@@ -56,9 +56,11 @@ constexpr CommandText kCommands[] = {
      "Measures a part of Sheaf against its floor on this machine.",
      R"(  sheaf bench step configs/quickstart.toml         one training step, taken apart
   sheaf bench step job.toml data.batch=256 --json
+  sheaf bench step job.toml run.servers=0          the same steps without a parameter server
   sheaf bench exchange                             push and pull, against sockets and memory
   sheaf bench exchange --workers 2 --transport shm --json)",
-     "Names: step, exchange. The options but --json belong to exchange."},
+     "Names: step, exchange. The options but --json belong to exchange. Each figure is printed with\n"
+     "what it means; only `bench step` takes no servers."},
     {"help", "sheaf help [TOPIC]", "Explains a command, or the exit codes.",
      R"(  sheaf help train
   sheaf help exit-codes)",
