@@ -34,9 +34,15 @@ give_up() {
 command -v cmake >/dev/null || give_up "cmake was not found"
 configure_log=$(mktemp)
 trap 'rm -f "$configure_log"' EXIT
-# Ninja notices a changed CMakeLists.txt by itself, so an existing tree is not configured again.
-if [[ ! -f build/build.ninja ]]; then
-  if ! cmake --preset release >"$configure_log" 2>&1; then
+# Ninja notices a changed CMakeLists.txt by itself, so a tree of the release preset is not configured
+# again; one that somebody has made otherwise is, from the beginning.
+is_release() {
+  [[ -f build/build.ninja && -f build/CMakeCache.txt ]] &&
+    [[ $(sed -n 's/^CMAKE_BUILD_TYPE:[^=]*=//p' build/CMakeCache.txt) == Release ]] &&
+    [[ -z $(sed -n 's/^SHEAF_SANITIZE:[^=]*=//p' build/CMakeCache.txt) ]]
+}
+if ! is_release; then
+  if ! cmake --preset release --fresh >"$configure_log" 2>&1; then
     cat "$configure_log" >&2
     give_up "CMake could not configure the build"
   fi

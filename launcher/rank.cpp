@@ -12,6 +12,7 @@
 #include "launcher/build_identity.h"
 #include "launcher/host.h"
 #include "launcher/process_identity.h"
+#include "launcher/readable.h"
 #include "launcher/roles.h"
 #include "worker/data/digest.h"
 #include "worker/models/losses/loss.h"
@@ -33,10 +34,6 @@ wire::Finished resources() {
   report.cpu_seconds = to_seconds(usage.ru_utime) + to_seconds(usage.ru_stime);
   report.peak_rss_bytes = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
   return report;
-}
-
-std::string readable_bytes(std::size_t bytes) {
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
 
 // What both roles need, and the phase that an error names.
@@ -176,8 +173,7 @@ wire::Finished work(Rank& rank) {
   role.load([&](std::string_view tag, std::map<std::uint32_t, std::vector<double>> mine) {
     return rank.link.sum(tag, mine);
   });
-  rank.link.log(
-      fmt::format("hosts partitions {}..{}", role.hosted().first, role.hosted().end() - 1), false);
+  rank.link.log(fmt::format("hosts {}", readable_partitions(role.hosted())), false);
 
   rank.phase = "connecting to the servers";
   const auto shared = rank.keeper(start.roster);

@@ -50,6 +50,11 @@ std::string readable_duration(double seconds) {
   return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
 }
 
+std::string readable_partitions(PartitionRange range) {
+  if (range.count == 1) return fmt::format("partition {}", range.first);
+  return fmt::format("partitions {} to {}", range.first, range.end() - 1);
+}
+
 std::string readable_clock(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0 || seconds > 1e9) return "?";
   const auto whole = static_cast<std::uint64_t>(std::llround(seconds));

@@ -224,7 +224,11 @@ void RunConfig::read_timeouts() {
   timeouts_.dead = timeouts.duration("dead", 10s, kAny);
   timeouts_.suspect = timeouts.duration("suspect", timeouts_.dead / 2, kAny);
   timeouts_.start = timeouts.duration("start", 60s, kAny);
-  timeouts_.orphan_grace = timeouts.duration("orphan_grace", 60s, kAny);
+  timeouts.duration("orphan_grace", 60s, kAny);
+  if (timeouts.has("orphan_grace")) {
+    notes_.emplace_back(
+        "timeouts.orphan_grace is without effect: a rank that loses the coordinator ends");
+  }
 }
 
 void RunConfig::read_launch() {

@@ -75,7 +75,6 @@ struct TimeoutsSection {
   std::chrono::milliseconds suspect{};
   std::chrono::milliseconds dead{};
   std::chrono::milliseconds start{};
-  std::chrono::milliseconds orphan_grace{};
 };
 
 struct LaunchSection {

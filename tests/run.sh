@@ -84,7 +84,9 @@ name_pattern() {
 }
 
 run_named() {
-  if ctest --test-dir build --print-labels | grep -qx "  $1"; then
+  local labels
+  labels=$(ctest --test-dir build --print-labels) || return
+  if grep -qx "  $1" <<<"$labels"; then
     run_ctest build --label-regex "^$1\$"
   else
     run_ctest build --tests-regex "$(name_pattern "$1")"

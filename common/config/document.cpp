@@ -34,6 +34,14 @@ std::string read_file(const std::filesystem::path& file) {
 }
 
 // "data" -> "[data]", "model.layers[]" -> "[[model.layers]]"
+// The path as an override can say it: "model.layers[].units" -> "model.layers[0].units".
+std::string first_of(std::string path) {
+  for (std::size_t at = path.find("[]"); at != path.npos; at = path.find("[]", at)) {
+    path.insert(at + 1, "0");
+  }
+  return path;
+}
+
 std::string header_of(std::string_view path) {
   if (!path.ends_with("[]")) return fmt::format("[{}]", path);
   return fmt::format("[[{}]]", path.substr(0, path.size() - 2));
@@ -115,7 +123,9 @@ void Document::State::reject_unknown_key(const toml::node& node, const std::stri
   const std::vector<std::string> elsewhere = asked.tables_with(key);
   std::string attempt;
   if (elsewhere.size() == 1 && !(near && edit_distance(key, *near) < 2)) {
-    attempt = fmt::format("moving it: it belongs under {}", header_of(elsewhere.front()));
+    attempt = place(join_path(path, key)).from_override
+                  ? first_of(join_path(elsewhere.front(), key))
+                  : fmt::format("moving it: it belongs under {}", header_of(elsewhere.front()));
     faults.forgive_missing(join_path(elsewhere.front(), key));
   } else if (near) {
     attempt = *near;

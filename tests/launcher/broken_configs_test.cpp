@@ -61,6 +61,16 @@ const std::vector<Row> kRows = {
     Row{4, "servers = 1\nbatch = 64",
         "5:1: run.batch: found an unknown key, expected " + std::string(kRunKeys) +
             ", try moving it: it belongs under [data]"},
+    Row{0,
+        "",
+        "override: batch: found an unknown key, expected " + std::string(kTables) +
+            ", try data.batch",
+        {"batch=128"}},
+    Row{0,
+        "",
+        "override: optimizer.units: found an unknown key, expected kind, rate, warmup_steps, "
+        "clip_norm, decay, try model.layers[0].units",
+        {"optimizer.units=3"}},
     Row{4, "servers = 1\nepoch = 3",
         "5:1: run.epoch: found an unknown key, expected " + std::string(kRunKeys) + ", try epochs"},
     Row{11, R"(los = "mse")",

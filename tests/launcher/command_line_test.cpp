@@ -199,6 +199,9 @@ TEST_F(CheckTest, DataAtFaultIsThree) {
 TEST_F(CheckTest, NotesDoNotFail) {
   EXPECT_EQ(check(job_with(), {"checkpoint.every=10s"}), 0);
   EXPECT_THAT(err_.str(), StartsWith("note: [checkpoint] is without effect"));
+  err_.str("");
+  EXPECT_EQ(check(job_with(), {"timeouts.orphan_grace=10s"}), 0);
+  EXPECT_THAT(err_.str(), StartsWith("note: timeouts.orphan_grace is without effect"));
 }
 
 TEST_F(CheckTest, AMissingFileIsTwo) {

@@ -26,6 +26,11 @@ TEST(Readable, CountsHaveThreeDigitsAndAUnit) {
   EXPECT_EQ(readable_count(1.234e9), "1.23G");
 }
 
+TEST(Readable, PartitionsAreOneOrARange) {
+  EXPECT_EQ(readable_partitions({3, 1}), "partition 3");
+  EXPECT_EQ(readable_partitions({0, 4}), "partitions 0 to 3");
+}
+
 TEST(Readable, BytesHaveDecimalUnits) {
   EXPECT_EQ(readable_bytes(0), "0 B");
   EXPECT_EQ(readable_bytes(999), "999 B");
