@@ -1,7 +1,9 @@
 #include "tests/harness/fault.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <csignal>
 #include <iostream>
 
 namespace sheaf::harness {
@@ -44,7 +46,30 @@ void expect_result(const Fault& fault, const Running& running) {
   EXPECT_FALSE(std::filesystem::exists(running.run() / "model.safetensors"));
 }
 
+// What a user is to see when a rank has gone while it trained: `end` says how that was noticed.
+Fault gone(const char* name, std::string_view role, unsigned id, int signal, const char* end) {
+  constexpr int kServers = 2;
+  const int rank = static_cast<int>(id) + (role == "server" ? 0 : kServers);
+  const std::string who(role);
+  return {.name = name,
+          .strike = [who, id, signal](Running& job) { job.signal(who, id, signal); },
+          .exit = 4,
+          .says = {fmt::format("Job small failed: {} {}", role, id),
+                   fmt::format("(rank {}), training step", rank), end},
+          .blame = Blame{{rank}, "training step"}};
+}
+
 }  // namespace
+
+Fault killed(const char* name, std::string_view role, unsigned id) {
+  return gone(name, role, id, SIGKILL, "is gone");
+}
+
+Fault stopped(const char* name, std::string_view role, unsigned id) {
+  Fault fault = gone(name, role, id, SIGSTOP, "taken for dead");
+  fault.detection = kDead;
+  return fault;
+}
 
 std::ostream& operator<<(std::ostream& out, const Fault& fault) { return out << fault.name; }
 

@@ -7,13 +7,15 @@
 #include <iosfwd>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/harness/job.h"
 
 namespace sheaf::harness {
 
-inline constexpr int kNoRank = -1;  // the fault of the launcher or of the user: of no rank
+inline constexpr int kNoRank = -1;   // the fault of the launcher or of the user: of no rank
+inline constexpr Limit kDead(5000);  // timeouts.dead of the small job
 
 struct Blame {
   std::vector<int> ranks;  // any of them: where every worker finds the same file broken
@@ -31,6 +33,11 @@ struct Fault {
 };
 
 std::ostream& operator<<(std::ostream& out, const Fault& fault);
+
+// Rows of the small job of 2 servers and 2 workers: a rank dies, or stops and says no more, while
+// it trains.
+Fault killed(const char* name, std::string_view role, unsigned id);
+Fault stopped(const char* name, std::string_view role, unsigned id);
 
 // Causes it and expects what the row says.
 void show(const Fault& fault, bool under_mpirun = false);

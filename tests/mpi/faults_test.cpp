@@ -15,7 +15,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr Limit kEnd(3000);
-constexpr Limit kDead(5000);     // timeouts.dead of the job
 constexpr Limit kBegin(10'000);  // mpirun needs a second or so to start and to end
 
 class Faults : public testing::TestWithParam<Fault> {};
@@ -24,22 +23,9 @@ TEST_P(Faults, EndTheJobCleanly) { show(GetParam(), true); }
 
 std::vector<Fault> faults_under_mpirun() {
   return {
-      {.name = "WorkerIsKilled",
-       .strike = [](Running& job) { job.signal("worker", 1, SIGKILL); },
-       .exit = 4,
-       .says = {"Job small failed: worker 1", "(rank 3), training step", "is gone"},
-       .blame = Blame{{3}, "training step"}},
-      {.name = "FirstServerIsKilled",
-       .strike = [](Running& job) { job.signal("server", 0, SIGKILL); },
-       .exit = 4,
-       .says = {"Job small failed: server 0", "(rank 0), training step", "is gone"},
-       .blame = Blame{{0}, "training step"}},
-      {.name = "WorkerStops",
-       .strike = [](Running& job) { job.signal("worker", 0, SIGSTOP); },
-       .exit = 4,
-       .says = {"Job small failed: worker 0", "(rank 2), training step", "taken for dead"},
-       .blame = Blame{{2}, "training step"},
-       .detection = kDead},
+      killed("WorkerIsKilled", "worker", 1),
+      killed("FirstServerIsKilled", "server", 0),
+      stopped("WorkerStops", "worker", 0),
       {.name = "MpirunIsKilled",
        .strike = [](Running&) { signal_descendant(descendant_called("mpirun"), SIGKILL); },
        .exit = 4,
