@@ -1,6 +1,7 @@
 // Training in one thread of one process, without servers: gradient, sum over the hosted partitions,
 // optimizer, next. What the parameter server's price is measured against, and with one worker the
-// same bits as a job's. Owns its parameters and optimizer state; belongs to one thread.
+// same bits as a job's (a norm that clips may differ in its last bits: servers sum it in smaller
+// blocks). Owns its parameters and optimizer state; belongs to one thread.
 #pragma once
 
 #include <memory>

@@ -9,9 +9,11 @@
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/cluster/keeper.h"
 #include "common/math/blas.h"
 #include "common/params/partition_tree.h"
 #include "launcher/allocation_count.h"
+#include "launcher/host.h"
 #include "launcher/local_training.h"
 #include "launcher/rank.h"
 #include "launcher/roles.h"
@@ -189,33 +191,53 @@ class StepMeter final : public cluster::Coordination {
 
 void warn(const std::string& text) { std::cerr << "warning: " << text << "\n"; }
 
-// What all roles of the job know.
+// What all roles of the job know and share.
 struct Job {
-  const RunConfig& config;
-  cluster::Shutdown& shutdown;
-  wire::JobKey key;
+  explicit Job(const RunConfig& c) : config(c) {
+    if (c.run().servers == 0 || c.network().transport == "tcp") return;
+    const net::Credentials first = credentials({Role::server, 0});
+    keeper = cluster::Keeper::start(first, c.timeouts().dead);
+    memory = std::make_unique<cluster::KeeperClient>(first, c.timeouts().dead);
+  }
   net::Credentials credentials(ProcessId process) const {
     return {key, make_identity(config, process, 0)};
   }
+  // As in a job whose ranks are processes of this host.
+  Duration spin() const {
+    std::vector<wire::ProcessInfo> ranks(config.run().servers + config.run().workers);
+    for (std::size_t i = 0; i < ranks.size(); ++i) {
+      ranks[i].process.role = i < config.run().servers ? Role::server : Role::worker;
+      ranks[i].host_id = host;
+    }
+    return spin_on_host(ranks, config.run().blas_threads, config.network().lanes);
+  }
+
+  const RunConfig& config;
+  cluster::Shutdown shutdown;
+  wire::JobKey key;
+  std::string host = host_identity();
+  std::unique_ptr<cluster::Keeper> keeper;
+  std::unique_ptr<cluster::KeeperClient> memory;  // null: the exchange goes over loopback TCP
 };
 
 // The servers of the job, bound, open and at work until finished.
 class Servers {
  public:
-  Servers(const Job& job, const params::Layout& layout) {
+  Servers(Job& job, const params::Layout& layout) {
     for (std::uint32_t id = 0; id < job.config.run().servers; ++id) {
       const ProcessId process{Role::server, id};
       servers_.push_back(std::make_unique<server::Server>(
           server_options(job.config, id, job.credentials(process), warn), job.shutdown));
       wire::ProcessInfo info;
       info.process = process;
+      info.host_id = job.host;
       for (const net::Endpoint& e : servers_.back()->bind("127.0.0.1", {})) {
         info.address = e.address;
         info.ports.push_back(e.port);
       }
       roster_.push_back(info);
     }
-    for (const auto& server : servers_) server->open(layout, roster_);
+    for (const auto& server : servers_) server->open(layout, roster_, job.memory.get(), job.spin());
     for (const auto& server : servers_) {
       threads_.emplace_back([&shutdown = job.shutdown, s = server.get()] {
         try {
@@ -234,7 +256,7 @@ class Servers {
   std::vector<std::jthread> threads_;  // last, so that they end first
 };
 
-void run_worker(const Job& job, std::uint32_t id, WorkerRole& role, StepMeter& meter,
+void run_worker(Job& job, std::uint32_t id, WorkerRole& role, StepMeter& meter,
                 const std::vector<wire::ProcessInfo>& roster) {
   role.load([&](std::string_view tag, std::map<std::uint32_t, std::vector<double>> mine) {
     return meter.sum(tag, mine);
@@ -244,8 +266,12 @@ void run_worker(const Job& job, std::uint32_t id, WorkerRole& role, StepMeter& m
     meter.watch(alone, nullptr);
     return meter.run_alone();
   }
-  worker::PushPull exchange(role.exchange_options(job.credentials({Role::worker, id}), warn),
-                            role.chunks(), role.shards(), role.pull(), job.shutdown);
+  auto options = role.exchange_options(job.credentials({Role::worker, id}), warn);
+  options.keeper = job.memory.get();
+  options.host_id = job.host;
+  if (job.memory) options.spin = job.spin();
+  worker::PushPull exchange(std::move(options), role.chunks(), role.shards(), role.pull(),
+                            job.shutdown);
   exchange.connect(roster);
   exchange.start();
   meter.watch(alone, &exchange);
@@ -261,14 +287,13 @@ void run_worker(const Job& job, std::uint32_t id, WorkerRole& role, StepMeter& m
 
 StepSamples measure_steps(const RunConfig& config) {
   const std::uint32_t workers = config.run().workers;
-  cluster::Shutdown shutdown;
-  const Job job{config, shutdown, {}};
+  Job job(config);
   std::vector<std::unique_ptr<WorkerRole>> roles;
   for (std::uint32_t id = 0; id < workers; ++id) {
     roles.push_back(std::make_unique<WorkerRole>(config, id));
   }
   Servers servers(job, roles.front()->model().layout());
-  Crew crew{{workers, shutdown}};
+  Crew crew{{workers, job.shutdown}};
   std::vector<std::unique_ptr<StepMeter>> meters;
   for (std::uint32_t id = 0; id < workers; ++id) {
     meters.push_back(std::make_unique<StepMeter>(crew, id == 0, kEnough + kBlock));
@@ -280,13 +305,13 @@ StepSamples measure_steps(const RunConfig& config) {
         try {
           run_worker(job, id, *roles[id], *meters[id], servers.roster());
         } catch (...) {
-          shutdown.fail(std::current_exception());
+          job.shutdown.fail(std::current_exception());
         }
       });
     }
   }
-  shutdown.finish();
-  shutdown.throw_if_failed();
+  job.shutdown.finish();
+  job.shutdown.throw_if_failed();
   return meters.front()->samples();
 }
 

@@ -1,4 +1,5 @@
-// Measures the steps of a job whose roles are threads of this process. Blocks of the job's steps
+// Measures the steps of a job whose roles are threads of this process and exchange as the processes
+// of one host do. Blocks of the job's steps
 // alternate with blocks in which every worker does the same step alone, without servers, and
 // repeats the step's bare matrix products: what a noisy machine does to one it does to the others.
 #pragma once
