@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "common/base/random.h"
+#include "common/base/stopwatch.h"
 #include "common/math/kernels.h"
 #include "launcher/local_training.h"
 #include "launcher/roles.h"
 #include "launcher/step_figures.h"
-#include "launcher/stopwatch.h"
 #include "worker/data/batcher.h"
 
 namespace sheaf::launcher {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/base/stopwatch.h"
 #include "common/cluster/keeper.h"
 #include "common/math/blas.h"
 #include "common/params/partition_tree.h"
@@ -17,7 +18,6 @@
 #include "launcher/local_training.h"
 #include "launcher/rank.h"
 #include "launcher/roles.h"
-#include "launcher/stopwatch.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -115,12 +115,12 @@ class StepMeter final : public cluster::Coordination {
 
  private:
   struct Reading {
-    Elapsed time;
-    double waited = 0, exchanged = 0, blas = 0;
+    Elapsed time, waited;
+    double exchanged = 0, blas = 0;
     std::uint64_t allocations = 0;
   };
   Reading read() const {
-    const double waited = exchange_ == nullptr ? 0 : exchange_->waited_seconds();
+    const Elapsed waited = exchange_ == nullptr ? Elapsed{} : exchange_->waited();
     const double exchanged = exchange_ == nullptr ? 0 : exchange_->exchange_seconds();
     return {clocks(), waited, exchanged, math::blas_seconds(), allocation_count()};
   }
@@ -128,8 +128,8 @@ class StepMeter final : public cluster::Coordination {
   // A step from `a` to `b`, and the optimizer behind it where that is the worker's own.
   void record(const Reading& a, const Reading& b, const Elapsed& optimizer) {
     const Elapsed passed = b.time - a.time;
-    const double waited = b.waited - a.waited;
-    const double compute = Elapsed{passed.wall - waited, passed.processor}.busy();
+    const double waited = (b.waited - a.waited).wall;
+    const double compute = (passed - (b.waited - a.waited)).busy();
     samples_.step.push_back(passed.wall + optimizer.wall);
     samples_.compute.push_back(compute);
     samples_.exposed.push_back(waited);

@@ -8,8 +8,6 @@
 #include <sstream>
 #include <string>
 
-#include "launcher/stopwatch.h"
-
 namespace sheaf::launcher {
 namespace {
 
@@ -84,25 +82,6 @@ TEST(StepFiguresTest, TheTextHasALineWithItsMeaningForEachFigure) {
         "a batch of 256 in P partitions / in one:  P=1 1.00  P=8 1.25"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
-}
-
-TEST(StopwatchTest, BusyIsTheSmallerOfTwoUpperBounds) {
-  EXPECT_EQ((Elapsed{.wall = 3, .processor = 2}.busy()), 2);  // others had the core
-  EXPECT_EQ((Elapsed{.wall = 1, .processor = 2}.busy()), 1);  // a spinning wait was taken off
-  const Elapsed rest = Elapsed{5, 4} - Elapsed{3, 1};
-  EXPECT_EQ(rest.wall, 2);
-  EXPECT_EQ(rest.processor, 3);
-}
-
-// Only this thread's work counts for its own clock.
-TEST(StopwatchTest, BothClocksGoOn) {
-  const Elapsed passed = time_of([] {
-    const Elapsed begin = clocks();
-    while (clocks().processor - begin.processor < 1e-3) {
-    }
-  });
-  EXPECT_GE(passed.processor, 1e-3);
-  EXPECT_GT(passed.wall, 0);
 }
 
 }  // namespace

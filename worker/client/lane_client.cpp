@@ -1,6 +1,7 @@
 #include "worker/client/lane_client.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/error.h"
 
@@ -32,11 +33,13 @@ LaneClient::~LaneClient() = default;
 // ---- from the compute thread --------------------------------------------------------------------
 
 void LaneClient::submit(const Request& request) {
-  {
-    const std::lock_guard lock(mutex_);
-    inbox_.push_back(request);
-  }
-  wakeup_.notify();
+  unsent_ = true;
+  const std::lock_guard lock(mutex_);
+  inbox_.push_back(request);
+}
+
+void LaneClient::flush() {
+  if (std::exchange(unsent_, false)) wakeup_.notify();
 }
 
 std::span<std::byte> LaneClient::staging(std::uint32_t chunk, std::span<float> parameters) {

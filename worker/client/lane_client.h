@@ -29,6 +29,8 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
     std::span<std::byte> into;
   };
   void submit(const Request& request);
+  // Wakes the lane's thread for what was submitted since the last time.
+  void flush();
   // For compressed pulls: where the bytes of a chunk are received before they are decoded.
   std::span<std::byte> staging(std::uint32_t chunk, std::span<float> parameters);
 
@@ -62,6 +64,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   net::asio::io_context& context_;
   const std::string server_;
   std::vector<Staged> staged_;  // by chunk; empty unless pulls are compressed
+  bool unsent_ = false;         // submitted and not flushed
 
   mutable std::mutex mutex_;
   std::vector<Request> inbox_;          // guarded

@@ -256,6 +256,7 @@ void PushPull::end(Step step, PartitionRange node, std::uint64_t examples) {
       clients_[lane]->submit({FrameType::end, step, 0, node, examples, {}, {}});
     }
   }
+  flush();
 }
 
 void PushPull::pull(Step clock, std::uint32_t chunk) {
@@ -270,6 +271,13 @@ void PushPull::pull(Step clock, std::uint32_t chunk) {
   const auto into =
       pull_.identity() ? std::as_writable_bytes(values) : client.staging(chunk, values);
   client.submit({FrameType::pull, clock, chunk, options_.hosted, 0, {}, into});
+}
+
+void PushPull::flush() {
+  for (const auto& client : clients_) client->flush();
+  for (const auto& lane : shared_) {
+    if (lane) lane->flush();
+  }
 }
 
 bool PushPull::poll_shared() {
@@ -288,8 +296,10 @@ void PushPull::wait(Ready ready, const char* what) {
     const std::lock_guard lock(mutex_);
     return ready();
   };
+  flush();
   poll_shared();
   if (is_ready()) return;
+  const Elapsed before = clocks();
   const auto since = std::chrono::steady_clock::now();
   auto warn_at = since + options_.stall_warning;
   spin_.start(since);
@@ -318,7 +328,7 @@ void PushPull::wait(Ready ready, const char* what) {
     options_.warn(fmt::format("has waited {:.0f} s for {}; oldest without an answer: {}",
                               seconds(std::chrono::steady_clock::now() - since), what, oldest()));
   }
-  waited_ += std::chrono::steady_clock::now() - since;
+  waited_ = waited_ + (clocks() - before);
 }
 
 std::string PushPull::oldest() const {

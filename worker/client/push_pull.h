@@ -21,6 +21,7 @@
 
 #include "common/base/aligned_buffer.h"
 #include "common/base/clock.h"
+#include "common/base/stopwatch.h"
 #include "common/cluster/keeper.h"
 #include "common/cluster/shared_links.h"
 #include "common/cluster/shutdown.h"
@@ -101,6 +102,9 @@ class PushPull {
   void end(Step step, PartitionRange node, std::uint64_t examples);
   // Asks for one chunk as of `clock` finished steps.
   void pull(Step clock, std::uint32_t chunk);
+  // Sends what was asked for: a lane is woken once for many chunks. end() and every wait do it,
+  // too.
+  void flush();
 
   // ---- waits of the compute thread
   // --------------------------------------------------------------- Until all chunks that touch
@@ -113,7 +117,9 @@ class PushPull {
   TrafficCount traffic() const;
   // Thread-safe.
   // Seconds the compute thread has waited so far.
-  double waited_seconds() const { return seconds(waited_); }
+  double waited_seconds() const { return waited_.wall; }
+  // The same on both clocks: a wait that spins works, too.
+  const Elapsed& waited() const { return waited_; }
   // Seconds from the first push of each step to the arrival of the last chunk, summed.
   double exchange_seconds() const;
 
@@ -148,7 +154,7 @@ class PushPull {
   cluster::Shutdown& shutdown_;
   Resend resend_;
   net::Spin spin_;
-  Duration waited_{0};
+  Elapsed waited_;
 
   // Memory: shared, or our own.
   std::size_t stride_ = 0;  // of workspaces, in bytes

@@ -32,17 +32,21 @@ void SharedLane::push(Step step, std::uint32_t chunk, PartitionRange partitions,
                       std::uint64_t examples, std::span<const std::byte> payload,
                       Exchange::Lend lend) {
   exchange_.push(step, chunk, partitions, examples, payload, lend);
-  send();
+  unsent_ = true;
 }
 
 void SharedLane::end(Step step, PartitionRange partitions, std::uint64_t examples) {
   exchange_.end(step, partitions, examples);
-  send();
+  unsent_ = true;
 }
 
 void SharedLane::pull(Step clock, std::uint32_t chunk, std::span<float> into) {
   exchange_.pull(clock, chunk, owner_.options_.hosted, std::as_writable_bytes(into));
-  send();
+  unsent_ = true;
+}
+
+void SharedLane::flush() {
+  if (std::exchange(unsent_, false)) send();
 }
 
 // What does not fit now goes out when answers have made room.

@@ -36,6 +36,8 @@ class SharedLane final : public ExchangeEvents {
             std::span<const std::byte> payload, Exchange::Lend lend);
   void end(Step step, PartitionRange partitions, std::uint64_t examples);
   void pull(Step clock, std::uint32_t chunk, std::span<float> into);
+  // Sends what was asked for since the last time, and wakes the lane at most once for it.
+  void flush();
   // Whether parameters are used where the servers write them, or copied to our own place.
   void read_in_place(bool in_place) { memory_.in_place = in_place; }
   // Handles the answers that are there; returns whether there were any.
@@ -55,6 +57,7 @@ class SharedLane final : public ExchangeEvents {
   PushPull& owner_;
   Memory memory_;
   Exchange exchange_;
+  bool unsent_ = false;             // something was asked for since the last flush
   std::size_t open_ = 0;            // requests without an answer
   std::vector<std::byte> missing_;  // of a partial push whose answer is not complete
   TrafficCount traffic_;

@@ -159,6 +159,7 @@ void TrainingStep::after_backward(std::size_t begin) {
   for (const std::size_t ready = parts_.chunks.first_at(begin); released_ > ready;) {
     release_chunk(static_cast<std::uint32_t>(--released_));
   }
+  parts_.exchange.flush();
 }
 
 void TrainingStep::release_chunk(std::uint32_t chunk) {

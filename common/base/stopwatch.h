@@ -1,17 +1,20 @@
 // Time as two clocks see it. Thread-safe.
 #pragma once
 
-namespace sheaf::launcher {
+namespace sheaf {
 
 // Seconds on the wall's clock, and on that of the calling thread alone.
 struct Elapsed {
   double wall = 0;
   double processor = 0;
-  // What the thread was busy for. The wall's clock counts what others did on its core, the thread's
-  // own clock counts a wait that spins; neither counts less than the work.
+  // What the thread was busy for. The wall's clock counts what others did on its core, too, and a
+  // processor's clock may be coarse; neither counts less than the work.
   double busy() const { return wall < processor ? wall : processor; }
 };
 
+inline Elapsed operator+(const Elapsed& a, const Elapsed& b) {
+  return {a.wall + b.wall, a.processor + b.processor};
+}
 inline Elapsed operator-(const Elapsed& a, const Elapsed& b) {
   return {a.wall - b.wall, a.processor - b.processor};
 }
@@ -26,4 +29,4 @@ Elapsed time_of(Body body) {
   return clocks() - begin;
 }
 
-}  // namespace sheaf::launcher
+}  // namespace sheaf

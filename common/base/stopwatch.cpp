@@ -1,8 +1,8 @@
-#include "launcher/stopwatch.h"
+#include "common/base/stopwatch.h"
 
 #include <ctime>
 
-namespace sheaf::launcher {
+namespace sheaf {
 namespace {
 
 double seconds_of(clockid_t clock) {
@@ -15,4 +15,4 @@ double seconds_of(clockid_t clock) {
 
 Elapsed clocks() { return {seconds_of(CLOCK_MONOTONIC), seconds_of(CLOCK_THREAD_CPUTIME_ID)}; }
 
-}  // namespace sheaf::launcher
+}  // namespace sheaf
