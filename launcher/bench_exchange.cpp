@@ -11,6 +11,7 @@
 
 #include "launcher/exchange_floors.h"
 #include "launcher/exchange_job.h"
+#include "launcher/median.h"
 
 namespace sheaf::launcher {
 namespace {

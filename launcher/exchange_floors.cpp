@@ -22,6 +22,7 @@
 #include "common/net/doorbell.h"
 #include "common/net/shared_memory.h"
 #include "launcher/exchange_job.h"
+#include "launcher/median.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -212,12 +213,6 @@ double memory_round_trip(bool asleep) {
 }
 
 }  // namespace
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 void ExchangeFloors::measure(std::size_t floats, std::size_t chunk_floats, int repeat) {
   Vectors v(floats, std::min(floats, chunk_floats));

@@ -11,8 +11,6 @@
 
 namespace sheaf::launcher {
 
-double median(std::vector<double> values);
-
 struct ExchangeFloors {
   using Samples = std::vector<double>;
   Samples socket_push_GBps;  // one blocking sender, one receiver that adds each chunk

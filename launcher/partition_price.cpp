@@ -9,8 +9,8 @@
 #include "common/base/stopwatch.h"
 #include "common/math/kernels.h"
 #include "launcher/local_training.h"
+#include "launcher/median.h"
 #include "launcher/roles.h"
-#include "launcher/step_figures.h"
 #include "worker/data/batcher.h"
 
 namespace sheaf::launcher {

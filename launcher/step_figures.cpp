@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cstddef>
 #include <ostream>
 #include <string>
 #include <string_view>
+
+#include "launcher/median.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -19,13 +19,6 @@ void print_line(std::ostream& out, std::string_view name, const std::string& val
 }
 
 }  // namespace
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 nlohmann::ordered_json step_figures(const StepSamples& samples) {
   const double step = median(samples.step);

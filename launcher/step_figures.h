@@ -23,9 +23,6 @@ struct StepSamples {
   double allocations = 0;                         // over all steps of the job
 };
 
-// The middle one of the values; 0 of none.
-double median(std::vector<double> values);
-
 // step_ms, compute_ms, exchange_ms, exposed_ms, displaced_ms, blas_share, allocations_per_step,
 // baseline_step_ms, optimizer_ms, ps_tax, gflops, sgemm_gflops, gemm_ratio, steps.
 nlohmann::ordered_json step_figures(const StepSamples& samples);
