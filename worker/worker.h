@@ -37,7 +37,7 @@ struct WorkerOptions {
   std::uint64_t seed = 0;
   Step steps = 0;            // of the job
   std::size_t prefetch = 2;  // batches
-  bool evaluate = true;      // after epochs and at the end; a benchmark does not want to wait for it
+  bool evaluate = true;  // after epochs and at the end; a benchmark does not want to wait for it
 };
 
 struct WorkerReport {

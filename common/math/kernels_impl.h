@@ -43,8 +43,7 @@ void add(const float* __restrict x, float* __restrict y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
-void sum(const float* __restrict a, const float* __restrict b, float* __restrict y,
-         std::size_t n) {
+void sum(const float* __restrict a, const float* __restrict b, float* __restrict y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
 }
 
