@@ -145,6 +145,7 @@ net::Task<void> Coordinator::receive(net::Connection connection) {
         co_await net::receive_greeting(connection, options_.credentials, admit, options_.suspect);
     if (closing_) co_return;
     connection.set_peer(to_string(peer.process));
+    spans_hosts_ = spans_hosts_ || !connection.within_host();
     membership_.on_heard(peer.process, std::chrono::steady_clock::now());
     peers_.push_back(std::make_unique<Peer>(*this, peer.process, std::move(connection)));
     if (ending_) peers_.back()->send(ControlKind::stop, stop_);  // it came too late
@@ -337,6 +338,7 @@ void Coordinator::begin_job() {
   running_ = true;
   began_.store(true, std::memory_order_relaxed);
   membership_.on_running();
+  say_encryption();
   record_.on_start(first, same_numerics && options_.promises_bits,
                    std::chrono::steady_clock::now());
   record_.on_members(membership_.members());
@@ -345,6 +347,23 @@ void Coordinator::begin_job() {
   start.layout = first.layout;
   send_all(Role::server, ControlKind::start, start);
   send_all(Role::worker, ControlKind::start, start);
+}
+
+// Once per job, and aloud where it matters: between hosts, and where somebody asked for it.
+void Coordinator::say_encryption() {
+  const net::Encryption encryption = options_.credentials.encryption;
+  const bool always = encryption == net::Encryption::always;
+  const bool encrypted = always || (spans_hosts_ && encryption != net::Encryption::never);
+  record_.on_encryption(encrypted);
+  if (encrypted) {
+    record_.note(fmt::format("{} are encrypted ({})",
+                             always ? "all connections" : "connections between hosts",
+                             net::kTlsName));
+  } else if (spans_hosts_) {
+    record_.note(
+        "warning: network.encryption = \"none\": whoever can reach the network between the hosts "
+        "can read and change gradients, parameters and the model");
+  }
 }
 
 void Coordinator::on_contribution(Peer& peer, const wire::Contribution& contribution) {
@@ -473,7 +492,7 @@ void Coordinator::send_all(Role role, ControlKind kind, const Message& message) 
 Coordinator::Options coordinator_options(const RunConfig& config, const wire::JobKey& key,
                                          std::string address, net::PortRange ports) {
   const RunSection& run = config.run();
-  return {.credentials = {key, make_identity(config, {Role::coordinator, 0}, 0)},
+  return {.credentials = make_credentials(config, key, {Role::coordinator, 0}, 0),
           .address = std::move(address),
           .ports = ports,
           .servers = run.servers,

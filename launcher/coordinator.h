@@ -79,6 +79,7 @@ class Coordinator {
   void on_refused(const Error& refusal, const wire::Identity* peer, wire::Verdict verdict);
   void on_closed(Peer& peer, std::exception_ptr error);
   void begin_job();
+  void say_encryption();
   void end_job(Outcome outcome);
   void finish_if_all_gone();
   void handle(const std::vector<cluster::Membership::Event>& events);
@@ -104,6 +105,7 @@ class Coordinator {
   bool draining_ = false;
   bool running_ = false;
   std::atomic<bool> began_{false};
+  bool spans_hosts_ = false;
   bool closing_ = false;
   Step newest_step_ = 0;
   std::size_t strangers_ = 0;

@@ -36,6 +36,7 @@ class JobRecord {
   void on_members(const std::vector<cluster::Member>& members);
   // Everybody is there; `first` is the registration of a worker.
   void on_start(const wire::Registration& first, bool bit_exact, TimePoint now);
+  void on_encryption(bool encrypted) { result_.encrypted = encrypted; }
   void on_log(ProcessId process, const std::string& host, const wire::Log& log);
   void on_losses(ProcessId worker, const wire::Losses& losses, TimePoint now);
   void on_sum(const std::string& tag, const std::vector<double>& values, TimePoint now);

@@ -48,7 +48,7 @@ struct Rank {
   Rank(const RunConfig& c, const Seat& s)
       : config(c),
         seat(s),
-        credentials{s.key, make_identity(c, s.process, s.incarnation)},
+        credentials(make_credentials(c, s.key, s.process, s.incarnation)),
         link({credentials, s.coordinator, c.timeouts().beat, c.timeouts().dead, c.timeouts().start},
              shutdown) {}
 
@@ -218,6 +218,12 @@ wire::Identity make_identity(const RunConfig& config, ProcessId process,
   const std::string numerics = numerics_text();
   identity.numerics = wire::sha256(std::as_bytes(std::span(numerics)));
   return identity;
+}
+
+net::Credentials make_credentials(const RunConfig& config, const wire::JobKey& key,
+                                  ProcessId process, std::uint32_t incarnation) {
+  return {key, make_identity(config, process, incarnation),
+          net::parse_encryption(config.network().encryption)};
 }
 
 std::uint32_t rank_of(const RunConfig& config, ProcessId process) {

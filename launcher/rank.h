@@ -27,6 +27,10 @@ struct Seat {
 // The identity that a process of this job proves in every handshake.
 wire::Identity make_identity(const RunConfig& config, ProcessId process, std::uint32_t incarnation);
 
+// What it brings to a handshake: its identity, the key, and which connections it encrypts.
+net::Credentials make_credentials(const RunConfig& config, const wire::JobKey& key,
+                                  ProcessId process, std::uint32_t incarnation);
+
 // "worker 1" → rank among servers and workers.
 std::uint32_t rank_of(const RunConfig& config, ProcessId process);
 

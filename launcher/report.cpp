@@ -89,9 +89,10 @@ std::string training_figures(const RunResult& result) {
   text += row("time", fmt::format("{} for {} in {}", readable_duration(result.seconds),
                                   counted(result.steps, "step"), counted(result.epochs, "epoch")));
   text += row("speed", fmt::format("{} examples/s", readable_count(result.examples_per_s)));
-  text += row("traffic",
-              fmt::format("{} pushed, {} pulled over {}", readable_bytes(result.traffic.push_bytes),
-                          readable_bytes(result.traffic.pull_bytes), result.transport));
+  text += row("traffic", fmt::format("{} pushed, {} pulled over {}{}",
+                                     readable_bytes(result.traffic.push_bytes),
+                                     readable_bytes(result.traffic.pull_bytes), result.transport,
+                                     result.encrypted ? ", encrypted" : ""));
   for (const auto& [name, value] : result.privacy) text += row(name, readable_figure(value));
   text += row("model", result.model_sha256.empty() ? "none was written"
                                                    : "sha256 " + result.model_sha256.substr(0, 12));

@@ -191,10 +191,6 @@ void RunConfig::read_network() {
   }
   network_.transport = network.word("transport", kTransports, "auto");
   network_.encryption = network.word("encryption", kEncryptions, "auto");
-  if (network_.encryption == "tls") {
-    network.fault("encryption", "\"tls\"", "an encryption that is built: TLS is not yet",
-                  "\"auto\"");
-  }
   network_.lanes = count(network, "lanes", 1, {1, 64});
   network_.chunk_bytes = std::size_t{1024} * count(network, "chunk_kib", 0, {0, 1024});
   network_.window = count(network, "window", 8, {1, 1024});

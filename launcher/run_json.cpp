@@ -93,7 +93,8 @@ std::string result_json(const RunResult& result) {
                  {"pull_bytes_raw", result.traffic.pull_bytes_raw}}},
                {"model_sha256", or_null(result.model_sha256)},
                {"bit_exact", result.bit_exact},
-               {"transport", result.transport}};
+               {"transport", result.transport},
+               {"encryption", result.encrypted ? "tls" : "none"}};
   if (!result.privacy.empty()) json["privacy"] = of(result.privacy);
   json["faults"] = {{"restarts", result.faults.restarts},
                     {"duplicates_dropped", result.faults.duplicates_dropped},

@@ -58,6 +58,7 @@ struct RunResult {
   std::string model_sha256;  // empty = no model was written
   bool bit_exact = false;
   std::string transport;
+  bool encrypted = false;  // all connections, or at least those between hosts
   std::vector<std::pair<std::string, double>> privacy;  // epsilon, delta, …; empty = privacy is off
   FaultCounts faults;
   std::optional<RunError> error;  // empty = it ended as asked

@@ -200,7 +200,7 @@ struct Job {
     memory = std::make_unique<cluster::KeeperClient>(first, c.timeouts().dead);
   }
   net::Credentials credentials(ProcessId process) const {
-    return {key, make_identity(config, process, 0)};
+    return make_credentials(config, key, process, 0);
   }
   // As in a job whose ranks are processes of this host.
   Duration spin() const {

@@ -87,7 +87,7 @@ net::Task<void> ScalarLinks::connect(Link& link, net::Endpoint endpoint) {
       co_await net::connect(context_, endpoint, to_string(link.peer()), limit_);
   net::Credentials credentials = credentials_;
   credentials.self.lane = 0;
-  co_await net::greet(connection, credentials, limit_);
+  co_await net::greet(connection, credentials, link.peer(), limit_);
   if (!closing_) link.attach(std::move(connection));
 }
 

@@ -16,6 +16,38 @@ namespace {
   throw ConnectionLost(Fault::network, std::move(text), std::source_location::current());
 }
 
+// The address of one end, if the connection is TCP.
+std::optional<asio::ip::address> address_of(const Socket::endpoint_type& end) {
+  asio::ip::tcp::endpoint tcp;
+  if (end.size() > tcp.capacity()) return std::nullopt;
+  if (end.protocol().family() != AF_INET && end.protocol().family() != AF_INET6) {
+    return std::nullopt;
+  }
+  std::memcpy(tcp.data(), end.data(), end.size());
+  tcp.resize(end.size());
+  return tcp.address();
+}
+
+// Connection's own operations as a coroutine waits for them. (Named: g++ 12 miscompiles capturing
+// lambdas beside co_await.)
+struct StartRead {
+  Connection* connection;
+  std::span<std::byte> bytes;
+  template <typename Handler>
+  void operator()(Handler&& handler) const {
+    connection->async_read(bytes, std::forward<Handler>(handler));
+  }
+};
+struct StartWrite {
+  Connection* connection;
+  Gather buffers;
+  template <typename Handler>
+  void operator()(Handler&& handler) const {
+    connection->async_write(buffers, std::forward<Handler>(handler));
+  }
+};
+using Done = void(ErrorCode, std::size_t);
+
 void set_int(int fd, int level, int name, int value) {
   ::setsockopt(fd, level, name, &value, sizeof value);  // best effort: a tuning, not a promise
 }
@@ -37,30 +69,37 @@ Task<bool> Connection::readable() {
 
 Task<bool> Connection::read(std::span<std::byte> bytes) {
   ErrorCode error;
+  auto token = asio::redirect_error(asio::use_awaitable, error);
   const std::size_t got =
-      co_await asio::async_read(socket_, asio::buffer(bytes.data(), bytes.size()),
-                                asio::redirect_error(asio::use_awaitable, error));
+      co_await asio::async_initiate<decltype(token), Done>(StartRead{this, bytes}, token);
   co_return read_result(error, got, bytes.size());
 }
 
 Task<void> Connection::write(Gather buffers) {
   ErrorCode error;
-  co_await asio::async_write(socket_, buffers, asio::redirect_error(asio::use_awaitable, error));
+  auto token = asio::redirect_error(asio::use_awaitable, error);
+  co_await asio::async_initiate<decltype(token), Done>(StartWrite{this, buffers}, token);
   write_result(error);
+}
+
+void Connection::lost(std::string_view doing, const ErrorCode& error) const {
+  if (tls_ && !tls_->problem().empty()) {
+    net::lost(fmt::format("connection to {}: {}: its encrypted bytes were changed on the way ({})",
+                          peer_, doing, tls_->problem()));
+  }
+  net::lost(fmt::format("connection to {}: {}: {}", peer_, doing, error.message()));
 }
 
 bool Connection::read_result(const ErrorCode& error, std::size_t got, std::size_t wanted) const {
   if (!error) return true;
-  if (error != asio::error::eof) {
-    lost(fmt::format("connection to {}: reading: {}", peer_, error.message()));
-  }
+  if (error != asio::error::eof) lost("reading", error);
   if (got == 0) return false;
-  lost(fmt::format("connection to {}: closed in the middle of a message ({} of {} bytes)", peer_,
-                   got, wanted));
+  net::lost(fmt::format("connection to {}: closed in the middle of a message ({} of {} bytes)",
+                        peer_, got, wanted));
 }
 
 void Connection::write_result(const ErrorCode& error) const {
-  if (error) lost(fmt::format("connection to {}: writing: {}", peer_, error.message()));
+  if (error) lost("writing", error);
 }
 
 Task<void> Connection::write(std::span<const std::byte> bytes) {
@@ -76,14 +115,51 @@ void Connection::close() {
 
 std::string Connection::local_address() const {
   ErrorCode error;
-  const auto local = socket_.local_endpoint(error);
-  if (error) return {};
-  asio::ip::tcp::endpoint tcp;
-  if (local.size() > tcp.capacity()) return {};
-  if (local.protocol().family() != AF_INET && local.protocol().family() != AF_INET6) return {};
-  std::memcpy(tcp.data(), local.data(), local.size());
-  tcp.resize(local.size());
-  return tcp.address().to_string();
+  const auto address = address_of(socket_.local_endpoint(error));
+  return address ? address->to_string() : std::string();
+}
+
+bool Connection::within_host() const {
+  ErrorCode error;
+  const auto here = address_of(socket_.local_endpoint(error));
+  if (error) return false;
+  if (!here) return true;  // a socket pair
+  const auto there = address_of(socket_.remote_endpoint(error));
+  if (error || !there) return false;
+  return *here == *there || (here->is_loopback() && there->is_loopback());
+}
+
+Task<bool> Connection::start_tls(Tls::Side side, wire::JobKey key) {
+  auto tls = std::make_unique<Tls>(side, key);
+  Tls::Handshake state = Tls::Handshake::more;
+  while (true) {
+    state = tls->handshake();
+    ErrorCode error;
+    if (const auto out = tls->outgoing(); !out.empty()) {  // a last word, too, if it has failed
+      const asio::const_buffer bytes(out.data(), out.size());
+      tls->sent(co_await asio::async_write(socket_, bytes,
+                                           asio::redirect_error(asio::use_awaitable, error)));
+      if (error && state != Tls::Handshake::failed) lost("writing", error);
+    }
+    if (state != Tls::Handshake::more) break;
+    const auto room = tls->room();
+    const asio::mutable_buffer space(room.data(), room.size());
+    tls->received(
+        co_await socket_.async_read_some(space, asio::redirect_error(asio::use_awaitable, error)));
+    if (error) lost("encrypting", error);
+  }
+  if (state == Tls::Handshake::failed) {
+    fail(Fault::auth,
+         "{}: cannot agree on a key for an encrypted connection ({}): it has another job key, or "
+         "somebody changes what is sent",
+         peer_, tls->problem());
+  }
+  if (state == Tls::Handshake::done) tls_ = std::move(tls);
+  co_return encrypted();
+}
+
+std::optional<wire::Digest> Connection::binding() const {
+  return tls_ ? std::optional(tls_->binding()) : std::nullopt;
 }
 
 void set_options(Socket& socket, Duration limit) {

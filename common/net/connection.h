@@ -1,15 +1,20 @@
 // A stream of bytes to one peer: TCP between hosts, a local socket pair in tests. Reads into and
-// writes from spans of the caller, so that an encrypted stream can take its place later.
+// writes from spans of the caller; whether what goes over the wire is encrypted, they do not see.
 // Owned by one thread's io_context; not thread-safe. What goes wrong throws ConnectionLost
 // (Fault::network), naming the peer.
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/net/asio.h"
+#include "common/net/socket.h"
+#include "common/net/tls.h"
+#include "common/net/tls_operations.h"
 
 namespace sheaf::net {
 
@@ -24,21 +29,6 @@ struct Endpoint {
   std::uint16_t port = 0;
 };
 std::string to_string(const Endpoint& endpoint);
-
-// With the executor's own type, not a polymorphic one: completions then cost no allocation.
-using Executor = asio::io_context::executor_type;
-using Socket = asio::basic_stream_socket<asio::generic::stream_protocol, Executor>;
-using TcpSocket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
-
-// A borrowed run of buffers, written in one go.
-struct Gather {
-  using value_type = asio::const_buffer;
-  using const_iterator = const asio::const_buffer*;
-  const_iterator first = nullptr;
-  std::size_t count = 0;
-  const_iterator begin() const { return first; }
-  const_iterator end() const { return first + count; }
-};
 
 class Connection {
  public:
@@ -55,15 +45,28 @@ class Connection {
   // The same for a Loop: completes with (error, bytes), which the next two judge.
   template <typename Handler>
   void async_read(std::span<std::byte> bytes, Handler handler) {
-    asio::async_read(socket_, asio::mutable_buffer(bytes.data(), bytes.size()), handler);
+    if (tls_) return TlsRead<Handler>(socket_, *tls_, bytes, std::move(handler)).begin();
+    asio::async_read(socket_, asio::mutable_buffer(bytes.data(), bytes.size()), std::move(handler));
   }
   template <typename Handler>
   void async_write(Gather buffers, Handler handler) {
-    asio::async_write(socket_, buffers, handler);
+    if (tls_) return TlsWrite<Handler>(socket_, *tls_, buffers, std::move(handler)).begin();
+    asio::async_write(socket_, buffers, std::move(handler));
   }
   // False if the peer closed before the first of `wanted` bytes; throws if it failed.
   bool read_result(const ErrorCode& error, std::size_t got, std::size_t wanted) const;
   void write_result(const ErrorCode& error) const;
+
+  // Encrypts everything from here on, once both sides have proved the key. Returns false if the
+  // peer speaks our protocol without TLS: then nothing is encrypted, and what it said is dropped.
+  // Throws Fault::auth if it does not know the key, or if anything was changed on the way.
+  Task<bool> start_tls(Tls::Side side, wire::JobKey key);
+  bool encrypted() const { return tls_ != nullptr; }
+  // What both ends of an encrypted connection share and nobody else has; nothing without TLS.
+  std::optional<wire::Digest> binding() const;
+  // True if both ends are of one host, which nobody on the network can feign: the kernel drops
+  // packets from outside that carry an address of its own.
+  bool within_host() const;
 
   // Ends pending operations; they throw. May be called more than once.
   void close();
@@ -74,7 +77,10 @@ class Connection {
   std::string local_address() const;
 
  private:
+  [[noreturn]] void lost(std::string_view doing, const ErrorCode& error) const;
+
   Socket socket_;
+  std::unique_ptr<Tls> tls_;
   std::string peer_;
 };
 

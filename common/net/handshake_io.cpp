@@ -30,63 +30,107 @@ class Deadline {
   asio::steady_timer timer_;
 };
 
-Task<void> read_all(Connection& connection, std::span<std::byte> bytes, const Deadline& deadline,
-                    Duration limit) {
-  bool whole = false;
+constexpr const char* kOneSetting =
+    "start every rank with the same job file; where addresses are translated on the way, set "
+    "network.encryption = \"tls\"";
+
+bool encrypts(Encryption encryption, const Connection& connection) {
+  if (encryption == Encryption::between_hosts) return !connection.within_host();
+  return encryption == Encryption::always;
+}
+
+std::uint8_t level_of(const Connection& connection) { return connection.encrypted() ? 1 : 0; }
+
+std::string_view name_of_level(std::uint8_t level) {
+  return level == 0 ? "without encryption" : "encrypted";
+}
+
+Task<void> read_all(Connection& connection, std::span<std::byte> bytes) {
+  if (!co_await connection.read(bytes)) {
+    fail(Fault::network, "{} closed during the handshake", connection.peer());
+  }
+}
+
+// Runs a side's half, and says so if it was the deadline that ended it.
+Task<wire::Identity> within(Connection& connection, Duration limit, Task<wire::Identity> half) {
+  const Deadline deadline(connection, limit);
   try {
-    whole = co_await connection.read(bytes);
+    co_return co_await std::move(half);
   } catch (const Error&) {
     if (!deadline.expired()) throw;
   }
-  if (deadline.expired()) {
-    fail(Fault::network, "{} did not finish the handshake within {:.1f} s", connection.peer(),
-         seconds(limit));
-  }
-  if (!whole) fail(Fault::network, "{} closed during the handshake", connection.peer());
+  fail(Fault::network, "{} did not finish the handshake within {:.1f} s", connection.peer(),
+       seconds(limit));
 }
 
-}  // namespace
-
-Task<wire::Identity> greet(Connection& connection, Credentials credentials, Duration limit) {
-  const Deadline deadline(connection, limit);
-  wire::ClientHandshake handshake(credentials.key, credentials.self, wire::random_bytes());
+Task<wire::Identity> client_half(Connection& connection, Credentials credentials, ProcessId whom) {
+  if (encrypts(credentials.encryption, connection) &&
+      !co_await connection.start_tls(Tls::Side::client, credentials.key)) {
+    fail(Fault::auth, "{}: this connection is to be encrypted, found no TLS there; {}",
+         connection.peer(), kOneSetting);
+  }
+  credentials.self.security = level_of(connection);
+  wire::ClientHandshake handshake(credentials.key, credentials.self, wire::random_bytes(),
+                                  connection.binding());
   const wire::Greeting hello = handshake.greeting();
   co_await connection.write(hello);
 
   wire::Greeting reply;
-  co_await read_all(connection, reply, deadline, limit);
+  co_await read_all(connection, reply);
+  if (const auto level = wire::refused_level(reply)) {
+    fail(Fault::auth, "{} refused us: we came {}, expected {}; {}", connection.peer(),
+         name_of_level(level_of(connection)), name_of_level(*level), kOneSetting);
+  }
   const auto proof = handshake.on_greeting(reply);
   if (!proof) fail(Fault::network, "{} does not speak our protocol", connection.peer());
   co_await connection.write(*proof);
 
   wire::Answer answer;
   const auto head = std::span(answer).first<wire::kRefusalBytes>();
-  co_await read_all(connection, head, deadline, limit);
+  co_await read_all(connection, head);
   if (!wire::ClientHandshake::answer_follows(head)) {
     fail(Fault::auth, "{} refused our job key; is this the key of this job?", connection.peer());
   }
-  co_await read_all(connection, std::span(answer).subspan(head.size()), deadline, limit);
+  co_await read_all(connection, std::span(answer).subspan(head.size()));
   const auto result = handshake.on_answer(answer);
   if (!result) fail(Fault::auth, "{} could not prove that it knows the job key", connection.peer());
   if (result->verdict != wire::Verdict::welcome) {
     fail(Fault::auth, "{} refused us: {} (start every rank with the same program and job file)",
          connection.peer(), to_string(result->verdict));
   }
+  if (result->peer.process != whom) {
+    fail(Fault::auth, "{}: expected {}, found {}: is another rank of this job at that address?",
+         connection.peer(), to_string(whom), to_string(result->peer.process));
+  }
   co_return result->peer;
 }
 
-Task<wire::Identity> receive_greeting(Connection& connection, Credentials credentials,
-                                      wire::ServerHandshake::Admit admit, Duration limit) {
-  const Deadline deadline(connection, limit);
-  wire::ServerHandshake handshake(credentials.key, credentials.self, wire::random_bytes());
+// A client that speaks the other way is told so in the clear, which proves nothing: its own error
+// then says what to do.
+Task<void> refuse_level(Connection& connection, std::uint8_t expected) {
+  co_await connection.write(wire::level_refusal(expected));
+  fail(Fault::auth, "{} came {}, expected {}; {}", connection.peer(),
+       name_of_level(expected == 0 ? 1 : 0), name_of_level(expected), kOneSetting);
+}
+
+Task<wire::Identity> server_half(Connection& connection, Credentials credentials,
+                                 wire::ServerHandshake::Admit admit) {
+  if (encrypts(credentials.encryption, connection) &&
+      !co_await connection.start_tls(Tls::Side::server, credentials.key)) {
+    co_await refuse_level(connection, 1);
+  }
+  credentials.self.security = level_of(connection);
+  wire::ServerHandshake handshake(credentials.key, credentials.self, wire::random_bytes(),
+                                  connection.binding());
   wire::Greeting hello;
-  co_await read_all(connection, hello, deadline, limit);
+  co_await read_all(connection, hello);
+  if (wire::begins_tls(hello)) co_await refuse_level(connection, 0);
   const auto reply = handshake.on_greeting(hello);
   if (!reply) fail(Fault::auth, "{} does not speak our protocol", connection.peer());
   co_await connection.write(*reply);
 
   wire::Proof proof;
-  co_await read_all(connection, proof, deadline, limit);
+  co_await read_all(connection, proof);
   const auto result = handshake.on_proof(proof, admit);
   if (!result.answer) {
     const wire::Refusal refusal = wire::ServerHandshake::refusal();
@@ -101,6 +145,26 @@ Task<wire::Identity> receive_greeting(Connection& connection, Credentials creden
                   std::source_location::current());
   }
   co_return result.peer;
+}
+
+}  // namespace
+
+Encryption parse_encryption(std::string_view word) {
+  check(word == "auto" || word == "tls" || word == "none", "the config has checked the word");
+  if (word == "auto") return Encryption::between_hosts;
+  return word == "tls" ? Encryption::always : Encryption::never;
+}
+
+Task<wire::Identity> greet(Connection& connection, Credentials credentials, ProcessId whom,
+                           Duration limit) {
+  co_return co_await within(connection, limit,
+                            client_half(connection, std::move(credentials), whom));
+}
+
+Task<wire::Identity> receive_greeting(Connection& connection, Credentials credentials,
+                                      wire::ServerHandshake::Admit admit, Duration limit) {
+  co_return co_await within(connection, limit,
+                            server_half(connection, std::move(credentials), std::move(admit)));
 }
 
 }  // namespace sheaf::net

@@ -1,5 +1,8 @@
-// Carries the handshake (common/wire/handshake.h) over a connection, within a deadline.
+// Carries the handshake (common/wire/handshake.h) over a connection, within a deadline; and before
+// it, where the connection is to be encrypted, that of TLS.
 #pragma once
+
+#include <string_view>
 
 #include "common/base/error.h"
 #include "common/net/connection.h"
@@ -7,10 +10,21 @@
 
 namespace sheaf::net {
 
+// Which connections are encrypted. Each end decides for itself, from the addresses of its own
+// socket: nobody on the way can talk it out of it, and nothing is negotiated.
+enum class Encryption {
+  between_hosts,  // unless both ends are of one host
+  always,
+  never,
+};
+// "auto", "tls" or "none" of network.encryption.
+Encryption parse_encryption(std::string_view word);
+
 // What both sides of a connection know before it is made.
 struct Credentials {
   wire::JobKey key;
-  wire::Identity self;
+  wire::Identity self;  // its security level follows from `encryption` and the connection
+  Encryption encryption = Encryption::between_hosts;
 };
 
 // A peer that proved the key and is refused nevertheless.
@@ -27,9 +41,11 @@ class Refused : public Error {
   wire::Verdict verdict_;
 };
 
-// As the side that connected. Returns who the other is. Throws Fault::auth if it refuses us or
-// cannot prove the key, Fault::network if it is silent for `limit` or something else entirely.
-Task<wire::Identity> greet(Connection& connection, Credentials credentials, Duration limit);
+// As the side that connected, to `whom` and nobody else. Returns what the other has proved. Throws
+// Fault::auth if it refuses us, cannot prove the key, is somebody else or is set to another
+// encryption; Fault::network if it is silent for `limit` or something else entirely.
+Task<wire::Identity> greet(Connection& connection, Credentials credentials, ProcessId whom,
+                           Duration limit);
 
 // As the side that accepted. Throws Fault::auth if the peer does not know the key; Refused, when it
 // has told the peer why, if it does.

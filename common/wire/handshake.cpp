@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::string_view kClientGreeting = "SHEAF-HI";
 constexpr std::string_view kServerGreeting = "SHEAF-OK";
+constexpr std::string_view kLevelRefusal = "SHEAF-NO";
 constexpr std::string_view kClientLabel{"sheaf client 1", 15};  // with its terminating zero
 constexpr std::string_view kServerLabel{"sheaf server 1", 15};
 
@@ -78,7 +79,8 @@ bool known(Role role) {
   return role == Role::coordinator || role == Role::server || role == Role::worker;
 }
 
-// H(label, parts…) of FORMAT.md, computed over the concatenation; all parts have fixed sizes.
+// H(label, parts…) of FORMAT.md, computed over the concatenation. All parts have fixed sizes, but
+// for the channel, which is there or not as the identity's security level says.
 template <typename... Parts>
 Digest prove(const JobKey& key, std::string_view label, const Parts&... parts) {
   std::vector<std::byte> text;
@@ -89,6 +91,10 @@ Digest prove(const JobKey& key, std::string_view label, const Parts&... parts) {
   append(label);
   (append(parts), ...);
   return hmac_sha256(key, text);
+}
+
+std::span<const std::byte> bytes_of(const std::optional<Digest>& digest) {
+  return digest ? std::span<const std::byte>(*digest) : std::span<const std::byte>();
 }
 
 bool equal(const Digest& a, std::span<const std::byte> b) {
@@ -164,8 +170,24 @@ std::string_view to_string(Verdict verdict) {
   return "unknown verdict";
 }
 
-ClientHandshake::ClientHandshake(const JobKey& key, const Identity& self, const Digest& nonce)
-    : key_(key), self_(self), nonce_(nonce) {}
+Greeting level_refusal(std::uint8_t expected) {
+  Digest level{};
+  put<std::uint8_t>(level, 0, expected);
+  return make_greeting(kLevelRefusal, level);
+}
+
+std::optional<std::uint8_t> refused_level(std::span<const std::byte, kGreetingBytes> bytes) {
+  const auto level = read_greeting(kLevelRefusal, bytes);
+  return level ? std::optional(get<std::uint8_t>(*level, 0)) : std::nullopt;
+}
+
+bool begins_tls(std::span<const std::byte, kGreetingBytes> bytes) {
+  return bytes[0] == std::byte{22} && bytes[1] == std::byte{3};  // a record of its handshake
+}
+
+ClientHandshake::ClientHandshake(const JobKey& key, const Identity& self, const Digest& nonce,
+                                 const std::optional<Digest>& channel)
+    : key_(key), self_(self), nonce_(nonce), channel_(channel) {}
 
 Greeting ClientHandshake::greeting() const { return make_greeting(kClientGreeting, nonce_); }
 
@@ -175,7 +197,7 @@ std::optional<Proof> ClientHandshake::on_greeting(
   if (!nonce) return std::nullopt;
   peer_nonce_ = *nonce;
   const IdentityBytes self = encode(self_);
-  const Digest proof = prove(key_, kClientLabel, nonce_, peer_nonce_, self);
+  const Digest proof = prove(key_, kClientLabel, nonce_, peer_nonce_, bytes_of(channel_), self);
   Proof message;
   std::ranges::copy(self, message.begin());
   std::ranges::copy(proof, message.begin() + kIdentityBytes);
@@ -189,7 +211,8 @@ bool ClientHandshake::answer_follows(std::span<const std::byte, kRefusalBytes> h
 std::optional<ClientHandshake::Result> ClientHandshake::on_answer(
     std::span<const std::byte, kAnswerBytes> bytes) const {
   const auto signed_part = bytes.first<kRefusalBytes + kIdentityBytes>();
-  const Digest proof = prove(key_, kServerLabel, nonce_, peer_nonce_, encode(self_), signed_part);
+  const Digest proof = prove(key_, kServerLabel, nonce_, peer_nonce_, bytes_of(channel_),
+                             encode(self_), signed_part);
   if (!equal(proof, bytes.last<32>())) return std::nullopt;
   const auto verdict = get<std::uint32_t>(bytes, 0);
   if (verdict > static_cast<std::uint32_t>(Verdict::not_expected)) return std::nullopt;
@@ -197,8 +220,9 @@ std::optional<ClientHandshake::Result> ClientHandshake::on_answer(
                 decode(bytes.subspan<kRefusalBytes, kIdentityBytes>())};
 }
 
-ServerHandshake::ServerHandshake(const JobKey& key, const Identity& self, const Digest& nonce)
-    : key_(key), self_(self), nonce_(nonce) {}
+ServerHandshake::ServerHandshake(const JobKey& key, const Identity& self, const Digest& nonce,
+                                 const std::optional<Digest>& channel)
+    : key_(key), self_(self), nonce_(nonce), channel_(channel) {}
 
 std::optional<Greeting> ServerHandshake::on_greeting(
     std::span<const std::byte, kGreetingBytes> bytes) {
@@ -211,7 +235,8 @@ std::optional<Greeting> ServerHandshake::on_greeting(
 ServerHandshake::Result ServerHandshake::on_proof(std::span<const std::byte, kProofBytes> bytes,
                                                   const Admit& admit) const {
   const auto client = bytes.first<kIdentityBytes>();
-  if (!equal(prove(key_, kClientLabel, peer_nonce_, nonce_, client), bytes.last<32>())) {
+  if (!equal(prove(key_, kClientLabel, peer_nonce_, nonce_, bytes_of(channel_), client),
+             bytes.last<32>())) {
     return {Verdict::bad_key, {}, std::nullopt};
   }
   const Identity peer = decode(client);
@@ -229,7 +254,8 @@ ServerHandshake::Result ServerHandshake::on_proof(std::span<const std::byte, kPr
   }
   const VerdictBytes head = encode(verdict);
   const IdentityBytes self = encode(self_);
-  const Digest proof = prove(key_, kServerLabel, peer_nonce_, nonce_, client, head, self);
+  const Digest proof =
+      prove(key_, kServerLabel, peer_nonce_, nonce_, bytes_of(channel_), client, head, self);
   Answer answer;
   auto out = std::ranges::copy(head, answer.begin()).out;
   out = std::ranges::copy(self, out).out;

@@ -45,7 +45,7 @@ Digest random_bytes();
 
 struct Identity {
   std::uint16_t protocol = kProtocol;
-  std::uint8_t security = 0;  // 0 = authenticated, not encrypted
+  std::uint8_t security = 0;  // 0 = authenticated only, 1 = within TLS
   ProcessId process;
   std::uint32_t epoch = 0;
   std::uint32_t incarnation = 0;
@@ -78,9 +78,19 @@ using Proof = std::array<std::byte, kProofBytes>;
 using Answer = std::array<std::byte, kAnswerBytes>;
 using Refusal = std::array<std::byte, kRefusalBytes>;
 
+// In the place of message 2, unproved: the server demands the other security level. For an error
+// that says more than that the connection was closed.
+Greeting level_refusal(std::uint8_t expected);
+std::optional<std::uint8_t> refused_level(std::span<const std::byte, kGreetingBytes> bytes);
+// True for the first bytes of a client that wants TLS.
+bool begins_tls(std::span<const std::byte, kGreetingBytes> bytes);
+
+// Both sides: `channel` names the encrypted channel that carries the handshake, so that the proofs
+// are worth nothing on another one; nothing without encryption.
 class ClientHandshake {
  public:
-  ClientHandshake(const JobKey& key, const Identity& self, const Digest& nonce);
+  ClientHandshake(const JobKey& key, const Identity& self, const Digest& nonce,
+                  const std::optional<Digest>& channel = {});
   // Message 1.
   Greeting greeting() const;
   // Message 2 in, message 3 out; nothing if the peer does not speak this protocol.
@@ -98,6 +108,7 @@ class ClientHandshake {
   JobKey key_;
   Identity self_;
   Digest nonce_;
+  std::optional<Digest> channel_;
   Digest peer_nonce_{};
 };
 
@@ -107,7 +118,8 @@ class ServerHandshake {
   // build and config: Verdict::welcome, stale or not_expected.
   using Admit = std::function<Verdict(const Identity& client)>;
 
-  ServerHandshake(const JobKey& key, const Identity& self, const Digest& nonce);
+  ServerHandshake(const JobKey& key, const Identity& self, const Digest& nonce,
+                  const std::optional<Digest>& channel = {});
   // Message 1 in, message 2 out; nothing if the peer does not speak this protocol.
   std::optional<Greeting> on_greeting(std::span<const std::byte, kGreetingBytes> bytes);
   // Message 3 in. `answer` is empty when the key was wrong: then refusal() is all that is sent.
@@ -123,6 +135,7 @@ class ServerHandshake {
   JobKey key_;
   Identity self_;
   Digest nonce_;
+  std::optional<Digest> channel_;
   Digest peer_nonce_{};
 };
 

@@ -54,7 +54,8 @@ const std::vector<Door> kDoors = {
     {"nlohmann/", {"launcher/"}},
     {"openblas", {"common/math/blas.cpp"}},
     {"openssl/",
-     {"common/wire/handshake.cpp", "launcher/model_file.cpp", "worker/data/digest.cpp"}},
+     {"common/net/tls.cpp", "common/wire/handshake.cpp", "launcher/model_file.cpp",
+      "worker/data/digest.cpp"}},
     {"toml++/", {"common/config/"}},
     {"zlib.h", {"worker/data/"}},
 };

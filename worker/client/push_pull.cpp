@@ -68,8 +68,8 @@ net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& serv
   credentials.self.lane = lane.lane;
   const net::Endpoint endpoint{server.address, server.ports.at(lane.lane)};
   net::Connection connection = co_await net::connect(
-      client.context(), endpoint, fmt::format("server {}", lane.server), options_.dead_limit);
-  co_await net::greet(connection, credentials, options_.dead_limit);
+      client.context(), endpoint, to_string(server.process), options_.dead_limit);
+  co_await net::greet(connection, credentials, server.process, options_.dead_limit);
   const std::size_t index = shards_.index(lane);
   if (links_memory_ && server.host_id == options_.host_id &&
       co_await ask_to_share(connection, index) == wire::ShareStatus::shared) {
