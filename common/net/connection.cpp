@@ -135,18 +135,22 @@ Task<bool> Connection::start_tls(Tls::Side side, wire::JobKey key) {
   while (true) {
     state = tls->handshake();
     ErrorCode error;
-    if (const auto out = tls->outgoing(); !out.empty()) {  // a last word, too, if it has failed
+    const auto out = tls->outgoing();
+    if (!out.empty()) {  // a last word, too, if it has failed
       const asio::const_buffer bytes(out.data(), out.size());
-      tls->sent(co_await asio::async_write(socket_, bytes,
-                                           asio::redirect_error(asio::use_awaitable, error)));
+      const std::size_t sent = co_await asio::async_write(
+          socket_, bytes, asio::redirect_error(asio::use_awaitable, error));
+      tls->sent(sent);
       if (error && state != Tls::Handshake::failed) lost("writing", error);
     }
     if (state != Tls::Handshake::more) break;
     const auto room = tls->room();
     const asio::mutable_buffer space(room.data(), room.size());
-    tls->received(
-        co_await socket_.async_read_some(space, asio::redirect_error(asio::use_awaitable, error)));
-    if (error) lost("encrypting", error);
+    const std::size_t got =
+        co_await socket_.async_read_some(space, asio::redirect_error(asio::use_awaitable, error));
+    if (error == asio::error::eof) net::lost(fmt::format("{} closed during the handshake", peer_));
+    if (error) lost("agreeing on a key", error);
+    tls->received(got);
   }
   if (state == Tls::Handshake::failed) {
     fail(Fault::auth,

@@ -46,28 +46,33 @@ std::string_view name_of_level(std::uint8_t level) {
 }
 
 Task<void> read_all(Connection& connection, std::span<std::byte> bytes) {
-  if (!co_await connection.read(bytes)) {
-    fail(Fault::network, "{} closed during the handshake", connection.peer());
-  }
+  const bool whole = co_await connection.read(bytes);
+  if (!whole) fail(Fault::network, "{} closed during the handshake", connection.peer());
 }
 
 // Runs a side's half, and says so if it was the deadline that ended it.
 Task<wire::Identity> within(Connection& connection, Duration limit, Task<wire::Identity> half) {
   const Deadline deadline(connection, limit);
+  wire::Identity peer;
   try {
-    co_return co_await std::move(half);
+    peer = co_await std::move(half);
   } catch (const Error&) {
     if (!deadline.expired()) throw;
   }
-  fail(Fault::network, "{} did not finish the handshake within {:.1f} s", connection.peer(),
-       seconds(limit));
+  if (deadline.expired()) {
+    fail(Fault::network, "{} did not finish the handshake within {:.1f} s", connection.peer(),
+         seconds(limit));
+  }
+  co_return peer;
 }
 
 Task<wire::Identity> client_half(Connection& connection, Credentials credentials, ProcessId whom) {
-  if (encrypts(credentials.encryption, connection) &&
-      !co_await connection.start_tls(Tls::Side::client, credentials.key)) {
-    fail(Fault::auth, "{}: this connection is to be encrypted, found no TLS there; {}",
-         connection.peer(), kOneSetting);
+  if (encrypts(credentials.encryption, connection)) {
+    const bool agreed = co_await connection.start_tls(Tls::Side::client, credentials.key);
+    if (!agreed) {
+      fail(Fault::auth, "{}: this connection is to be encrypted, found no TLS there; {}",
+           connection.peer(), kOneSetting);
+    }
   }
   credentials.self.security = level_of(connection);
   wire::ClientHandshake handshake(credentials.key, credentials.self, wire::random_bytes(),
@@ -105,26 +110,32 @@ Task<wire::Identity> client_half(Connection& connection, Credentials credentials
   co_return result->peer;
 }
 
-// A client that speaks the other way is told so in the clear, which proves nothing: its own error
-// then says what to do.
-Task<void> refuse_level(Connection& connection, std::uint8_t expected) {
-  co_await connection.write(wire::level_refusal(expected));
+[[noreturn]] void fail_level(const Connection& connection, std::uint8_t expected) {
   fail(Fault::auth, "{} came {}, expected {}; {}", connection.peer(),
        name_of_level(expected == 0 ? 1 : 0), name_of_level(expected), kOneSetting);
 }
 
 Task<wire::Identity> server_half(Connection& connection, Credentials credentials,
                                  wire::ServerHandshake::Admit admit) {
-  if (encrypts(credentials.encryption, connection) &&
-      !co_await connection.start_tls(Tls::Side::server, credentials.key)) {
-    co_await refuse_level(connection, 1);
+  if (encrypts(credentials.encryption, connection)) {
+    const bool agreed = co_await connection.start_tls(Tls::Side::server, credentials.key);
+    if (!agreed) {
+      // In the clear, and proves nothing: the client's own error then says what to do.
+      const wire::Greeting refusal = wire::level_refusal(1);
+      co_await connection.write(refusal);
+      fail_level(connection, 1);
+    }
   }
   credentials.self.security = level_of(connection);
   wire::ServerHandshake handshake(credentials.key, credentials.self, wire::random_bytes(),
                                   connection.binding());
   wire::Greeting hello;
   co_await read_all(connection, hello);
-  if (wire::begins_tls(hello)) co_await refuse_level(connection, 0);
+  if (wire::begins_tls(hello)) {
+    const wire::Greeting refusal = wire::level_refusal(0);
+    co_await connection.write(refusal);
+    fail_level(connection, 0);
+  }
   const auto reply = handshake.on_greeting(hello);
   if (!reply) fail(Fault::auth, "{} does not speak our protocol", connection.peer());
   co_await connection.write(*reply);
