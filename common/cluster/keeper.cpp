@@ -121,7 +121,7 @@ struct KeeperClient::State {
   explicit State(Duration l) : limit(l) {}
 
   net::Task<void> join(const net::Credentials& credentials) {
-    co_await net::greet(*connection, credentials, limit);
+    co_await net::greet(*connection, credentials, {}, limit);  // any server may be the keeper
   }
 
   const Duration limit;

@@ -62,6 +62,7 @@ Connection::Connection(Socket socket, std::string peer)
     : socket_(std::move(socket)), peer_(std::move(peer)) {}
 
 Task<bool> Connection::readable() {
+  check(!encrypted(), "what an encrypted connection holds is not seen from its socket");
   ErrorCode error;
   co_await socket_.async_wait(Socket::wait_read, asio::redirect_error(asio::use_awaitable, error));
   co_return !error;
@@ -119,11 +120,16 @@ std::string Connection::local_address() const {
   return address ? address->to_string() : std::string();
 }
 
+bool Connection::is_tcp() const {
+  ErrorCode error;
+  return address_of(socket_.local_endpoint(error)).has_value();
+}
+
 bool Connection::within_host() const {
   ErrorCode error;
   const auto here = address_of(socket_.local_endpoint(error));
   if (error) return false;
-  if (!here) return true;  // a socket pair
+  if (!here) return true;  // a local socket
   const auto there = address_of(socket_.remote_endpoint(error));
   if (error || !there) return false;
   return *here == *there || (here->is_loopback() && there->is_loopback());

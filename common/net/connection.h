@@ -36,6 +36,7 @@ class Connection {
   Connection(Socket socket, std::string peer);
 
   // Returns when there is something to read, or the peer has closed; false if this end has.
+  // REQUIRES: not encrypted.
   Task<bool> readable();
   // Fills all of `bytes`. Returns false if the peer closed before the first byte.
   Task<bool> read(std::span<std::byte> bytes);
@@ -64,6 +65,7 @@ class Connection {
   bool encrypted() const { return tls_ != nullptr; }
   // What both ends of an encrypted connection share and nobody else has; nothing without TLS.
   std::optional<wire::Digest> binding() const;
+  bool is_tcp() const;
   // True if both ends are of one host, which nobody on the network can feign: the kernel drops
   // packets from outside that carry an address of its own.
   bool within_host() const;

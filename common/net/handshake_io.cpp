@@ -35,6 +35,7 @@ constexpr const char* kOneSetting =
     "network.encryption = \"tls\"";
 
 bool encrypts(Encryption encryption, const Connection& connection) {
+  if (!connection.is_tcp()) return false;
   if (encryption == Encryption::between_hosts) return !connection.within_host();
   return encryption == Encryption::always;
 }
@@ -66,7 +67,8 @@ Task<wire::Identity> within(Connection& connection, Duration limit, Task<wire::I
   co_return peer;
 }
 
-Task<wire::Identity> client_half(Connection& connection, Credentials credentials, ProcessId whom) {
+Task<wire::Identity> client_half(Connection& connection, Credentials credentials,
+                                 std::optional<ProcessId> whom) {
   if (encrypts(credentials.encryption, connection)) {
     const bool agreed = co_await connection.start_tls(Tls::Side::client, credentials.key);
     if (!agreed) {
@@ -103,9 +105,9 @@ Task<wire::Identity> client_half(Connection& connection, Credentials credentials
     fail(Fault::auth, "{} refused us: {} (start every rank with the same program and job file)",
          connection.peer(), to_string(result->verdict));
   }
-  if (result->peer.process != whom) {
+  if (whom && result->peer.process != *whom) {
     fail(Fault::auth, "{}: expected {}, found {}: is another rank of this job at that address?",
-         connection.peer(), to_string(whom), to_string(result->peer.process));
+         connection.peer(), to_string(*whom), to_string(result->peer.process));
   }
   co_return result->peer;
 }
@@ -166,8 +168,8 @@ Encryption parse_encryption(std::string_view word) {
   return word == "tls" ? Encryption::always : Encryption::never;
 }
 
-Task<wire::Identity> greet(Connection& connection, Credentials credentials, ProcessId whom,
-                           Duration limit) {
+Task<wire::Identity> greet(Connection& connection, Credentials credentials,
+                           std::optional<ProcessId> whom, Duration limit) {
   co_return co_await within(connection, limit,
                             client_half(connection, std::move(credentials), whom));
 }

@@ -2,6 +2,7 @@
 // it, where the connection is to be encrypted, that of TLS.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "common/base/error.h"
@@ -11,7 +12,8 @@
 namespace sheaf::net {
 
 // Which connections are encrypted. Each end decides for itself, from the addresses of its own
-// socket: nobody on the way can talk it out of it, and nothing is negotiated.
+// socket: nobody on the way can talk it out of it, and nothing is negotiated. Local sockets, which
+// leave no host and pass descriptors, never are.
 enum class Encryption {
   between_hosts,  // unless both ends are of one host
   always,
@@ -41,11 +43,12 @@ class Refused : public Error {
   wire::Verdict verdict_;
 };
 
-// As the side that connected, to `whom` and nobody else. Returns what the other has proved. Throws
-// Fault::auth if it refuses us, cannot prove the key, is somebody else or is set to another
-// encryption; Fault::network if it is silent for `limit` or something else entirely.
-Task<wire::Identity> greet(Connection& connection, Credentials credentials, ProcessId whom,
-                           Duration limit);
+// As the side that connected, to `whom` and nobody else (nothing: to anybody of this job). Returns
+// what the other has proved. Throws Fault::auth if it refuses us, cannot prove the key, is somebody
+// else or is set to another encryption; Fault::network if it is silent for `limit` or something
+// else entirely.
+Task<wire::Identity> greet(Connection& connection, Credentials credentials,
+                           std::optional<ProcessId> whom, Duration limit);
 
 // As the side that accepted. Throws Fault::auth if the peer does not know the key; Refused, when it
 // has told the peer why, if it does.

@@ -293,7 +293,8 @@ class Job {
   net::Credentials credentials(ProcessId process) const {
     wire::Identity identity;
     identity.process = process;
-    return {key_, identity};
+    return {key_, identity,
+            options_.tls ? net::Encryption::always : net::Encryption::between_hosts};
   }
 
   void make_server(std::uint32_t id) {

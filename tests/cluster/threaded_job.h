@@ -29,6 +29,7 @@ struct JobOptions {
   bool tcp = false;         // loopback TCP with handshakes; else socket pairs
   bool shared = false;      // with tcp: and memory that all ranks share
   std::uint32_t apart = 0;  // with shared: so many workers, the first ones, share nothing
+  bool tls = false;         // with tcp: encrypted
   // What each worker hosts, if not its usual share. Ranges may overlap, as while partitions move.
   std::vector<PartitionRange> hosted = {};
   // Worker 0 begins a step only when worker 1 has all its pushes of that step acknowledged (except

@@ -203,6 +203,19 @@ TEST(ThreadsTest, OverlappingHostsCountOnceInSharedMemory) {
   }
 }
 
+TEST(ThreadsTest, EncryptedConnectionsGiveTheSameBits) {
+  for (const bool shared : {false, true}) {  // one worker of several shares nothing
+    expect_reference({.partitions = 4,
+                      .workers = 3,
+                      .servers = 2,
+                      .lanes = 2,
+                      .clip_norm = 0.5,
+                      .tcp = true,
+                      .shared = shared,
+                      .apart = shared ? 1U : 0U,
+                      .tls = true});
+  }
+}
 TEST(ThreadsTest, ClippingSeesTheWholeGradientOverTwoServers) {
   for (const std::uint32_t lanes : {1U, 2U}) {
     JobOptions options{
@@ -250,7 +263,13 @@ TEST(ThreadsTest, LossyTrafficIsCountedAsSentAndAsFloats) {
 TEST(ThreadsTest, DivergenceEndsTheJob) {
   for (const bool tcp : {false, true}) {
     try {
-      run({.workers = 3, .servers = 2, .lanes = 2, .steps = 200, .rate = 1e30, .tcp = tcp});
+      run({.workers = 3,
+           .servers = 2,
+           .lanes = 2,
+           .steps = 200,
+           .rate = 1e30,
+           .tcp = tcp,
+           .tls = tcp});
       FAIL() << "did not diverge";
     } catch (const Error& error) {
       EXPECT_EQ(error.fault(), Fault::diverged) << error.message();

@@ -51,6 +51,29 @@ std::vector<Fault> start_faults() {
        .says = {"worker 1 (rank 3) has not arrived within 2.0 s", "wrong job key"},
        .blame = Blame{{3}, "starting"},
        .detection = Limit(2000)},
+      {.name = "RankWithTheWrongKeyWhereAllIsEncrypted",
+       .prepare =
+           [](Job& job) {
+             job.tables["timeouts"] = kShortStart;
+             job.tables["network"] = "encryption = \"tls\"\n";
+             job.seat("worker:1").program = wrong_key_program(job);
+             job.seat("worker:1").control = job / "forged.json";
+           },
+       .exit = 4,
+       .says = {"worker 1 (rank 3) has not arrived within 2.0 s", "it has another job key"},
+       .blame = Blame{{3}, "starting"},
+       .detection = Limit(2000)},
+      {.name = "RankThatEncryptsAlone",
+       .prepare =
+           [](Job& job) {
+             job.tables["timeouts"] = kShortStart;
+             job.seat("worker:1").overrides = {"network.encryption=tls"};
+           },
+       .exit = 4,
+       .says = {"worker 1 (rank 3) has not arrived within 2.0 s",
+                "came encrypted, expected without encryption"},
+       .blame = Blame{{3}, "starting"},
+       .detection = Limit(2000)},
       {.name = "RankOfAnotherBuild",
        .prepare = [](Job& job) { job.seat("worker:0").program = other_build(job); },
        .exit = 8,

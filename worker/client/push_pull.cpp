@@ -67,9 +67,10 @@ net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& serv
   net::Credentials credentials = options_.credentials;
   credentials.self.lane = lane.lane;
   const net::Endpoint endpoint{server.address, server.ports.at(lane.lane)};
-  net::Connection connection = co_await net::connect(
-      client.context(), endpoint, to_string(server.process), options_.dead_limit);
-  co_await net::greet(connection, credentials, server.process, options_.dead_limit);
+  const ProcessId whom{Role::server, lane.server};
+  net::Connection connection =
+      co_await net::connect(client.context(), endpoint, to_string(whom), options_.dead_limit);
+  co_await net::greet(connection, credentials, whom, options_.dead_limit);
   const std::size_t index = shards_.index(lane);
   if (links_memory_ && server.host_id == options_.host_id &&
       co_await ask_to_share(connection, index) == wire::ShareStatus::shared) {

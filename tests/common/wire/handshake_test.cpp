@@ -144,6 +144,48 @@ TEST(HandshakeTest, EveryMessageIsWhatTheFormatSays) {
   EXPECT_EQ(as_vector(ServerHandshake::refusal()), little(1, 4) + little(0, 4));
 }
 
+// Within TLS the proofs also cover the name of the channel, behind the nonces.
+TEST(HandshakeTest, TheProofsAreBoundToTheirChannel) {
+  const Bytes key = repeated(0x42, 32);
+  const Bytes nonces = repeated(0x10, 32) + repeated(0x20, 32);
+  ClientHandshake client(kKey, worker_identity(), filled(0x10), filled(0x30));
+  ServerHandshake server(kKey, server_identity(), filled(0x20), filled(0x30));
+  const Proof proof = client.on_greeting(server.on_greeting(client.greeting()).value()).value();
+  const Bytes identity = identity_by_the_text(3, 3, 3);
+  EXPECT_EQ(Bytes(proof.begin(), proof.end()),
+            identity + hmac(key, text("sheaf client 1") + little(0, 1) + nonces +
+                                     repeated(0x30, 32) + identity));
+  const Answer answer = server.on_proof(proof, welcome).answer.value();
+  EXPECT_TRUE(client.on_answer(answer));
+
+  // Carried over from another channel, or from none.
+  for (const auto& channel : {std::optional<Digest>(), std::optional(filled(0x31))}) {
+    ServerHandshake elsewhere(kKey, server_identity(), filled(0x20), channel);
+    ASSERT_TRUE(elsewhere.on_greeting(client.greeting()));
+    EXPECT_EQ(elsewhere.on_proof(proof, welcome).verdict, Verdict::bad_key);
+    ClientHandshake other(kKey, worker_identity(), filled(0x10), channel);
+    ASSERT_TRUE(other.on_greeting(ServerHandshake(server).on_greeting(other.greeting()).value()));
+    EXPECT_FALSE(other.on_answer(answer));
+  }
+}
+
+TEST(HandshakeTest, TheOtherSecurityLevelIsSaidInPlace) {
+  for (const std::uint8_t level : {std::uint8_t{0}, std::uint8_t{1}}) {
+    const Greeting refusal = level_refusal(level);
+    EXPECT_EQ(Bytes(refusal.begin(), refusal.end()),
+              text("SHEAF-NO") + little(level, 1) + repeated(0, 31));
+    EXPECT_EQ(refused_level(refusal), level);
+    Pair pair;
+    EXPECT_FALSE(pair.client.on_greeting(refusal));
+    EXPECT_FALSE(refused_level(pair.reply));
+  }
+  Greeting record{};
+  record[0] = std::byte{22};
+  record[1] = std::byte{3};
+  EXPECT_TRUE(begins_tls(record));
+  EXPECT_FALSE(begins_tls(Pair().hello));
+}
+
 // SHA-256 of "abc": FIPS 180-4, example 1.
 TEST(HandshakeTest, TheHashGivesThePublishedValue) {
   EXPECT_EQ(JobKey(sha256(text("abc"))).hex(),
