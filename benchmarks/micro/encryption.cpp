@@ -43,9 +43,7 @@ Task<void> connect(net::Endpoint endpoint, net::Credentials ours, Side& side) {
   co_await net::greet(*side.connection, ours, ours.self.process, kLimit);
 }
 
-Task<void> write(net::Connection& to, std::span<const net::asio::const_buffer> parts) {
-  co_await to.write(net::Gather{parts.data(), parts.size()});
-}
+Task<void> send(net::Connection& to, net::Gather message) { co_await to.write(message); }
 
 Task<void> read_all(net::Connection& from, std::size_t chunk) {
   std::vector<std::byte> header(kHeader);
@@ -63,14 +61,17 @@ void exchange(benchmark::State& state, net::Encryption encryption) {
   Side reader;
   Side writer;
   net::Listener listener(reader.context, "127.0.0.1", {});
-  std::jthread reading([&] { reader.run(accept(listener, ours, reader)); });
-  writer.run(connect(listener.endpoint(), ours, writer));
-  reading = std::jthread([&] { reader.run(read_all(*reader.connection, chunk)); });
+  {
+    const std::jthread greeting([&] { reader.run(accept(listener, ours, reader)); });
+    writer.run(connect(listener.endpoint(), ours, writer));
+  }
+  const std::jthread reading([&] { reader.run(read_all(*reader.connection, chunk)); });
 
   const std::vector<std::byte> bytes(kHeader + chunk, std::byte{7});
   const std::array<net::asio::const_buffer, 2> parts = {
       net::asio::buffer(bytes.data(), kHeader), net::asio::buffer(bytes.data() + kHeader, chunk)};
-  for (auto _ : state) writer.run(write(*writer.connection, parts));
+  const net::Gather message{parts.data(), parts.size()};
+  for (auto _ : state) writer.run(send(*writer.connection, message));
   writer.connection->close();
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes.size()));
 }

@@ -34,7 +34,7 @@ void ControlLink::connect() {
                        net::Credentials credentials, Duration limit,
                        std::optional<net::Connection>* out) -> net::Task<void> {
     net::Connection made = co_await net::connect(context, endpoint, "the coordinator", limit);
-    co_await net::greet(made, credentials, {Role::coordinator, 0}, limit);
+    co_await net::greet(made, credentials, ProcessId{Role::coordinator, 0}, limit);
     *out = std::move(made);
   };
   net::asio::co_spawn(

@@ -122,7 +122,8 @@ std::string Connection::local_address() const {
 
 bool Connection::is_tcp() const {
   ErrorCode error;
-  return address_of(socket_.local_endpoint(error)).has_value();
+  const auto end = socket_.local_endpoint(error);
+  return error || address_of(end).has_value();
 }
 
 bool Connection::within_host() const {
