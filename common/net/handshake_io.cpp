@@ -170,14 +170,13 @@ Encryption parse_encryption(std::string_view word) {
 
 Task<wire::Identity> greet(Connection& connection, Credentials credentials,
                            std::optional<ProcessId> whom, Duration limit) {
-  co_return co_await within(connection, limit,
-                            client_half(connection, std::move(credentials), whom));
+  return within(connection, limit, client_half(connection, std::move(credentials), whom));
 }
 
 Task<wire::Identity> receive_greeting(Connection& connection, Credentials credentials,
                                       wire::ServerHandshake::Admit admit, Duration limit) {
-  co_return co_await within(connection, limit,
-                            server_half(connection, std::move(credentials), std::move(admit)));
+  return within(connection, limit,
+                server_half(connection, std::move(credentials), std::move(admit)));
 }
 
 }  // namespace sheaf::net
