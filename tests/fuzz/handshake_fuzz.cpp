@@ -56,7 +56,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   ServerHandshake server(key, self, Digest{std::byte{3}});
-  if (server.on_greeting(take<kGreetingBytes>(data, size))) {
+  const auto hello = take<kGreetingBytes>(data, size);
+  if (server.on_greeting(hello)) {
+    if (begins_tls(hello) || refused_level(hello)) std::abort();  // it is one of the three at most
     if (server.on_proof(take<kProofBytes>(data, size), admit).answer) std::abort();
   }
   ClientHandshake client(key, self, Digest{std::byte{2}});
