@@ -14,7 +14,8 @@ using testing::Not;
 constexpr const char* kFinite = "steps = 300\n";
 
 void set_encryption(Job& job, const std::string& word) {
-  job.tables["network"] = "lanes = 2\nchunk_kib = 1\nencryption = \"" + word + "\"\n";
+  job.tables["network"] =
+      "transport = \"tcp\"\nlanes = 2\nchunk_kib = 1\nencryption = \"" + word + "\"\n";
   job.tables["optimizer"] += "clip_norm = 1.0\n";  // so that servers have connections, too
 }
 
