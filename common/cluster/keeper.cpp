@@ -53,7 +53,9 @@ struct Keeper::State {
                                                           : wire::Verdict::stale;
           },
           limit);
-      while (co_await connection.readable()) {
+      while (true) {
+        const bool open = co_await connection.readable();
+        if (!open) break;
         KeeperRequest request;
         net::Descriptor given;
         if (!receive_message(fd, &request, sizeof request, given, limit)) break;

@@ -47,12 +47,13 @@ class Connection {
   template <typename Handler>
   void async_read(std::span<std::byte> bytes, Handler handler) {
     if (tls_) return TlsRead<Handler>(socket_, *tls_, bytes, std::move(handler)).begin();
-    asio::async_read(socket_, asio::mutable_buffer(bytes.data(), bytes.size()), std::move(handler));
+    asio::async_read(socket_, asio::mutable_buffer(bytes.data(), bytes.size()), Whole{},
+                     std::move(handler));
   }
   template <typename Handler>
   void async_write(Gather buffers, Handler handler) {
     if (tls_) return TlsWrite<Handler>(socket_, *tls_, buffers, std::move(handler)).begin();
-    asio::async_write(socket_, buffers, std::move(handler));
+    asio::async_write(socket_, buffers, Whole{}, std::move(handler));
   }
   // False if the peer closed before the first of `wanted` bytes; throws if it failed.
   bool read_result(const ErrorCode& error, std::size_t got, std::size_t wanted) const;
@@ -79,6 +80,12 @@ class Connection {
   std::string local_address() const;
 
  private:
+  // All bytes, as many as the kernel takes at a time; asio's own condition asks for 64 KiB.
+  struct Whole {
+    std::size_t operator()(const ErrorCode& error, std::size_t) const {
+      return error ? 0 : std::size_t{4} << 20;
+    }
+  };
   [[noreturn]] void lost(std::string_view doing, const ErrorCode& error) const;
 
   Socket socket_;

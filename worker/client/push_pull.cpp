@@ -72,9 +72,9 @@ net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& serv
       co_await net::connect(client.context(), endpoint, to_string(whom), options_.dead_limit);
   co_await net::greet(connection, credentials, whom, options_.dead_limit);
   const std::size_t index = shards_.index(lane);
-  if (links_memory_ && server.host_id == options_.host_id &&
-      co_await ask_to_share(connection, index) == wire::ShareStatus::shared) {
-    share_lane(index);
+  if (links_memory_ && server.host_id == options_.host_id) {
+    const wire::ShareStatus status = co_await ask_to_share(connection, index);
+    if (status == wire::ShareStatus::shared) share_lane(index);
   }
   client.attach(std::move(connection));
 }
@@ -141,8 +141,8 @@ net::Task<wire::ShareStatus> PushPull::ask_to_share(net::Connection& connection,
   co_await connection.write(sent);
   wire::HeaderBytes received;
   wire::Header answer;
-  if (!co_await connection.read(received) ||
-      wire::decode(received, answer) != wire::HeaderFault::none ||
+  const bool answered = co_await connection.read(received);
+  if (!answered || wire::decode(received, answer) != wire::HeaderFault::none ||
       answer.type != FrameType::share_ack) {
     fail(Fault::network, "{} did not answer whether it shares memory", connection.peer());
   }
