@@ -29,6 +29,16 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// OpenBLAS reads these; they decide the bits of its products, so every host must have the same.
+std::vector<std::string> blas_variables() {
+  std::vector<std::string> names;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view entry(*variable);
+    if (entry.starts_with("OPENBLAS_")) names.emplace_back(entry.substr(0, entry.find('=')));
+  }
+  return names;
+}
+
 MpirunCommand plan_launch(const RunConfig& config, const TrainCommand& command,
                           const Placement& placement) {
   MpirunRequest request;
@@ -42,8 +52,11 @@ MpirunCommand plan_launch(const RunConfig& config, const TrainCommand& command,
   request.hostfile = config.launch().hostfile;
   if (config.network().interface != "auto") request.interface = config.network().interface;
   request.mpirun_args = config.launch().mpirun_args;
-  // By hand nobody sets them: rank 0 is the coordinator then.
-  if (!command.print_launch) request.forwarded = {kCoordinatorVariable, kKeyVariable};
+  request.forwarded = blas_variables();
+  // By hand nobody sets these: rank 0 is the coordinator then.
+  if (!command.print_launch) {
+    request.forwarded.insert(request.forwarded.end(), {kCoordinatorVariable, kKeyVariable});
+  }
   request.program = fs::read_symlink("/proc/self/exe");
   request.job_file = fs::absolute(command.job.file);
   request.overrides = command.job.overrides;
@@ -160,11 +173,12 @@ class Supervision {
   }
 
   // Every rank of the job is gone when this returns, also stopped ones. Those of this host are
-  // killed first, by recorded identity: mpirun, asked to end a stopped rank, takes seconds.
+  // killed first, by recorded identity: mpirun, asked to end a stopped rank, takes seconds. And it
+  // waits in vain for a host that is lost, so it is not given long.
   void end_ranks(bool complete) {
     if (child_->wait(complete ? seconds(5) : milliseconds(500))) return;
     for (const ProcessIdentity& rank : coordinator_->local_ranks()) send_signal(rank, SIGKILL);
-    if (!child_->wait(milliseconds(500))) child_->terminate(milliseconds(2500));
+    if (!child_->wait(milliseconds(500))) child_->terminate(milliseconds(1000));
   }
 
   int report(const Coordinator::Outcome& outcome) {

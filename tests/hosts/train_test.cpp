@@ -1,0 +1,107 @@
+// Jobs over three hosts: the same model as on one, and links that fail or crawl.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <csignal>
+#include <iostream>
+#include <set>
+
+#include "tests/hosts/test_hosts.h"
+
+namespace sheaf::harness {
+namespace {
+
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+constexpr Limit kEnd(3000);
+constexpr Limit kDead(5000);  // timeouts.dead of the job
+
+// The quickstart for a few steps, cut into partitions for any number of workers.
+nlohmann::json quickstart(const TestHosts& hosts, Job& job, std::vector<std::string> overrides) {
+  std::vector<std::string> words = {"train", SHEAF_SOURCE_DIR "/configs/quickstart.toml",
+                                    "run.dir=" + job.run().string(), "run.steps=60",
+                                    "run.partitions=6"};
+  words.insert(words.end(), overrides.begin(), overrides.end());
+  std::filesystem::create_directories(job.run());
+  Running running(job, hosts.on(1, job.command(words)));
+  EXPECT_EQ(running.wait(Limit(60'000)), 0) << running.errors();
+  EXPECT_THAT(wait_for_descendants(kEnd), IsEmpty());
+  return {{"result", running.result()},
+          {"processes", nlohmann::json::parse(running.file("processes.json"), nullptr, false)}};
+}
+
+TEST(Hosts, ThreeGiveTheModelOfOne) {
+  const TestHosts hosts(3, "1gbit");
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  Job alone;
+  alone.mpirun = true;
+  const nlohmann::json one = quickstart(hosts, alone, {});
+  Job spread;
+  spread.mpirun = true;
+  const nlohmann::json three =
+      quickstart(hosts, spread,
+                 {"run.servers=3", "run.workers=3", "launch.hostfile=" + hosts.hostfile().string(),
+                  "launch.mpirun_args=[\"--mca\", \"plm_rsh_agent\", \"" + hosts.agent().string() +
+                      "\", \"--map-by\", \"node\"]"});
+  ASSERT_TRUE(one["result"].is_object() && three["result"].is_object());
+  EXPECT_EQ(one["result"]["steps"], 60);
+  EXPECT_EQ(three["result"]["model_sha256"], one["result"]["model_sha256"]);
+  EXPECT_EQ(three["result"]["test"], one["result"]["test"]);
+  std::set<std::string> names;
+  std::set<std::string> addresses;
+  for (const auto& row : three["processes"]["processes"]) {
+    names.insert(row["host"]);
+    if (row["role"] == "server") addresses.insert(row["address"]);
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"h1", "h2", "h3"}));
+  EXPECT_EQ(addresses, (std::set<std::string>{"10.77.0.1", "10.77.0.2", "10.77.0.3"}));
+}
+
+TEST(Hosts, AnInterfaceThatGoesAwayEndsTheJobByName) {
+  const TestHosts hosts(3);
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  Job job;
+  job.mpirun = true;
+  job.tables["launch"] = hosts.launch();
+  Running running(job, hosts.on(1, job.train()));
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  ASSERT_EQ(running.rank("worker", 0)["host"], "h3");
+  const double before = running.seconds();
+  hosts.run(3, {"ip", "link", "set", "eth0", "down"});
+  EXPECT_EQ(running.wait(kDead + kEnd), 4) << running.errors();
+  std::cout << "ended after " << running.seconds() - before << " s\n";
+  EXPECT_THAT(running.errors(), ContainsRegex("Job small failed: worker 0.*h3"));
+  EXPECT_EQ(running.result()["error"]["rank"], 2);
+  // The ranks of the lost host have nobody to ask, and end by themselves. Open MPI's daemon there
+  // learns of the end when it is reached again.
+  EXPECT_THAT(describe(wait_for_descendants(kEnd)), Not(HasSubstr(" sheaf ")));
+  hosts.run(3, {"ip", "link", "set", "eth0", "up"});
+  const std::vector<pid_t> left = wait_for_descendants(Limit(60'000));
+  EXPECT_THAT(left, IsEmpty()) << describe(left);
+}
+
+// About 9 kB go each way in a step, on links of 12.5 kB/s.
+TEST(Hosts, SlowLinksDoNotStopTraining) {
+  const TestHosts hosts(3);
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  Job job;
+  job.mpirun = true;
+  job.tables["launch"] = hosts.launch();
+  job.tables["metrics"] = "every = 1\n";
+  Running running(job, hosts.on(1, job.train()));
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  hosts.set_rate("100kbit");
+  const auto rows = [&] { return std::ranges::count(running.file("metrics.jsonl"), '\n'); };
+  const auto before = rows();
+  const bool goes_on = running.wait_until([&] { return rows() >= before + 10; }, Limit(40'000));
+  EXPECT_TRUE(goes_on) << running.errors();
+  running.signal(SIGINT);
+  EXPECT_EQ(running.wait(Limit(40'000)), 130) << running.errors();
+  EXPECT_THAT(wait_for_descendants(kDead + kEnd), IsEmpty());
+}
+
+}  // namespace
+}  // namespace sheaf::harness
