@@ -136,7 +136,7 @@ Child::Child(const ChildCommand& command) {
   const std::vector<char*> environment = environment_of(command, variables);
 
   constexpr int kAppend = O_WRONLY | O_CREAT | O_APPEND;
-  const Descriptor input(open_stream("/dev/null", O_RDONLY));
+  const Descriptor input(open_stream(command.input, O_RDONLY));
   const Descriptor output(open_stream(command.output, kAppend));
   const Descriptor errors(open_stream(command.errors, kAppend));
   std::array<int, 2> ends{-1, -1};

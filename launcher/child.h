@@ -1,5 +1,5 @@
-// A command that runs apart from this process: in a session of its own, without input, its output
-// in files. It outlives the supervisor if that is killed, and no terminal signal reaches it.
+// A command that runs apart from this process: in a session of its own, its input and output in
+// files. It outlives the supervisor if that is killed, and no terminal signal reaches it.
 #pragma once
 
 #include <sys/types.h>
@@ -20,6 +20,7 @@ struct ChildCommand {
   // the death of all who write.
   std::filesystem::path output;
   std::filesystem::path errors;
+  std::filesystem::path input = "/dev/null";
 };
 
 struct ExitStatus {

@@ -61,6 +61,14 @@ constexpr CommandText kCommands[] = {
   sheaf bench exchange --workers 2 --transport shm --json)",
      "Names: step, exchange. The options but --json belong to exchange. Each figure is printed with\n"
      "what it means; only `bench step` takes no servers."},
+    {"doctor", "sheaf doctor [JOB.toml [key=value …]] [options]",
+     "Finds what would go wrong on the hosts of a job, before it does.",
+     R"(  sheaf doctor                                     this host alone
+  sheaf doctor job.toml                            also its data, disk, and all its hosts
+  sheaf doctor job.toml launch.hostfile=hosts.txt --json)",
+     "A finding a line: ok, warning or fault, what was found, and what to do. Reaches hosts as\n"
+     "mpirun does (ssh, or plm_rsh_agent of launch.mpirun_args). Exit 0 without a fault, else 2\n"
+     "for the job file and the hosts' files, 3 for data, 4 for hosts and network."},
     {"help", "sheaf help [TOPIC]", "Explains a command, or the exit codes.",
      R"(  sheaf help train
   sheaf help exit-codes)",
@@ -140,6 +148,8 @@ struct Parser {
     app.get_subcommand("bench")->add_option("NAME", parsed.name);
     app.get_subcommand("bench")->add_flag("--json", parsed.json, "figures for a program");
     add_job("bench", parsed);
+    app.get_subcommand("doctor")->add_flag("--json", parsed.json, "findings for a program");
+    add_job("doctor", parsed);
     add_exchange(*app.get_subcommand("bench"), parsed.exchange);
   }
 
@@ -284,6 +294,7 @@ Command make_command(Parser& parser, const Parsed& parsed) {
         "job again with sheaf train JOB.toml",
         parsed.resume)};
   }
+  if (name == "doctor" && parsed.words.empty()) return DoctorCommand{std::nullopt, parsed.json};
   const std::optional<JobArguments> job = job_of(parsed);
   if (!job) {
     return usage(name, "no job file", "JOB.toml [key=value …]",
@@ -293,6 +304,7 @@ Command make_command(Parser& parser, const Parsed& parsed) {
   if (name == "train") return TrainCommand{*job, parsed.dry_run, parsed.print_launch};
   if (name == "rank") return make_rank(parsed, *job);
   if (name == "check") return CheckCommand{*job};
+  if (name == "doctor") return DoctorCommand{*job, parsed.json};
   return BenchCommand{parsed.name, *job, parsed.json};
 }
 
@@ -305,6 +317,7 @@ Command parse_command_line(std::span<const std::string> arguments) {
   if (arguments.empty()) return usage("", "no command", commands, "sheaf --help");
   const std::string& first = arguments.front();
   if (first == "--version") return VersionCommand{};
+  if (first == "probe" && arguments.size() == 1) return ProbeCommand{};
   const bool is_command =
       std::find(parser.names.begin(), parser.names.end(), first) != parser.names.end();
   if (!is_command && !first.starts_with("-")) {

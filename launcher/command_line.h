@@ -66,6 +66,14 @@ struct AllreduceCommand {
   int repeat = 1;
 };
 
+struct DoctorCommand {
+  std::optional<JobArguments> job;  // without one: this host alone
+  bool json = false;
+};
+
+// What `doctor` starts on each host; no person does, so help does not know it.
+struct ProbeCommand {};
+
 struct VersionCommand {};
 
 // Help: text for stdout, exit 0.
@@ -78,9 +86,9 @@ struct UsageFault {
   std::string line;
 };
 
-using Command =
-    std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
-                 ExchangeCommand, AllreduceCommand, VersionCommand, HelpCommand, UsageFault>;
+using Command = std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
+                             ExchangeCommand, AllreduceCommand, DoctorCommand, ProbeCommand,
+                             VersionCommand, HelpCommand, UsageFault>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(std::span<const std::string> arguments);

@@ -13,8 +13,10 @@
 #include "launcher/build_identity.h"
 #include "launcher/check.h"
 #include "launcher/command_line.h"
+#include "launcher/doctor.h"
 #include "launcher/list.h"
 #include "launcher/mpi_session.h"
+#include "launcher/probe.h"
 #include "launcher/rank_main.h"
 #include "launcher/supervisor.h"
 
@@ -35,6 +37,8 @@ int run(const AllreduceCommand& command) {
   if (mpi.rank() == 0) std::cout << milliseconds << "\n";
   return 0;
 }
+int run(const DoctorCommand& command) { return doctor(command, std::cout); }
+int run(const ProbeCommand&) { return probe(std::cin, std::cout); }
 int run(const VersionCommand&) {
   std::cout << fmt::format("sheaf {}\nMPI: {}\nnumerics: {}\n", build_text(), MpiSession::library(),
                            numerics_text());

@@ -4,13 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <fstream>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "common/base/error.h"
@@ -38,31 +34,15 @@ std::uint32_t usable_cores() {
   return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(cores.size()));
 }
 
-// The sum of "slots=N" over the lines of a hostfile. Nothing if a line leaves them to mpirun, which
-// then counts the cores of a host that we cannot see.
-std::optional<std::uint32_t> hostfile_slots(std::istream& hostfile) {
+// Nothing if a line leaves them to mpirun, which then counts the cores of a host that we cannot
+// see.
+std::optional<std::uint32_t> slots_of(const std::vector<JobHost>& hosts) {
   std::uint32_t sum = 0;
-  for (std::string line; std::getline(hostfile, line);) {
-    std::istringstream words(line.substr(0, line.find('#')));
-    std::string host;
-    if (!(words >> host)) continue;
-    std::optional<std::uint32_t> slots;
-    for (std::string word; words >> word;) {
-      constexpr std::string_view kKey = "slots=";
-      if (!word.starts_with(kKey)) continue;
-      std::uint32_t value = 0;
-      const char* end = word.data() + word.size();
-      if (std::from_chars(word.data() + kKey.size(), end, value).ptr == end) slots = value;
-    }
-    if (!slots) return std::nullopt;
-    sum += *slots;
+  for (const JobHost& host : hosts) {
+    if (!host.slots) return std::nullopt;
+    sum += *host.slots;
   }
   return sum;
-}
-
-// Open MPI takes both "--flag" and "-flag".
-bool is_flag(std::string_view word, std::string_view flag) {
-  return word == flag || (word.starts_with('-') && "-" + std::string(word) == flag);
 }
 
 // True if the user's own arguments set what `flag` sets: the same flag, or the same MCA parameter.
@@ -116,14 +96,19 @@ bool is_executable_file(const std::filesystem::path& file) {
 
 }  // namespace
 
-std::filesystem::path find_mpirun(std::string_view path) {
+std::optional<std::filesystem::path> find_program(std::string_view name, std::string_view path) {
   while (!path.empty()) {
     const std::size_t end = std::min(path.find(':'), path.size());
     const std::filesystem::path folder(path.substr(0, end));
     // A relative folder, also the empty one, would depend on where we happen to be.
-    if (folder.is_absolute() && is_executable_file(folder / "mpirun")) return folder / "mpirun";
+    if (folder.is_absolute() && is_executable_file(folder / name)) return folder / name;
     path.remove_prefix(std::min(end + 1, path.size()));
   }
+  return std::nullopt;
+}
+
+std::filesystem::path find_mpirun(std::string_view path) {
+  if (const auto file = find_program("mpirun", path)) return *file;
   fail(Fault::config, "mpirun was not found in PATH; install openmpi-bin or set PATH");
 }
 
@@ -147,24 +132,8 @@ int open_mpi_major(std::string_view version_text) {
 
 Placement find_placement(const std::filesystem::path& hostfile,
                          std::span<const std::string> mpirun_args, const Environment& environment) {
-  if (!hostfile.empty()) {
-    std::ifstream lines(hostfile);
-    if (!lines) {
-      fail(Fault::config, "launch.hostfile: cannot read {}: {}", hostfile.string(),
-           std::strerror(errno));
-    }
-    return {.one_host = false, .slots = hostfile_slots(lines)};
-  }
-  constexpr std::array kHostFlags = {"--host", "--hostfile", "--machinefile", "--default-hostfile"};
-  const auto names_hosts = [&](const std::string& word) {
-    return word == "-H" || std::ranges::any_of(kHostFlags, [&](std::string_view flag) {
-             return is_flag(word, flag);
-           });
-  };
-  // Slurm, PBS and Torque, LSF, Grid Engine.
-  constexpr std::array kAllocations = {"SLURM_JOB_ID", "PBS_NODEFILE", "LSB_HOSTS", "PE_HOSTFILE"};
-  const auto is_set = [&](const char* name) { return environment(name) != nullptr; };
-  if (std::ranges::any_of(mpirun_args, names_hosts) || std::ranges::any_of(kAllocations, is_set)) {
+  if (!hostfile.empty()) return {.one_host = false, .slots = slots_of(read_hostfile(hostfile))};
+  if (names_hosts(mpirun_args) || has_allocation(environment)) {
     return {.one_host = false, .slots = std::nullopt};
   }
   return {.one_host = true, .slots = usable_cores()};

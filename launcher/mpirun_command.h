@@ -4,20 +4,20 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "launcher/hosts.h"
+
 namespace sheaf::launcher {
 
-// Looks up an environment variable; null if it is not set. `std::getenv` is one.
-using Environment = std::function<const char*(const char*)>;
+// The file called `name` of the first folder of `path` (as in $PATH) that has an executable one.
+std::optional<std::filesystem::path> find_program(std::string_view name, std::string_view path);
 
-// The file `mpirun` of the first folder of `path` (as in $PATH) that has an executable one.
-// Throws Fault::config if there is none.
+// find_program("mpirun"); throws Fault::config if there is none.
 std::filesystem::path find_mpirun(std::string_view path);
 
 // 4 or 5, from what `mpirun --version` prints. Throws Fault::config for another MPI, whose mpirun

@@ -29,16 +29,6 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// OpenBLAS reads these; they decide the bits of its products, so every host must have the same.
-std::vector<std::string> blas_variables() {
-  std::vector<std::string> names;
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string_view entry(*variable);
-    if (entry.starts_with("OPENBLAS_")) names.emplace_back(entry.substr(0, entry.find('=')));
-  }
-  return names;
-}
-
 MpirunCommand plan_launch(const RunConfig& config, const TrainCommand& command,
                           const Placement& placement) {
   MpirunRequest request;
@@ -52,7 +42,7 @@ MpirunCommand plan_launch(const RunConfig& config, const TrainCommand& command,
   request.hostfile = config.launch().hostfile;
   if (config.network().interface != "auto") request.interface = config.network().interface;
   request.mpirun_args = config.launch().mpirun_args;
-  request.forwarded = blas_variables();
+  request.forwarded = blas_variables(environ);
   // By hand nobody sets these: rank 0 is the coordinator then.
   if (!command.print_launch) {
     request.forwarded.insert(request.forwarded.end(), {kCoordinatorVariable, kKeyVariable});

@@ -156,6 +156,16 @@ Command Job::train() const {
   return command(std::move(arguments));
 }
 
+fs::path other_build(const Job& job) {
+  std::string bytes = contents_of(SHEAF_PROGRAM);
+  // ELF note: 4 bytes of name, 20 of content, type NT_GNU_BUILD_ID (3), the name, the content.
+  const std::string note("\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", 16);
+  bytes.at(bytes.find(note) + note.size()) ^= '\x01';
+  const fs::path file = job.write("sheaf-other", bytes);
+  fs::permissions(file, fs::perms::owner_all);
+  return file;
+}
+
 // ---- Running ------------------------------------------------------------------------------------
 
 Running::Running(const Job& job, const Command& command)

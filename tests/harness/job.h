@@ -126,6 +126,10 @@ class Stranger {
   Descriptor socket_;
 };
 
+// The program, except that the linker named it differently: as of another source or compiler. A
+// file in the folder of the job.
+std::filesystem::path other_build(const Job& job);
+
 // The whole file; "" if it cannot be read.
 std::string contents_of(const std::filesystem::path& file);
 

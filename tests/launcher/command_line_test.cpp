@@ -74,10 +74,24 @@ TEST(CommandLineTest, TheOtherCommands) {
   EXPECT_THAT(bench.job.overrides, ElementsAre("a=1"));
   EXPECT_TRUE(bench.json);
   EXPECT_TRUE(std::holds_alternative<VersionCommand>(parse({"--version"})));
+  EXPECT_TRUE(std::holds_alternative<ProbeCommand>(parse({"probe"})));
+}
+
+TEST(CommandLineTest, DoctorTakesAJobOrNone) {
+  EXPECT_FALSE(std::get<DoctorCommand>(parse({"doctor"})).job);
+  EXPECT_TRUE(std::get<DoctorCommand>(parse({"doctor", "--json"})).json);
+  const auto doctor = std::get<DoctorCommand>(parse({"doctor", "job.toml", "a=1"}));
+  ASSERT_TRUE(doctor.job);
+  EXPECT_EQ(doctor.job->file, "job.toml");
+  EXPECT_THAT(doctor.job->overrides, ElementsAre("a=1"));
+  EXPECT_FALSE(doctor.json);
+  EXPECT_EQ(fault_of({"doctor", "a=1"}),
+            "sheaf doctor: found no job file, expected JOB.toml [key=value …], try sheaf doctor "
+            "configs/quickstart.toml");
 }
 
 TEST(CommandLineTest, HelpShowsExamplesBeforeOptions) {
-  for (const std::string command : {"train", "rank", "check", "list", "bench", "help"}) {
+  for (const std::string command : {"train", "rank", "check", "list", "bench", "doctor", "help"}) {
     const std::string help = help_of({command, "--help"});
     EXPECT_EQ(help, help_of({"help", command}));
     EXPECT_LT(help.find("Examples:"), help.find("Usage: sheaf " + command)) << help;
@@ -96,7 +110,7 @@ TEST(CommandLineTest, HelpListsEveryExitCode) {
 }
 
 TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
-  const std::string commands = "a command: train, rank, check, list, bench, help";
+  const std::string commands = "a command: train, rank, check, list, bench, doctor, help";
   EXPECT_EQ(fault_of({}), "sheaf: found no command, expected " + commands + ", try sheaf --help");
   EXPECT_EQ(fault_of({"trian", "job.toml"}),
             "sheaf: found \"trian\", expected " + commands + ", try train");
@@ -119,7 +133,7 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
             "sheaf list: found \"loss\", expected nothing more");
   EXPECT_EQ(fault_of({"help", "exitcodes"}),
             "sheaf help: found \"exitcodes\", expected one of train, rank, check, list, bench, "
-            "help, exit-codes, try exit-codes");
+            "doctor, help, exit-codes, try exit-codes");
   EXPECT_EQ(fault_of({"rank", "job.toml", "--process", "worker:1"}),
             "sheaf rank: found --process alone, expected both --join CONTROL_FILE and --process "
             "ROLE:ID");

@@ -11,17 +11,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kShortStart = "beat = \"200ms\"\ndead = \"2s\"\nstart = \"2s\"\n";
 
-// The program, except that the linker named it differently: as of another source or compiler.
-fs::path other_build(const Job& job) {
-  std::string bytes = contents_of(SHEAF_PROGRAM);
-  // ELF note: 4 bytes of name, 20 of content, type NT_GNU_BUILD_ID (3), the name, the content.
-  const std::string note("\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", 16);
-  bytes.at(bytes.find(note) + note.size()) ^= '\x01';
-  const fs::path file = job.write("sheaf-other", bytes);
-  fs::permissions(file, fs::perms::owner_all);
-  return file;
-}
-
 // control.json as it will be, with another key. Its port and address come from the real one, so a
 // copy is made by the seat itself when the job has started.
 fs::path wrong_key_program(const Job& job) {

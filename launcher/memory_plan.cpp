@@ -1,0 +1,19 @@
+#include "launcher/memory_plan.h"
+
+namespace sheaf::launcher {
+
+MemoryPlan plan_memory(const RunConfig& config, std::uint64_t parameters) {
+  const RunSection& run = config.run();
+  const auto source = config.make_source();
+  const worker::Schema schema = source->schema();
+  const std::uint64_t row =
+      schema.features * (schema.bytes ? 1 : sizeof(float)) + schema.targets * sizeof(float);
+  const std::uint64_t examples = source->rows(worker::SourcePart::train) / run.workers +
+                                 source->rows(worker::SourcePart::test) / run.workers;
+  const std::uint64_t copies =
+      3 + (run.partitions + 1) / 2 + config.make_optimizer()->state_per_parameter();
+  return {sizeof(float) * parameters * copies / run.servers,
+          3 * sizeof(float) * parameters + row * examples};
+}
+
+}  // namespace sheaf::launcher

@@ -1,0 +1,20 @@
+// What the processes of a job will keep in memory, before there are any.
+#pragma once
+
+#include <cstdint>
+
+#include "launcher/run_config.h"
+
+namespace sheaf::launcher {
+
+struct MemoryPlan {
+  std::uint64_t server = 0;  // bytes, of each
+  std::uint64_t worker = 0;
+};
+
+// Servers: two versions and one in flight, the partial sums of the tree, the optimizer's state
+// (docs/architecture.md). Workers: two versions, the gradient, and their part of the examples.
+// Opens the data as far as its schema. REQUIRES: config.check() was ok.
+MemoryPlan plan_memory(const RunConfig& config, std::uint64_t parameters);
+
+}  // namespace sheaf::launcher
