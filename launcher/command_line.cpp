@@ -52,15 +52,18 @@ constexpr CommandText kCommands[] = {
   sheaf list layer | cut -f 2)",
      "One mode a line: family, name and description, separated by tabs."},
     {"bench",
-     "sheaf bench step JOB.toml [key=value …] [--json]\n       sheaf bench exchange [options]",
+     "sheaf bench step|scaling JOB.toml [key=value …] [--json]\n"
+     "       sheaf bench exchange [options]",
      "Measures a part of Sheaf against its floor on this machine.",
      R"(  sheaf bench step configs/quickstart.toml         one training step, taken apart
   sheaf bench step job.toml data.batch=256 --json
   sheaf bench step job.toml run.servers=0          the same steps without a parameter server
+  sheaf bench scaling configs/scenarios/scaling.toml launch.hostfile=hosts.txt
   sheaf bench exchange                             push and pull, against sockets and memory
   sheaf bench exchange --workers 2 --transport shm --json)",
-     "Names: step, exchange. The options but --json belong to exchange. Each figure is printed with\n"
-     "what it means; only `bench step` takes no servers."},
+     "Names: step, exchange, scaling. The options but --json belong to exchange. Each figure is\n"
+     "printed with what it means; only `bench step` takes no servers. Scaling sweeps over the\n"
+     "workers and servers of [scaling]: a table, and JSON and a page with curves in run.dir."},
     {"doctor", "sheaf doctor [JOB.toml [key=value …]] [options]",
      "Finds what would go wrong on the hosts of a job, before it does.",
      R"(  sheaf doctor                                     this host alone
@@ -113,7 +116,7 @@ constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
 mpirun's own exit code means nothing here.
 )";
 
-const std::vector<std::string> kBenchmarks = {"step", "exchange"};
+const std::vector<std::string> kBenchmarks = {"step", "exchange", "scaling"};
 
 // Everything that the parser fills in; one command's part of it counts.
 struct Parsed {

@@ -11,7 +11,7 @@
 #include <memory>
 
 #include "common/base/error.h"
-#include "launcher/hosts.h"
+#include "launcher/job_hosts.h"
 #include "launcher/memory_plan.h"
 #include "launcher/mpirun_command.h"
 #include "launcher/probe_session.h"

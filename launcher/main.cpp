@@ -9,6 +9,7 @@
 #include "common/base/error.h"
 #include "common/config/section.h"
 #include "launcher/bench_exchange.h"
+#include "launcher/bench_scaling.h"
 #include "launcher/bench_step.h"
 #include "launcher/build_identity.h"
 #include "launcher/check.h"
@@ -29,7 +30,10 @@ int run(const TrainCommand& command) { return train(command); }
 int run(const RankCommand& command) { return rank_main(command); }
 int run(const CheckCommand& command) { return check_job(command, std::cout, std::cerr); }
 int run(const ListCommand& command) { return list_modes(command, std::cout, std::cerr); }
-int run(const BenchCommand& command) { return bench_step(command, std::cout); }
+int run(const BenchCommand& command) {
+  if (command.name == "scaling") return bench_scaling(command, std::cout, std::cerr);
+  return bench_step(command, std::cout);
+}
 int run(const ExchangeCommand& command) { return bench_exchange(command, std::cout); }
 int run(const AllreduceCommand& command) {
   MpiSession mpi;

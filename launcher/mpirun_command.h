@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "launcher/hosts.h"
+#include "launcher/job_hosts.h"
 
 namespace sheaf::launcher {
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <source_location>
 #include <span>
 #include <tuple>
@@ -51,6 +52,22 @@ void try_mode(ModeTable<Family> table, std::string_view kind, const Section& sec
 std::uint32_t count(const Section& section, std::string_view key,
                     std::optional<std::int64_t> otherwise, Bounds<std::int64_t> bounds) {
   return static_cast<std::uint32_t>(section.integer(key, otherwise, bounds));
+}
+
+// A list of whole numbers, each within the bounds.
+std::vector<std::uint32_t> counts(const Section& section, std::string_view key,
+                                  std::optional<std::vector<double>> otherwise,
+                                  Bounds<double> bounds) {
+  std::vector<std::uint32_t> values;
+  for (const double value : section.reals(key, std::move(otherwise))) {
+    if (value != std::floor(value) || value < bounds.low || value > bounds.high) {
+      section.fault(key, fmt::format("{}", value),
+                    fmt::format("integers from {} to {}", bounds.low, bounds.high));
+      continue;
+    }
+    values.push_back(static_cast<std::uint32_t>(value));
+  }
+  return values;
 }
 
 // "0", "20000" or "20000-20100".
@@ -106,6 +123,7 @@ RunConfig::RunConfig(std::unique_ptr<config::Document> document, Time now, Serve
   read_recovery();
   read_timeouts();
   read_launch();
+  read_scaling();
   cross_check();
 }
 
@@ -232,6 +250,24 @@ void RunConfig::read_launch() {
   launch_.hostfile = launch.text("hostfile", "");
   launch_.mpirun_args = launch.texts("mpirun_args", std::vector<std::string>{});
   steps_per_row_ = count(section("metrics"), "every", 20, {1, 20});
+}
+
+void RunConfig::read_scaling() {
+  static constexpr std::array<std::string_view, 3> kKinds = {"strong", "weak", "both"};
+  const Section scaling = section("scaling");
+  scaling_.workers = counts(scaling, "workers", std::vector<double>{}, {1, kMostProcesses});
+  scaling_.servers = counts(scaling, "servers", std::vector<double>{1}, {0, kMostProcesses});
+  const std::string kind = scaling.word("kind", kKinds, "strong");
+  scaling_.strong = kind != "weak";
+  scaling_.weak = kind != "strong";
+  scaling_.steps = static_cast<Step>(scaling.integer("steps", 100, {2}));
+  scaling_.rates = scaling.texts("rates", std::vector<std::string>{});
+  scaling_.rate_command = scaling.text("rate_command", "");
+  const bool names_rate = scaling_.rate_command.find("{rate}") != std::string::npos;
+  if (!scaling_.rates.empty() && scaling.sound("rate_command") && !names_rate) {
+    scaling.fault("rate_command", config::toml_text(scaling_.rate_command),
+                  "a command that sets the rate of all links, with {rate} in it");
+  }
 }
 
 void RunConfig::cross_check() {

@@ -82,6 +82,17 @@ struct LaunchSection {
   std::vector<std::string> mpirun_args;
 };
 
+// The sweep of `sheaf bench scaling`; nothing else reads it.
+struct ScalingSection {
+  std::vector<std::uint32_t> workers;  // empty: no sweep
+  std::vector<std::uint32_t> servers;  // 0: as many as workers
+  bool strong = true;                  // data.batch for all workers together
+  bool weak = false;                   // data.batch for each worker
+  Step steps = 0;                      // of each job
+  std::vector<std::string> rates;      // of the links; empty: as they are
+  std::string rate_command;            // sets a rate, which it has as {rate}
+};
+
 // What check() found.
 struct CheckResult {
   std::vector<std::string> faults;  // one a line: those of the config, then those of the data
@@ -117,6 +128,7 @@ class RunConfig {
   const NetworkSection& network() const { return network_; }
   const TimeoutsSection& timeouts() const { return timeouts_; }
   const LaunchSection& launch() const { return launch_; }
+  const ScalingSection& scaling() const { return scaling_; }
   Step steps_per_row() const { return steps_per_row_; }  // of metrics.jsonl
 
   // Each call builds a new object from its own section. REQUIRES: check() was ok.
@@ -149,6 +161,7 @@ class RunConfig {
   void read_recovery();
   void read_timeouts();
   void read_launch();
+  void read_scaling();
   void cross_check();
   // The schema, or nothing; appends what is wrong with the data itself to `faults`.
   std::optional<worker::Schema> check_data(std::vector<std::string>& faults);
@@ -160,6 +173,7 @@ class RunConfig {
   NetworkSection network_;
   TimeoutsSection timeouts_;
   LaunchSection launch_;
+  ScalingSection scaling_;
   std::string gate_, push_, pull_, mechanism_;  // the modes
   Step steps_per_row_ = 20;
   std::unique_ptr<worker::Source> source_;  // for checking; null if its section has faults

@@ -96,6 +96,10 @@ void TestHosts::run(unsigned host, const std::vector<std::string>& argv) const {
 
 void TestHosts::set_rate(const std::string& rate) const { call({"rate", folder_, rate}); }
 
+std::string TestHosts::rate_command() const {
+  return std::string(kScript) + " rate " + folder_.string() + " {rate}";
+}
+
 void TestHosts::let_agent_first(unsigned host, std::string_view shell) const {
   std::ofstream(folder_ / ("h" + std::to_string(host) + ".agent")) << shell << "\n";
 }

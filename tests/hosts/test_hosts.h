@@ -31,6 +31,7 @@ class TestHosts {
   // Runs it on a host, to its end. Throws if it fails.
   void run(unsigned host, const std::vector<std::string>& argv) const;
   void set_rate(const std::string& rate) const;
+  std::string rate_command() const;  // that does so, with {rate} in its place
   // A piece of shell that the agent runs before each command for this host, in its own namespaces:
   // how a host comes to be unreachable or to hang.
   void let_agent_first(unsigned host, std::string_view shell) const;

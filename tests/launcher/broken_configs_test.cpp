@@ -28,7 +28,7 @@ constexpr std::string_view kRunKeys =
     "name, workers, servers, partitions, epochs, steps, seed, dir, deterministic, blas_threads";
 constexpr std::string_view kTables =
     "run, data, model, optimizer, consistency, compression, privacy, network, checkpoint, "
-    "recovery, timeouts, launch, metrics";
+    "recovery, timeouts, launch, metrics, scaling";
 constexpr std::string_view kLayerKeys =
     "from, name, kind, units, activation, init, bias, rate_scale";
 constexpr std::string_view kDuration = R"(a duration such as "250ms", "30s", "5m" or "2h")";

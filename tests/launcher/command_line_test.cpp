@@ -127,8 +127,9 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
             "sheaf check: found no job file, expected JOB.toml [key=value …], try sheaf check "
             "configs/quickstart.toml");
   EXPECT_EQ(fault_of({"bench", "stp", "job.toml"}),
-            "sheaf bench: found \"stp\", expected one of step, exchange, try step");
-  EXPECT_EQ(fault_of({"bench"}), "sheaf bench: found no name, expected one of step, exchange");
+            "sheaf bench: found \"stp\", expected one of step, exchange, scaling, try step");
+  EXPECT_EQ(fault_of({"bench"}),
+            "sheaf bench: found no name, expected one of step, exchange, scaling");
   EXPECT_EQ(fault_of({"list", "layer", "loss"}),
             "sheaf list: found \"loss\", expected nothing more");
   EXPECT_EQ(fault_of({"help", "exitcodes"}),

@@ -1,4 +1,4 @@
-#include "launcher/hosts.h"
+#include "launcher/job_hosts.h"
 
 #include <gmock/gmock.h>
 #include <unistd.h>
@@ -28,21 +28,21 @@ std::string parsed(const std::string& text) {
   return text_of(parse_hostfile(lines));
 }
 
-TEST(HostsTest, AHostfileIsReadAsMpirunReadsIt) {
+TEST(JobHostsTest, AHostfileIsReadAsMpirunReadsIt) {
   EXPECT_EQ(parsed("# two\nn1 slots=4\n\n  n2 max-slots=8 slots=2  # small\n"), "n1:4 n2:2 ");
   EXPECT_EQ(parsed("n1\nn2 slots=many\n"), "n1:? n2:? ");
   EXPECT_EQ(parsed("n1 slots=1\nn2 slots=1\nn1 slots=2\n"), "n1:3 n2:1 ");
   EXPECT_EQ(parsed(""), "");
 }
 
-TEST(HostsTest, HostsAmongTheArguments) {
+TEST(JobHostsTest, HostsAmongTheArguments) {
   EXPECT_EQ(text_of(hosts_of_arguments(Words{"--map-by", "node", "-H", "n1:2,n2,n1"})),
             "n1:3 n2:1 ");
   EXPECT_EQ(text_of(hosts_of_arguments(Words{"-host", "n1"})), "n1:1 ");
   EXPECT_THAT(hosts_of_arguments(Words{"--hostfile", "hosts", "--host"}), IsEmpty());
 }
 
-TEST(HostsTest, TheAgentIsThatOfMpirun) {
+TEST(JobHostsTest, TheAgentIsThatOfMpirun) {
   EXPECT_THAT(remote_agent(Words{}, nothing_set), ElementsAre("ssh"));
   EXPECT_THAT(remote_agent(Words{"--mca", "plm_rsh_agent", "/opt/agent -v:ssh"}, nothing_set),
               ElementsAre("/opt/agent", "-v"));
@@ -54,13 +54,13 @@ TEST(HostsTest, TheAgentIsThatOfMpirun) {
               ElementsAre("ssh", "-p", "2222"));
 }
 
-TEST(HostsTest, VariablesOfOpenBlasGoToEveryHost) {
+TEST(JobHostsTest, VariablesOfOpenBlasGoToEveryHost) {
   const std::array<const char*, 4> environment = {"PATH=/bin", "OPENBLAS_CORETYPE=Haswell",
                                                   "MY_OPENBLAS_X=1", nullptr};
   EXPECT_THAT(blas_variables(environment.data()), ElementsAre("OPENBLAS_CORETYPE"));
 }
 
-TEST(HostsTest, ThisHostHasSeveralNames) {
+TEST(JobHostsTest, ThisHostHasSeveralNames) {
   std::array<char, 256> name{};
   ::gethostname(name.data(), name.size() - 1);
   const std::string self = name.data();

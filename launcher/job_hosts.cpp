@@ -1,4 +1,4 @@
-#include "launcher/hosts.h"
+#include "launcher/job_hosts.h"
 
 #include <unistd.h>
 
