@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -11,6 +10,7 @@
 #include <memory>
 
 #include "common/base/error.h"
+#include "launcher/host.h"
 #include "launcher/job_hosts.h"
 #include "launcher/memory_plan.h"
 #include "launcher/mpirun_command.h"
@@ -106,9 +106,7 @@ class Examiner {
     const auto here =
         std::ranges::find_if(hosts, [](const JobHost& h) { return is_this_host(h.name); });
     if (here == hosts.end()) {
-      std::array<char, 256> name{};
-      ::gethostname(name.data(), name.size() - 1);
-      e_.hosts.push_back({.name = name.data(), .starts = true, .has_ranks = hosts.empty()});
+      e_.hosts.push_back({.name = host_name(), .starts = true, .has_ranks = hosts.empty()});
     }
     for (const JobHost& host : hosts) {
       e_.hosts.push_back({.name = host.name, .starts = here != hosts.end() && &host == &*here});

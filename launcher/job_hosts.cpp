@@ -1,7 +1,5 @@
 #include "launcher/job_hosts.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -11,6 +9,7 @@
 #include <sstream>
 
 #include "common/base/error.h"
+#include "launcher/host.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -128,9 +127,7 @@ std::vector<std::string> blas_variables(const char* const* environment) {
 
 bool is_this_host(std::string_view name) {
   if (name == "localhost" || name.starts_with("127.") || name == "::1") return true;
-  std::array<char, 256> own{};
-  ::gethostname(own.data(), own.size() - 1);
-  const std::string_view self(own.data());
+  const std::string self = host_name();
   const auto without_domain = [](std::string_view full) { return full.substr(0, full.find('.')); };
   const bool numeric = name.find_first_not_of("0123456789.") == std::string_view::npos;
   return name == self || (!numeric && without_domain(name) == without_domain(self));

@@ -1,8 +1,5 @@
 #include "launcher/probe.h"
 
-#include <unistd.h>
-
-#include <array>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -16,6 +13,7 @@
 #include "common/base/error.h"
 #include "common/net/listener.h"
 #include "launcher/build_identity.h"
+#include "launcher/host.h"
 #include "launcher/probe_messages.h"
 #include "launcher/probe_network.h"
 #include "launcher/run_config.h"
@@ -61,9 +59,7 @@ void enter(const std::string& folder) {
 
 HostFacts host_facts() {
   HostFacts facts;
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  facts.name = name.data();
+  facts.name = host_name();
   facts.program = build_text();
   facts.build = hex(build_digest());
   facts.numerics = numerics_text();
