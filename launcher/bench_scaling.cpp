@@ -154,7 +154,9 @@ class Sweep {
     const nlohmann::json result = read_json(run / "result.json");
     ScalingMeasurement m{.point = point};
     m.examples_per_s = result.at("throughput").at("examples_per_s").get<double>();
-    m.step_seconds = result.at("seconds").get<double>() / result.at("steps").get<double>();
+    const double steps = result.at("steps").get<double>();
+    m.step_seconds = result.at("seconds").get<double>() / steps;
+    m.exchange_seconds = result.at("traffic").at("seconds").get<double>() / steps;
     m.model_bytes = sizeof(float) * result.at("parameters").get<double>();
     m.link = link_;
     m.run = run.string();

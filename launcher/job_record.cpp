@@ -229,6 +229,7 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
     if (process.role == Role::worker) {
       r.steps = report.steps;
       r.seconds = std::max(r.seconds, report.training_seconds);
+      r.traffic.seconds = std::max(r.traffic.seconds, report.exchange_seconds);
     }
   }
   r.transport = shared == 0 ? "tcp" : shared == lanes ? "shm" : "shm+tcp";

@@ -194,6 +194,7 @@ wire::Finished work(Rank& rank) {
   wire::Finished finished = resources();
   finished.steps = report.steps;
   finished.training_seconds = report.seconds;
+  finished.exchange_seconds = exchange.exchange_seconds();
   finished.shared_lanes = static_cast<std::uint32_t>(exchange.shared_lanes());
   finished.lanes = static_cast<std::uint32_t>(role.shards().lane_count());
   finished.push_bytes = report.traffic.push_bytes;

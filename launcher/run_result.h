@@ -25,6 +25,8 @@ struct Traffic {  // bytes of all pushes and pulls, frame headers included
   std::uint64_t pull_bytes = 0;
   std::uint64_t push_bytes_raw = 0;  // the same pushes as fp32
   std::uint64_t pull_bytes_raw = 0;
+  double seconds =
+      0;  // in which a worker had an exchange under way, over all steps; of the slowest
 };
 
 struct FaultCounts {

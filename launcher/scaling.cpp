@@ -100,7 +100,7 @@ std::vector<ScalingRow> compare(std::vector<ScalingMeasurement> measurements) {
     if (row.hosts > 1 && row.measured.link > 0) {
       row.bound_seconds =
           exchange_bound(row.measured.ranks, row.measured.model_bytes, row.measured.link);
-      row.share = *row.bound_seconds / row.measured.step_seconds;
+      row.share = *row.bound_seconds / row.measured.exchange_seconds;
     }
     rows.push_back(std::move(row));
   }
@@ -115,13 +115,14 @@ std::string scaling_text(std::span<const ScalingRow> rows) {
     if (m.point.series != series) {
       series = m.point.series;
       text += fmt::format(
-          "{}{}\n  workers  servers  hosts  examples/s   step ms  speed-up  efficiency  bound ms  "
-          "share\n",
+          "{}{}\n  workers  servers  hosts  examples/s   step ms  speed-up  efficiency  "
+          "exchange ms  bound ms  share\n",
           text.empty() ? "" : "\n", series);
     }
-    text += fmt::format("  {:7}  {:7}  {:5}  {:>10}  {:8.2f}  {:8.2f}  {:8.0f} %", m.point.workers,
-                        m.point.servers, row.hosts, readable_count(m.examples_per_s),
-                        1e3 * m.step_seconds, row.speed_up, 100 * row.efficiency);
+    text += fmt::format("  {:7}  {:7}  {:5}  {:>10}  {:8.2f}  {:8.2f}  {:8.0f} %  {:11.2f}",
+                        m.point.workers, m.point.servers, row.hosts,
+                        readable_count(m.examples_per_s), 1e3 * m.step_seconds, row.speed_up,
+                        100 * row.efficiency, 1e3 * m.exchange_seconds);
     text += row.share ? fmt::format("  {:8.2f}  {:5.2f}\n", 1e3 * *row.bound_seconds, *row.share)
                       : "         -      -\n";
   }
@@ -141,6 +142,7 @@ std::string scaling_json(const std::string& job, const std::string& build,
                                     {"batch", m.point.batch},
                                     {"examples_per_s", m.examples_per_s},
                                     {"step_ms", 1e3 * m.step_seconds},
+                                    {"exchange_ms", 1e3 * m.exchange_seconds},
                                     {"speed_up", row.speed_up},
                                     {"efficiency", row.efficiency},
                                     {"model_bytes", m.model_bytes}};

@@ -46,6 +46,7 @@ struct ScalingMeasurement {
   ScalingPoint point;
   double examples_per_s = 0;
   double step_seconds = 0;
+  double exchange_seconds = 0;  // of a step: from its first push to its last new parameter
   double model_bytes = 0;
   double link = 0;  // bytes per second in each direction at once; 0 = not known
   std::vector<PlacedRank> ranks = {};
@@ -58,9 +59,8 @@ struct ScalingRow {
   double speed_up = 1;    // of examples_per_s over that of the series' first
   double efficiency = 1;  // speed_up per growth of workers
   std::optional<double> bound_seconds =
-      {};  // nothing where the network has no part, or is not known
-  std::optional<double> share =
-      {};  // bound / whole step: at least this share of the bound is reached
+      {};                            // nothing where the network has no part, or is not known
+  std::optional<double> share = {};  // bound / exchange
 };
 
 std::vector<ScalingRow> compare(std::vector<ScalingMeasurement> measurements);

@@ -168,7 +168,8 @@ std::string legend_of(const std::vector<Curve>& curves) {
 std::string table_of(std::span<const ScalingRow> rows) {
   std::string text =
       "<table>\n<tr><th>series</th><th>workers</th><th>servers</th><th>hosts</th><th>batch</th>"
-      "<th>examples/s</th><th>step, ms</th><th>speed-up</th><th>efficiency</th><th>link, MB/s</th>"
+      "<th>examples/s</th><th>step, ms</th><th>speed-up</th><th>efficiency</th><th>exchange, "
+      "ms</th><th>link, MB/s</th>"
       "<th>bound, ms</th><th>share</th></tr>\n";
   const auto cell = [](const std::optional<double>& value, double scale) {
     return value ? fmt::format("{:.2f}", scale * *value) : std::string("-");
@@ -178,10 +179,11 @@ std::string table_of(std::span<const ScalingRow> rows) {
     const auto link = m.link > 0 ? std::optional(m.link) : std::nullopt;
     text += fmt::format(
         "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.1f}</td><td>{:.2f}</td>"
-        "<td>{:.2f}</td><td>{:.0f} %</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+        "<td>{:.2f}</td><td>{:.0f} %</td><td>{:.2f}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
         escape(m.point.series), m.point.workers, m.point.servers, row.hosts, m.point.batch,
         m.examples_per_s, 1e3 * m.step_seconds, row.speed_up, 100 * row.efficiency,
-        cell(link, 1e-6), cell(row.bound_seconds, 1e3), cell(row.share, 1));
+        1e3 * m.exchange_seconds, cell(link, 1e-6), cell(row.bound_seconds, 1e3),
+        cell(row.share, 1));
   }
   return text + "</table>\n";
 }
@@ -198,11 +200,10 @@ std::string scaling_page(const std::string& job, const std::string& build,
       "<title>Scaling of {0}</title>\n<style>{1}</style>\n</head>\n<body>\n<h1>Scaling of "
       "{0}</h1>\n"
       "<p>Sheaf {2}</p>\n<div class=\"charts\">\n{3}{4}</div>\n{5}<h2>All jobs</h2>\n{6}"
-      "<p>Speed-up: examples per second over those of the series' first job. Bound: the time that "
-      "the "
-      "exchange of the model takes at least, on links as fast as measured, for this placement of "
-      "workers "
-      "and servers. Share: bound over the time of a whole step.</p>\n</body>\n</html>\n",
+      "<p>Speed-up: examples per second over those of the series' first job. Exchange: from the "
+      "first push of a step to its last new parameter, which computing overlaps; of the slowest "
+      "worker. Bound: the least that it takes on links as fast as measured, for this placement of "
+      "workers and servers. Share: bound over exchange.</p>\n</body>\n</html>\n",
       escape(job), kStyle, escape(build), chart_of("speed-up", speed_ups, true),
       chart_of("examples/s", rates, false), legend_of(speed_ups), table_of(rows));
 }

@@ -102,7 +102,8 @@ void serialize(Archive& archive, Drain& m) {
 template <typename Archive>
 void serialize(Archive& archive, Finished& m) {
   archive(m.push_bytes, m.pull_bytes, m.push_bytes_raw, m.pull_bytes_raw, m.duplicates,
-          m.cpu_seconds, m.peak_rss_bytes, m.training_seconds, m.steps, m.shared_lanes, m.lanes);
+          m.cpu_seconds, m.peak_rss_bytes, m.training_seconds, m.steps, m.shared_lanes, m.lanes,
+          m.exchange_seconds);
 }
 
 template <typename Message>

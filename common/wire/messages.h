@@ -116,6 +116,7 @@ struct Finished {
   Step steps = 0;
   std::uint32_t shared_lanes = 0;  // workers: lanes that they share memory with
   std::uint32_t lanes = 0;         // workers: all lanes
+  double exchange_seconds = 0;     // workers: from first push to last parameter, over all steps
 };
 
 template <typename Message>

@@ -110,7 +110,8 @@ ScalingMeasurement measured(const char* series, std::uint32_t workers, double ex
   m.point.servers = workers;
   m.point.batch = 16;
   m.examples_per_s = examples_per_s;
-  m.step_seconds = 0.5;
+  m.step_seconds = 0.6;
+  m.exchange_seconds = 0.5;
   m.model_bytes = 30e6;
   m.run = "runs/x";
   m.ranks = placed({"a", "b", "c"}, {"a", "b", "c"});
@@ -130,7 +131,7 @@ TEST(ScalingTest, SpeedUpsAreWithinASeries) {
   EXPECT_FALSE(rows[3].share) << "nobody has measured the links";
 }
 
-TEST(ScalingTest, TheShareIsOfTheWholeStep) {
+TEST(ScalingTest, TheShareIsOfTheExchange) {
   ScalingMeasurement m = measured("one", 3, 100);
   m.link = 100e6;
   const auto rows = compare({m});

@@ -306,9 +306,9 @@ TEST(RunDirectory, ResultHasEveryKeyOfTheContractEvenWithNothingKnown) {
   for (const char* part : {"train", "validation", "test"}) {
     EXPECT_EQ(result.at(part), (json{{"loss", nullptr}}));
   }
-  EXPECT_EQ(
-      keys_of(result.at("traffic")),
-      (std::set<std::string>{"push_bytes", "pull_bytes", "push_bytes_raw", "pull_bytes_raw"}));
+  EXPECT_EQ(keys_of(result.at("traffic")),
+            (std::set<std::string>{"push_bytes", "pull_bytes", "push_bytes_raw", "pull_bytes_raw",
+                                   "seconds"}));
   EXPECT_EQ(keys_of(result.at("faults")),
             (std::set<std::string>{"restarts", "duplicates_dropped", "rolled_back_steps",
                                    "dropped_rows"}));

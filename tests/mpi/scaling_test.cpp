@@ -46,6 +46,9 @@ TEST(Scaling, OfTwoPointsAddsUp) {
     EXPECT_EQ(result["steps"], 40);
     EXPECT_EQ(result["workers"], i + 1);
     EXPECT_EQ(result["throughput"]["examples_per_s"], rate);
+    EXPECT_DOUBLE_EQ(point["exchange_ms"], 1e3 * result["traffic"]["seconds"].get<double>() / 40);
+    EXPECT_GT(point["exchange_ms"], 0);
+    EXPECT_LT(point["exchange_ms"], 1.1 * point["step_ms"].get<double>());
     EXPECT_DOUBLE_EQ(point["step_ms"], 1e3 * result["seconds"].get<double>() / 40);
   }
   const std::string page = running.file("scaling.html");
