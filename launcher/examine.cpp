@@ -224,7 +224,7 @@ class Examiner {
 
   void ask_who() {
     const ProbeRequest who{.ask = Question::host};
-    ask_all([&](std::size_t) { return who; }, kAnswer);
+    ask_all([&](std::size_t) { return std::optional(who); }, kAnswer);
     // Now that the way there is open, an answer is quick enough to compare clocks.
     for (std::size_t i = 0; i < probes_.size(); ++i) {
       const double before = unix_time();
@@ -264,7 +264,7 @@ class Examiner {
                                 .folder = fs::current_path().string(),
                                 .job = fs::absolute(job_.file).string(),
                                 .overrides = job_.overrides};
-    auto answers = ask_all([&](std::size_t) { return question; }, kJobAnswer);
+    auto answers = ask_all([&](std::size_t) { return std::optional(question); }, kJobAnswer);
     for (std::size_t i = 0; i < answers.size(); ++i) e_.hosts[i].job = std::move(answers[i]);
   }
 

@@ -14,7 +14,7 @@
 namespace sheaf::launcher {
 namespace {
 
-std::optional<std::uint32_t> whole_number(std::string_view text) {
+std::optional<std::uint32_t> whole_number(const std::string& text) {
   std::uint32_t value = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);

@@ -52,7 +52,7 @@ sockaddr_in to_sockaddr(const std::string& address, std::uint16_t port) {
   return name;
 }
 
-sockaddr* generic(sockaddr_in& name) { return static_cast<sockaddr*>(static_cast<void*>(&name)); }
+sockaddr* generic(sockaddr_in& name) { return reinterpret_cast<sockaddr*>(&name); }
 
 ProbeEndpoint local_endpoint(int socket) {
   sockaddr_in name{};

@@ -143,6 +143,7 @@ std::string chart_of(std::string_view title, const std::vector<Curve>& curves, b
     for (const auto& [px, py] : curve.points) ticks.push_back(px);
     if (!with_ideal) continue;
     std::vector<std::pair<double, double>> ideal;
+    ideal.reserve(curve.points.size());
     for (const auto& [px, py] : curve.points)
       ideal.emplace_back(px, px / curve.points.front().first);
     chart.ideal(ideal);
