@@ -73,6 +73,7 @@ TEST(CommandLineTest, TheOtherCommands) {
   EXPECT_EQ(bench.job.file, "job.toml");
   EXPECT_THAT(bench.job.overrides, ElementsAre("a=1"));
   EXPECT_TRUE(bench.json);
+  EXPECT_EQ(std::get<BenchCommand>(parse({"bench", "scaling", "job.toml"})).name, "scaling");
   EXPECT_TRUE(std::holds_alternative<VersionCommand>(parse({"--version"})));
   EXPECT_TRUE(std::holds_alternative<ProbeCommand>(parse({"probe"})));
 }
