@@ -1,9 +1,6 @@
 #include "common/math/kernels.h"
 
-#include <immintrin.h>
-
 #include <array>
-#include <cstdint>
 
 #include "common/base/error.h"
 #include "common/base/random.h"
@@ -42,19 +39,6 @@ void exp(std::span<const float> x, std::span<float> y) { best().exp(x.data(), y.
 
 void sum(std::span<const float> a, std::span<const float> b, std::span<float> y) {
   best().sum(a.data(), b.data(), y.data(), a.size());
-}
-
-// The same instructions on every processor: 16 bytes at a time fill a line before it is written.
-void stream(std::span<const float> x, std::span<float> y) {
-  constexpr std::size_t kLanes = 4;
-  std::size_t i = 0;
-  while (i < x.size() && reinterpret_cast<std::uintptr_t>(&y[i]) % 16 != 0) {
-    y[i] = x[i];
-    ++i;
-  }
-  for (; i + kLanes <= x.size(); i += kLanes) _mm_stream_ps(&y[i], _mm_loadu_ps(&x[i]));
-  for (; i < x.size(); ++i) y[i] = x[i];
-  _mm_sfence();
 }
 
 double softmax(std::span<const float> x, std::span<float> y) {

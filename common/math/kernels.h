@@ -22,9 +22,6 @@ std::string_view instruction_set();
 
 void add(std::span<const float> x, std::span<float> y);  // y += x
 void sum(std::span<const float> a, std::span<const float> b, std::span<float> y);  // y = a + b
-// y = x, written past the caches: for values that are not read again before they would have left
-// them anyway. Complete for other threads when it returns.
-void stream(std::span<const float> x, std::span<float> y);
 double sum_squares(std::span<const float> x);            // fp64, fixed order of 16 lanes
 bool all_finite(std::span<const float> x);
 

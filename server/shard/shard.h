@@ -153,8 +153,6 @@ class Shard {
   Loans loans_;      // these two before the states, which hold their buffers
   BufferPool pool_;
   AlignedBuffer<float> scratch_;  // one block of a sum
-  AlignedBuffer<float> next_;     // one block of a version, if versions are streamed
-  bool streams_;
   std::vector<ChunkState> states_;
   std::vector<std::int32_t> place_;  // chunk id → index into states_, -1 = another lane's
   StepScalars scalars_;

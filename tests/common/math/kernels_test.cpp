@@ -10,7 +10,6 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -268,19 +267,6 @@ TEST(Kernels, AddAndSumAndSquares) {
   sum(y, std::vector<float>{11, 22, 33}, z);
   EXPECT_THAT(z, ElementsAre(22, 44, 66));
   EXPECT_EQ(sum_squares(z), 22 * 22 + 44 * 44 + 66 * 66);
-}
-
-TEST(Kernels, StreamCopiesFromAnywhereToAnywhere) {
-  for (const std::size_t size : {0U, 1U, 3U, 4U, 17U, 1000U}) {
-    for (const std::size_t shift : {0U, 1U, 2U, 3U}) {
-      std::vector<float> x(size), y(size + shift + 1, -1.0F);
-      std::iota(x.begin(), x.end(), 1.0F);
-      stream(x, std::span(y).subspan(shift, size));
-      for (std::size_t i = 0; i < size; ++i) EXPECT_EQ(y[shift + i], x[i]);
-      for (std::size_t i = 0; i < shift; ++i) EXPECT_EQ(y[i], -1.0F);
-      EXPECT_EQ(y[shift + size], -1.0F);
-    }
-  }
 }
 
 TEST(Kernels, SumOfSquaresDoesNotOverflowAFloat) {
