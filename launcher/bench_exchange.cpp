@@ -30,7 +30,7 @@ struct Run {
   ExchangeFigures bulk, tiny;
 };
 
-Run run_transport(const ExchangeCommand& command, bool shared) {
+Run run_transport(const ExchangeCommand& command, bool shared, bool encrypted = false) {
   ExchangePlan plan;
   plan.floats = command.mib * ((1U << 20) / sizeof(float));
   plan.chunk_bytes = command.chunk_kib * 1024;
@@ -38,6 +38,7 @@ Run run_transport(const ExchangeCommand& command, bool shared) {
   plan.servers = command.servers;
   plan.lanes = command.lanes;
   plan.shared_memory = shared;
+  plan.encrypted = encrypted;
   plan.may_spin = command.wait == "auto";
   plan.apart = plan.together = plan.updates = command.repeat;
   Run run;
@@ -151,11 +152,13 @@ std::string table(const Json& j, bool shared) {
 int bench_exchange(const ExchangeCommand& command, std::ostream& out) {
   const std::size_t floats = command.mib * ((1U << 20) / sizeof(float));
   const std::size_t chunk = (command.chunk_kib == 0 ? 1024 : command.chunk_kib) * 1024;
-  std::optional<Run> tcp, shm;
+  const bool tls = command.encryption == "tls";
+  std::optional<Run> tcp, shm, plain;
   ExchangeFloors measured;
   const auto measure = [&] { measured.measure(floats, chunk / sizeof(float), command.repeat); };
   measure();
-  if (command.transport != "shm") tcp = run_transport(command, false);
+  if (command.transport != "shm") tcp = run_transport(command, false, tls);
+  if (tcp && tls) plain = run_transport(command, false);
   measure();
   if (command.transport != "tcp") shm = run_transport(command, true);
   measure();
@@ -180,6 +183,10 @@ int bench_exchange(const ExchangeCommand& command, std::ostream& out) {
   if (tcp && shm) {
     json["shm_over_tcp"] = quantile(tcp->bulk.both, 0.5) / quantile(shm->bulk.both, 0.5);
   }
+  if (plain) {
+    json["encryption_cost"] = quantile(tcp->bulk.both, 0.5) / quantile(plain->bulk.both, 0.5);
+  }
+  json["encryption"] = command.encryption;
   json["mib"] = command.mib;
   json["workers"] = command.workers;
   json["servers"] = command.servers;
@@ -195,6 +202,10 @@ int bench_exchange(const ExchangeCommand& command, std::ostream& out) {
                      command.workers, command.servers, command.lanes, command.repeat);
   if (tcp) out << table(of_tcp, false);
   if (shm) out << table(of_shm, true);
+  if (plain) {
+    out << fmt::format("encryption makes push and pull over tcp take {:.2f} times as long\n",
+                       json["encryption_cost"].get<double>());
+  }
   if (tcp && shm) {
     out << fmt::format("shared memory is {:.2f} times as fast as tcp, push and pull together\n",
                        json["shm_over_tcp"].get<double>());

@@ -277,7 +277,8 @@ class Process {
   net::Credentials credentials(ProcessId process) const {
     wire::Identity identity;
     identity.process = process;
-    return {key_, identity};
+    const auto encryption = plan_.encrypted ? net::Encryption::always : net::Encryption::never;
+    return {key_, identity, encryption};
   }
   std::vector<wire::ProcessInfo> roster() const {
     std::vector<wire::ProcessInfo> servers;

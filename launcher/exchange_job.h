@@ -17,11 +17,12 @@ struct ExchangePlan {
   std::uint32_t servers = 1;
   std::uint32_t lanes = 1;
   bool shared_memory = false;
-  bool may_spin = true;  // if there is a core for each thread
-  int apart = 0;         // rounds that push, then pull
-  int together = 0;      // rounds that ask for each chunk when it is pushed, as training does
-  int updates = 0;       // the same, until the parameters are there, unread
-  int round_trips = 0;   // rounds that only push
+  bool encrypted = false;  // over TCP
+  bool may_spin = true;    // if there is a core for each thread
+  int apart = 0;           // rounds that push, then pull
+  int together = 0;        // rounds that ask for each chunk when it is pushed, as training does
+  int updates = 0;         // the same, until the parameters are there, unread
+  int round_trips = 0;     // rounds that only push
 };
 
 struct ExchangeFigures {

@@ -20,9 +20,9 @@ namespace sheaf::math {
 // "x86-64-v2", "x86-64-v3" (AVX2) or "x86-64-v4" (AVX-512).
 std::string_view instruction_set();
 
-void add(std::span<const float> x, std::span<float> y);  // y += x
+void add(std::span<const float> x, std::span<float> y);                            // y += x
 void sum(std::span<const float> a, std::span<const float> b, std::span<float> y);  // y = a + b
-double sum_squares(std::span<const float> x);            // fp64, fixed order of 16 lanes
+double sum_squares(std::span<const float> x);  // fp64, fixed order of 16 lanes
 bool all_finite(std::span<const float> x);
 
 // y = e^x; y may be x. Own polynomial, not libm: the same bits on every machine. Below 2 ulp over
@@ -84,7 +84,8 @@ void momentum_step(const MomentumStep& s, std::span<const float> in, std::span<c
                    std::span<float> velocity, std::span<float> out);
 //   adam      g = scale grad + decay in
 //             m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
-//             out = in - rate ((m / correction1) / (sqrt(v / correction2) + epsilon) + decoupled in)
+//             out = in - rate ((m / correction1) / (sqrt(v / correction2) + epsilon) + decoupled
+//             in)
 //   with correction1 = 1 - beta1^t, correction2 = 1 - beta2^t at step t = 1, 2, …
 //   `decoupled` decays apart from the moments (Loshchilov and Hutter 2019, "AdamW").
 struct AdamStep {

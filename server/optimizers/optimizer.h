@@ -35,11 +35,12 @@ class Optimizer {
   // How many floats of state it keeps per parameter (0 sgd, 1 momentum, 2 adam).
   virtual std::size_t state_per_parameter() const = 0;
 
-  // Writes the parameters of the next version. `gradient` holds the sum. `state` holds state_per_parameter() runs of in.size() floats, zero at first.
-  // REQUIRES: in, gradient, out of equal size; out overlaps nothing.
+  // Writes the parameters of the next version. `gradient` holds the sum. `state` holds
+  // state_per_parameter() runs of in.size() floats, zero at first. REQUIRES: in, gradient, out of
+  // equal size; out overlaps nothing.
   virtual void step(const OptimizerStep& step, std::span<const float> in,
-                    std::span<const float> gradient,
-                    std::span<float> state, std::span<float> out) const = 0;
+                    std::span<const float> gradient, std::span<float> state,
+                    std::span<float> out) const = 0;
 };
 
 ModeTable<Optimizer> optimizers();

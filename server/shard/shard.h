@@ -6,8 +6,8 @@
 //
 // Two versions of a chunk are held, so that an open step can always be recomputed from the
 // parameters it started with. A version that goes over the wire is a Buffer that is never written
-// again: replies in flight keep it alive, the next version goes to a fresh one. Where workers map our
-// memory, version t lies in the flat vector of its parity; t + 2 overwrites it only when every
+// again: replies in flight keep it alive, the next version goes to a fresh one. Where workers map
+// our memory, version t lies in the flat vector of its parity; t + 2 overwrites it only when every
 // partition has pushed for t + 1, so nobody reads t any more. Then the wire gets a copy, if anybody
 // asks by wire.
 // Belongs to one lane; not thread-safe. Bad frames throw Fault::network; the caller names the
@@ -120,7 +120,7 @@ class Shard {
     std::uint32_t id;
     const params::Chunk* chunk;
     Version newest = 0;
-    std::array<Published, 2> published;  // by the parity of the version
+    std::array<Published, 2> published;    // by the parity of the version
     AlignedBuffer<float> optimizer_state;  // block by block, as apply() goes
     Aggregator aggregator;
     std::vector<ParkedPull> parked;
@@ -150,7 +150,7 @@ class Shard {
   ShardParts parts_;
   ShardOutput& output_;
   params::PartitionTree tree_;
-  Loans loans_;      // these two before the states, which hold their buffers
+  Loans loans_;  // these two before the states, which hold their buffers
   BufferPool pool_;
   AlignedBuffer<float> scratch_;  // one block of a sum
   std::vector<ChunkState> states_;

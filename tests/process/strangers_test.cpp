@@ -13,7 +13,7 @@ using testing::HasSubstr;
 
 constexpr Limit kHandshake(2500);  // timeouts.suspect of the job
 
-void make_finite(Job& job) { job.tables["run"] += "steps = 3000\n"; }
+void make_finite(Job& job) { job.tables["run"] += "steps = 20000\n"; }
 
 std::string undisturbed_model() {
   Job job;

@@ -27,8 +27,7 @@ class Adam final : public Optimizer {
 
   std::size_t state_per_parameter() const override { return 2; }
 
-  void step(const OptimizerStep& step, std::span<const float> in,
-            std::span<const float> gradient,
+  void step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
             std::span<float> state, std::span<float> out) const override {
     if (step.group.rate_scale == 0) {  // frozen: the same bits, whatever the gradient holds
       std::copy(in.begin(), in.end(), out.begin());

@@ -23,8 +23,8 @@ class Descent final : public Optimizer {
     std::size_t size;
   };
   std::size_t state_per_parameter() const override { return 1; }
-  void step(const OptimizerStep& step, std::span<const float> in,
-            std::span<const float> gradient, std::span<float> state, std::span<float> out) const override {
+  void step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
+            std::span<float> state, std::span<float> out) const override {
     calls.push_back({step, in.size()});
     const auto scale = static_cast<float>(step.gradient_scale);
     const auto rate = static_cast<float>(step.rate) * step.group.rate_scale;
