@@ -62,7 +62,8 @@ constexpr CommandText kCommands[] = {
   sheaf bench exchange                             push and pull, against sockets and memory
   sheaf bench exchange --workers 2 --transport shm --json)",
      "Names: step, exchange, scaling. The options but --json belong to exchange. Each figure is\n"
-     "printed with what it means; only `bench step` takes no servers. Scaling sweeps over the\n"
+     "printed with what it means; run.servers=0 is for `bench step` alone. Scaling sweeps over "
+     "the\n"
      "workers and servers of [scaling]: a table, and JSON and a page with curves in run.dir."},
     {"doctor", "sheaf doctor [JOB.toml [key=value …]] [options]",
      "Finds what would go wrong on the hosts of a job, before it does.",
@@ -106,11 +107,11 @@ constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
   2    usage or config: the command line or the job file is wrong
   3    data: missing, damaged, or not what the job file says
   4    peers or network lost
-  5    no valid checkpoint
+  5    no valid checkpoint (reserved: none are written yet)
   6    diverged: a loss or gradient is not finite
-  7    privacy budget spent
+  7    privacy budget spent (reserved)
   8    authentication refused
-  75   preempted, state saved: start it again to go on
+  75   preempted, state saved (reserved)
   130  interrupted
   128+n  ended by signal n
 mpirun's own exit code means nothing here.
@@ -142,7 +143,9 @@ struct Parser {
     CLI::App* train = app.get_subcommand("train");
     train->add_flag("--dry-run", parsed.dry_run, "check and print the plan, start nothing");
     train->add_flag("--print-launch", parsed.print_launch, "print the mpirun line, start nothing");
-    train->add_option("--resume", parsed.resume, "go on from a run directory")->type_name("RUN");
+    train
+        ->add_option("--resume", parsed.resume, "not built yet: this version writes no checkpoints")
+        ->type_name("RUN");
     // In a hidden group: what joins a running job uses these, a person has mpirun.
     app.get_subcommand("rank")->add_option("--join", parsed.join)->group("");
     app.get_subcommand("rank")->add_option("--process", parsed.process)->group("");

@@ -265,7 +265,7 @@ void Shard::apply(ChunkState& state, double clip_scale) {
     }
   }
   state.newest = step + 1;
-  state.aggregator.reset();
+  state.aggregator.reset();  // gives back what was lent, which acknowledge_returned() answers
   answer_parked(state);
 }
 

@@ -4,7 +4,7 @@
 //
 // Entries go out in the order in which they were given. Pushes wait for credit: at most `window` of
 // a set of partitions are unanswered. Payloads are borrowed until the event that settles them.
-// Belongs to one lane's thread; not thread-safe.
+// Belongs to one thread, the lane's or, with shared memory, the compute thread; not thread-safe.
 #pragma once
 
 #include <cstdint>

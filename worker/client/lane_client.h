@@ -1,5 +1,7 @@
 // One connection of a worker to one lane of one server. The compute thread leaves requests in an
 // inbox; the lane's thread hands them to the Exchange and moves frames. Owned by PushPull.
+//
+//   submit → inbox → drain_inbox → Exchange → next_frame → FrameChannel → socket
 #pragma once
 
 #include <mutex>

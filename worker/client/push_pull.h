@@ -92,8 +92,8 @@ class PushPull {
   // How many lanes share memory with this worker.
   std::size_t shared_lanes() const;
 
-  // ---- from the compute thread; none of these blocks, copies or (in the steady state) allocates
-  // --
+  // ---- requests of the compute thread: none blocks, copies or (in the steady state) allocates
+
   void init(std::span<const float> parameters);
   // One chunk of the sum over a set of partitions, encoded.
   // `needed_back`: its memory is written again before the step is over.
@@ -107,20 +107,20 @@ class PushPull {
   void flush();
 
   // ---- waits of the compute thread
-  // --------------------------------------------------------------- Until all chunks that touch
-  // [begin, end) of the vector have arrived in `version`.
+
+  // Until all chunks that touch [begin, end) of the vector have arrived in `version`.
   void wait_arrived(std::size_t begin, std::size_t end, Version version);
-  // Until every push, end and init so far is acknowledged.
+  // Until every push, end and init so far is acknowledged. A push through shared memory is when its
+  // step has been applied: then this is where a worker waits for the others.
   void wait_settled();
 
   // From the compute thread, or when the exchange has stopped.
   TrafficCount traffic() const;
-  // Thread-safe.
   // Seconds the compute thread has waited so far.
   double waited_seconds() const { return waited_.wall; }
   // The same on both clocks: a wait that spins works, too.
   const Elapsed& waited() const { return waited_; }
-  // Seconds from the first push of each step to the arrival of the last chunk, summed.
+  // Seconds from the first push of each step to the arrival of the last chunk, summed. Thread-safe.
   double exchange_seconds() const;
 
  private:

@@ -24,7 +24,7 @@ class SharedLane final : public ExchangeEvents {
     std::size_t most_open = 0;            // requests without an answer that the rings can take
     net::Descriptor wake;                 // of the lane
     std::span<const std::byte> outgoing;  // from where the lane reads pushes
-    // Copies arrived parameters of a chunk to their place, unless they are read where they lie.
+    // Where the servers write parameters, by parity; copied from there unless they are read there.
     std::span<const float> vectors[2];
     bool in_place = true;
   };

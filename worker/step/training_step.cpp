@@ -97,7 +97,7 @@ std::uint64_t TrainingStep::examples(PartitionRange node) const {
 void TrainingStep::contribute(PartitionRange node) {
   node_ = node;
   node_examples_ = examples(node);
-  released_ = parts_.chunks.size();
+  pushed_from_ = parts_.chunks.size();
   if (node_examples_ != 0) {
     sum_node(node, 0, true);
   } else {
@@ -108,7 +108,8 @@ void TrainingStep::contribute(PartitionRange node) {
   parts_.exchange.end(step_, node, node_examples_);
 }
 
-// Leaves the sum over `node` in sums[depth]. The last partition of a pushed node `streams`: its
+// Leaves the sum over `node` in sums[depth], unless it streams: then push_chunk() adds the deeper
+// sums chunk by chunk. The last partition of a pushed node `streams`: its
 // backward pass completes the node's chunks one by one.
 void TrainingStep::sum_node(PartitionRange node, std::size_t depth, bool streams) {
   if (node.count == 1) return leaf(node.first, depth, streams);
@@ -156,13 +157,13 @@ void TrainingStep::before_forward(std::size_t begin, std::size_t end) {
 
 void TrainingStep::after_backward(std::size_t begin) {
   if (!streams_) return;
-  for (const std::size_t ready = parts_.chunks.first_at(begin); released_ > ready;) {
-    release_chunk(static_cast<std::uint32_t>(--released_));
+  for (const std::size_t ready = parts_.chunks.first_at(begin); pushed_from_ > ready;) {
+    push_chunk(static_cast<std::uint32_t>(--pushed_from_));
   }
   parts_.exchange.flush();
 }
 
-void TrainingStep::release_chunk(std::uint32_t chunk) {
+void TrainingStep::push_chunk(std::uint32_t chunk) {
   const params::Chunk& c = parts_.chunks[chunk];
   for (std::size_t d = depth_; d > 0; --d) {
     math::add(workspace_->sums[d].subspan(c.offset, c.size),

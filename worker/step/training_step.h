@@ -77,7 +77,7 @@ class TrainingStep final : public PassObserver {
   void sum_node(PartitionRange node, std::size_t depth, bool streams);
   void skip(PartitionRange node);
   void leaf(std::uint32_t partition, std::size_t depth, bool streams);
-  void release_chunk(std::uint32_t chunk);
+  void push_chunk(std::uint32_t chunk);
   std::span<const std::byte> encode(std::uint32_t chunk, Releasable values, std::uint32_t partition,
                                     std::span<std::byte> into) const;
   void resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing);
@@ -103,7 +103,7 @@ class TrainingStep final : public PassObserver {
   bool streams_ = false;         // its backward pass completes chunks of the node
   bool last_node_ = false;       // with examples: then the next version is asked for
   bool needed_back_ = false;     // a later node waits until this one is settled
-  std::size_t released_ = 0;     // chunks [released_, size) have been pushed
+  std::size_t pushed_from_ = 0;  // chunks [pushed_from_, size) have been pushed
   double compute_seconds_ = 0;
 };
 
