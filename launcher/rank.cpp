@@ -79,7 +79,7 @@ struct Rank {
     }
     if (!roles[0] || !roles[1]) return nullptr;
     try {
-      return std::make_unique<cluster::KeeperClient>(credentials, config.timeouts().dead);
+      return std::make_unique<cluster::KeeperClient>(credentials, config.timeouts().start);
     } catch (const Error& error) {
       link.log(fmt::format("shares no memory: {}", error.message()), true);
       return nullptr;

@@ -8,11 +8,12 @@
 namespace sheaf::launcher {
 
 ScratchFolder::ScratchFolder() {
-  std::error_code ignored;
-  std::string name = (std::filesystem::temp_directory_path(ignored) / "sheaf-XXXXXX").string();
+  const char* given = std::getenv("TMPDIR");
+  const std::filesystem::path folder = given != nullptr && *given != 0 ? given : "/tmp";
+  std::string name = std::filesystem::absolute(folder / "sheaf-XXXXXX").string();
   if (::mkdtemp(name.data()) == nullptr) {
     fail(Fault::config, "cannot make a folder for mpirun in {}: {}; set TMPDIR to one that exists",
-         std::filesystem::path(name).parent_path().string(), std::strerror(errno));
+         folder.string(), std::strerror(errno));
   }
   path_ = name;
 }

@@ -188,8 +188,8 @@ class Supervision {
 
   const RunConfig& config_;
   const wire::JobKey key_;
+  ScratchFolder scratch_;  // of mpirun; first, since it may fail and the record is then not begun
   JobRecord record_;
-  ScratchFolder scratch_;  // of mpirun
   std::unique_ptr<Coordinator> coordinator_;
   std::optional<Child> child_;
   std::optional<FileTail> errors_;

@@ -2,6 +2,7 @@
 
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <future>
 #include <memory>
 #include <utility>
@@ -47,7 +48,8 @@ void Lane::share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin
   const net::Descriptor event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!event) fail(Fault::internal, "lane {}: no eventfd", options_.id);
   keeper.put(cluster::wake_name(options_.credentials.self.process.id, options_.id), event);
-  wake_.assign(::dup(event.get()));
+  net::Descriptor own = event.duplicate();
+  wake_.assign(own.release());
   keeper_ = &keeper;
   lanes_of_job_ = lanes;
   spin_ = net::Spin(spin);
@@ -120,6 +122,7 @@ bool Lane::poll_shared() {
     } catch (...) {
       const SessionId wire = session.wire();
       std::erase(polled_, &session);
+      shard_->on_closed(session.id());
       sessions_[wire]->fail(std::current_exception());
     }
   }
@@ -128,16 +131,20 @@ bool Lane::poll_shared() {
 }
 
 wire::ShareStatus Lane::open_shared(Session& session, const wire::Header& header) {
-  if (keeper_ == nullptr) return wire::ShareStatus::refused;
+  constexpr std::uint64_t kMostFrames = std::uint64_t{1} << 20;
+  if (keeper_ == nullptr || header.step > kMostFrames) return wire::ShareStatus::refused;
   const std::uint32_t worker = session.peer().id;
-  const std::uint32_t incarnation = incarnations_[worker];
+  const std::uint32_t incarnation = session.incarnation();
+  const auto is_its = [&](const SharedSession* s) { return s->wire() == session.id(); };
+  if (std::ranges::any_of(polled_, is_its)) {
+    fail(Fault::network, "a second share over one connection");
+  }
   const cluster::SharedLinks::Title title{.epoch = options_.credentials.self.epoch,
                                           .worker = worker,
                                           .incarnation = incarnation,
                                           .lanes = static_cast<std::uint32_t>(lanes_of_job_),
                                           .capacity = header.step};
-  constexpr std::uint64_t kMostFrames = std::uint64_t{1} << 20;
-  if (header.chunk >= lanes_of_job_ || header.step == 0 || header.step > kMostFrames) {
+  if (header.chunk >= lanes_of_job_ || header.step == 0) {
     fail(Fault::network, "share of lane {} of {} with rings of {} frames", header.chunk,
          lanes_of_job_, header.step);
   }
@@ -185,7 +192,7 @@ net::Task<void> Lane::receive(net::Connection connection) {
     if (peer.process.role == Role::server) {
       options_.on_server(std::move(connection), peer.process);
     } else {
-      adopt(std::move(connection), peer.process);
+      adopt(std::move(connection), peer.process, peer.incarnation);
     }
   } catch (const Error& error) {
     --strangers_;
@@ -214,7 +221,7 @@ wire::Verdict Lane::admit(const wire::Identity& client) {
   return wire::Verdict::welcome;
 }
 
-void Lane::adopt(net::Connection connection, ProcessId worker) {
+void Lane::adopt(net::Connection connection, ProcessId worker, std::uint32_t incarnation) {
   for (const auto& session : sessions_) {
     if (session && session->peer() == worker) session->close();  // its newer self has come
   }
@@ -222,7 +229,7 @@ void Lane::adopt(net::Connection connection, ProcessId worker) {
   while (id < sessions_.size() && sessions_[id]) ++id;
   if (id == sessions_.size()) sessions_.emplace_back();
   sessions_[id] = std::make_unique<Session>(
-      static_cast<SessionId>(id), worker, std::move(connection), *shard_,
+      static_cast<SessionId>(id), worker, incarnation, std::move(connection), *shard_,
       [this](Session& session, const wire::Header& header) { return open_shared(session, header); },
       [this](Session& session, std::exception_ptr error) { on_closed(session, error); });
   sessions_[id]->start();

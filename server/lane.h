@@ -51,7 +51,7 @@ class Lane final : public ShardOutput {
   // those of the job. Looks for work for `spin` before it sleeps. Before run().
   void share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin);
   // Serves a worker over a connection made and proved elsewhere. Before run(), or from its thread.
-  void adopt(net::Connection connection, ProcessId worker);
+  void adopt(net::Connection connection, ProcessId worker, std::uint32_t incarnation = 0);
   // Serves until the shutdown ends or a session breaks the rules; returns when all is closed.
   void run();
   net::asio::io_context& context() { return context_; }

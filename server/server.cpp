@@ -87,7 +87,12 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
                      .pull = *options_.pull,
                      .clip_norm = options_.clip_norm,
                      .shared = shared});
-    if (!shared[0].empty()) lanes_[i]->share(*keeper, shards_->lane_count(), spin);
+    if (shared[0].empty()) continue;
+    try {
+      lanes_[i]->share(*keeper, shards_->lane_count(), spin);
+    } catch (const Error& error) {
+      options_.warn(fmt::format("lane {} shares no memory: {}", i, error.message()));
+    }
   }
   if (links_) links_->open(servers);
 }

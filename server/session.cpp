@@ -4,10 +4,11 @@
 
 namespace sheaf::server {
 
-Session::Session(SessionId id, ProcessId peer, net::Connection connection, Shard& shard,
-                 OnShare on_share, OnClosed on_closed)
+Session::Session(SessionId id, ProcessId peer, std::uint32_t incarnation,
+                 net::Connection connection, Shard& shard, OnShare on_share, OnClosed on_closed)
     : id_(id),
       peer_(peer),
+      incarnation_(incarnation),
       shard_(shard),
       on_share_(std::move(on_share)),
       channel_(std::move(connection), *this,

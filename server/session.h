@@ -17,8 +17,8 @@ class Session final : public net::FrameHandler {
   // The worker asks to share memory; says whether it is done.
   using OnShare = std::function<wire::ShareStatus(Session&, const wire::Header&)>;
 
-  Session(SessionId id, ProcessId peer, net::Connection connection, Shard& shard, OnShare on_share,
-          OnClosed on_closed);
+  Session(SessionId id, ProcessId peer, std::uint32_t incarnation, net::Connection connection,
+          Shard& shard, OnShare on_share, OnClosed on_closed);
 
   void start() { channel_.start(); }
   void send(wire::OutFrame frame);
@@ -27,6 +27,7 @@ class Session final : public net::FrameHandler {
   void fail(std::exception_ptr error);
   SessionId id() const { return id_; }
   ProcessId peer() const { return peer_; }
+  std::uint32_t incarnation() const { return incarnation_; }
 
   // net::FrameHandler
   std::span<std::byte> receive_into(const wire::Header& header) override;
@@ -36,6 +37,7 @@ class Session final : public net::FrameHandler {
  private:
   SessionId id_;
   ProcessId peer_;
+  std::uint32_t incarnation_;
   Shard& shard_;
   OnShare on_share_;
   std::exception_ptr error_;

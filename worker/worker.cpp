@@ -51,6 +51,9 @@ WorkerReport Worker::run() {
                    .examples = largest_batch,
                    .schema = parts_.model.schema()},
                   fill);
+  // Before the training step, whose end stops the exchange: until then it may be sending these.
+  const std::size_t size = parts_.model.layout().size();
+  AlignedBuffer<float> first(hosted.contains(0) ? size : 0);
   TrainingStep training({.model = parts_.model,
                          .plan = parts_.plan,
                          .batcher = batcher,
@@ -63,12 +66,11 @@ WorkerReport Worker::run() {
                          .hosted = hosted,
                          .seed = options_.seed});
 
-  const std::size_t size = parts_.model.layout().size();
   if (hosted.contains(0)) {  // whoever hosts partition 0 gives the model its first values
-    AlignedBuffer<float> first(size);
     parts_.model.initialise(first.span(), options_.seed);
     parts_.exchange.init(first.span());
     parts_.exchange.wait_settled();
+    first = {};
   }
   for (std::uint32_t c = 0; c < parts_.chunks.size(); ++c) {
     parts_.exchange.pull(0, c);

@@ -1,6 +1,7 @@
 #include "common/cluster/keeper.h"
 
 #include <cstring>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/cluster/keeper_wire.h"
@@ -36,7 +37,12 @@ struct Keeper::State {
       net::ErrorCode error;
       co_await acceptor.async_accept(socket,
                                      net::asio::redirect_error(net::asio::use_awaitable, error));
-      if (error) co_return;  // closed
+      if (error == net::asio::error::operation_aborted) co_return;  // closed
+      if (error) {  // no descriptor left, perhaps: there may be one later
+        net::asio::steady_timer pause(context, std::chrono::milliseconds(50));
+        co_await pause.async_wait(net::asio::redirect_error(net::asio::use_awaitable, error));
+        continue;
+      }
       net::asio::co_spawn(context, serve(std::move(socket)), [](std::exception_ptr) {});
     }
   }
@@ -126,9 +132,13 @@ struct KeeperClient::State {
     co_await net::greet(*connection, credentials, {}, limit);  // any server may be the keeper
   }
 
+  net::Descriptor ask(KeeperWish wish, const std::string& name, std::size_t bytes,
+                      const net::Descriptor& given);
+
   const Duration limit;
   net::asio::io_context context{1};
   int fd = -1;
+  bool broken = false;  // an answer is outstanding that would be taken for the next one's
   std::optional<net::Connection> connection;
 };
 
@@ -152,10 +162,11 @@ KeeperClient::KeeperClient(const net::Credentials& credentials, Duration limit)
 
 KeeperClient::~KeeperClient() = default;
 
-namespace {
-
-net::Descriptor ask(int fd, Duration limit, KeeperWish wish, const std::string& name,
-                    std::size_t bytes, const net::Descriptor& given) {
+net::Descriptor KeeperClient::State::ask(KeeperWish wish, const std::string& name,
+                                         std::size_t bytes, const net::Descriptor& given) {
+  if (std::exchange(broken, true)) {
+    fail(Fault::network, "the keeper of this host's shared memory has failed to answer before");
+  }
   KeeperRequest request;
   request.wish = wish;
   request.bytes = bytes;
@@ -166,27 +177,25 @@ net::Descriptor ask(int fd, Duration limit, KeeperWish wish, const std::string& 
   if (!receive_message(fd, &answer, sizeof answer, result, limit)) {
     fail(Fault::network, "the keeper of this host's shared memory has left");
   }
+  broken = false;
   if (answer.fault != 0) fail(static_cast<Fault>(answer.fault), "{}", get_text(answer.text));
   return result;
 }
 
-}  // namespace
-
 net::SharedMemory KeeperClient::memory(const std::string& name, std::size_t bytes,
                                        net::SharedMemory::Access access) {
   const std::lock_guard lock(mutex_);
-  return net::SharedMemory::map(ask(state_->fd, state_->limit, KeeperWish::memory, name, bytes, {}),
-                                bytes, access);
+  return net::SharedMemory::map(state_->ask(KeeperWish::memory, name, bytes, {}), bytes, access);
 }
 
 void KeeperClient::put(const std::string& name, const net::Descriptor& descriptor) {
   const std::lock_guard lock(mutex_);
-  ask(state_->fd, state_->limit, KeeperWish::put, name, 0, descriptor);
+  state_->ask(KeeperWish::put, name, 0, descriptor);
 }
 
 net::Descriptor KeeperClient::get(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  return ask(state_->fd, state_->limit, KeeperWish::get, name, 0, {});
+  return state_->ask(KeeperWish::get, name, 0, {});
 }
 
 }  // namespace sheaf::cluster

@@ -35,7 +35,10 @@ class FrameRing {
   bool pop(RingFrame& frame);
 
   // The reader says that it is going to sleep; it looks once more before it does.
-  void sleep() { ends_->asleep.store(1, std::memory_order_seq_cst); }
+  void sleep() {
+    ends_->asleep.store(1, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
   void wake() { ends_->asleep.store(0, std::memory_order_relaxed); }
   // After push(): true, once, if the reader has to be woken.
   bool must_wake();

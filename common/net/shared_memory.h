@@ -25,6 +25,7 @@ class Descriptor {
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
   Descriptor duplicate() const;
+  int release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_ = -1;
@@ -53,6 +54,7 @@ class SharedMemory {
   std::span<float> floats() const {
     return {reinterpret_cast<float*>(bytes_.data()), bytes_.size() / sizeof(float)};
   }
+  // Of memory that create() made; a mapping keeps none.
   const Descriptor& descriptor() const { return descriptor_; }
 
  private:

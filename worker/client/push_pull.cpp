@@ -73,8 +73,11 @@ net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& serv
   co_await net::greet(connection, credentials, whom, options_.dead_limit);
   const std::size_t index = shards_.index(lane);
   if (links_memory_ && server.host_id == options_.host_id) {
-    const wire::ShareStatus status = co_await ask_to_share(connection, index);
-    if (status == wire::ShareStatus::shared) share_lane(index);
+    std::optional<net::Descriptor> wake = wake_of(lane);
+    if (wake) {
+      const wire::ShareStatus status = co_await ask_to_share(connection, index);
+      if (status == wire::ShareStatus::shared) share_lane(index, std::move(*wake));
+    }
   }
   client.attach(std::move(connection));
 }
@@ -103,8 +106,8 @@ void PushPull::make_shared_memory() {
     most = std::max(most, shards_.chunks_of(client->lane()).size());
   }
   // A step's pushes, pulls and ends of every workspace; a partial push is answered in words.
-  const std::size_t open = 2 * (options_.workspaces + 1) * (most + 1) + 16;
-  ring_frames_ = std::bit_ceil(open + options_.partitions / 64 + 1);
+  most_open_ = 2 * (options_.workspaces + 1) * (most + 1) + 16;
+  ring_frames_ = std::bit_ceil(most_open_ * (options_.hosted.count / 64 + 1));
   const cluster::SharedLinks::Title title{.epoch = self.epoch,
                                           .worker = self.process.id,
                                           .incarnation = self.incarnation,
@@ -138,6 +141,16 @@ net::Task<wire::ShareStatus> PushPull::ask_to_share(net::Connection& connection,
   request.step = ring_frames_;
   request.value = options_.workspaces * stride_;
   const wire::HeaderBytes sent = wire::encode(request);
+  // Outlives this coroutine: the handler of a timer that has expired runs although it is cancelled.
+  const auto over = std::make_shared<bool>(false);
+  const struct AtEnd {
+    bool& over;
+    ~AtEnd() { over = true; }
+  } at_end{*over};
+  net::asio::steady_timer deadline(connection.executor(), options_.share_limit);
+  deadline.async_wait([&connection, over](const net::ErrorCode& cancelled) {
+    if (!cancelled && !*over) connection.close();
+  });
   co_await connection.write(sent);
   wire::HeaderBytes received;
   wire::Header answer;
@@ -149,14 +162,24 @@ net::Task<wire::ShareStatus> PushPull::ask_to_share(net::Connection& connection,
   co_return static_cast<wire::ShareStatus>(answer.status);
 }
 
-void PushPull::share_lane(std::size_t lane) {
+// A lane that has not left its descriptor does not share.
+std::optional<net::Descriptor> PushPull::wake_of(params::LaneId lane) {
+  try {
+    return options_.keeper->get(cluster::wake_name(lane.server, lane.lane));
+  } catch (const Error& error) {
+    options_.warn(fmt::format("no shared memory with server {}: {}", lane.server, error.message()));
+    return std::nullopt;
+  }
+}
+
+void PushPull::share_lane(std::size_t lane, net::Descriptor wake) {
   const params::LaneId id = clients_[lane]->lane();
   const std::size_t stride = cluster::shared_vector_floats(chunks_.elements());
   SharedLane::Memory memory;
   memory.requests = links_.requests(lane);
   memory.answers = links_.answers(lane);
-  memory.most_open = ring_frames_ - options_.partitions / 64 - 1;
-  memory.wake = options_.keeper->get(cluster::wake_name(id.server, id.lane));
+  memory.most_open = most_open_;
+  memory.wake = std::move(wake);
   memory.outgoing = outgoing_memory_.bytes();
   for (std::size_t parity : {0U, 1U}) {
     memory.vectors[parity] =

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -58,6 +59,7 @@ class PushPull {
     std::string host_id;
     Duration spin{};  // before the compute thread sleeps in a wait, if it shares memory
     Duration dead_limit = std::chrono::seconds(10);
+    Duration share_limit = std::chrono::minutes(1);     // for a server to map shared memory
     Duration stall_warning = std::chrono::seconds(10);  // a wait this long is said aloud
     net::Credentials credentials;
     std::function<void(const std::string&)> warn;
@@ -143,8 +145,9 @@ class PushPull {
   std::string oldest() const;  // the request that has waited longest, in words
   void make_shared_memory();
   net::Task<wire::ShareStatus> ask_to_share(net::Connection& connection, std::size_t lane) const;
+  std::optional<net::Descriptor> wake_of(params::LaneId lane);
   net::Task<void> join(LaneClient& client, const wire::ProcessInfo& server);
-  void share_lane(std::size_t lane);
+  void share_lane(std::size_t lane, net::Descriptor wake);
   void place_vectors();
 
   Options options_;
@@ -159,6 +162,7 @@ class PushPull {
   // Memory: shared, or our own.
   std::size_t stride_ = 0;  // of workspaces, in bytes
   std::size_t ring_frames_ = 0;
+  std::size_t most_open_ = 0;  // requests of a lane without an answer that the rings can take
   net::SharedMemory links_memory_;
   net::SharedMemory outgoing_memory_;
   net::SharedMemory parameters_memory_;

@@ -14,6 +14,13 @@ namespace {
 
 constexpr std::size_t kWorkspaces = 2;  // one is computed while the other is in flight
 
+// Of one encoded chunk in a workspace: from cache line to cache line.
+std::size_t encoded_stride(const params::ChunkMap& chunks,
+                           const compression::Compressor& compressor) {
+  constexpr std::size_t kLine = 64;
+  return (compressor.max_bytes(chunks.largest()) + kLine - 1) / kLine * kLine;
+}
+
 // The nodes that a worker pushes for, ascending.
 std::vector<PartitionRange> pushed_nodes(const params::PartitionTree& tree, PartitionRange hosted,
                                          const compression::Compressor& compressor,
@@ -34,7 +41,7 @@ void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
   const auto nodes = pushed_nodes(tree, options.hosted, compressor, mechanism);
   options.workspaces = std::min(nodes.size(), kWorkspaces);
   if (!compressor.identity()) {
-    options.workspace_bytes = chunks.size() * compressor.max_bytes(chunks.largest());
+    options.workspace_bytes = chunks.size() * encoded_stride(chunks, compressor);
   }
 }
 
@@ -47,7 +54,7 @@ TrainingStep::TrainingStep(const Parts& parts)
   const auto depth = static_cast<std::size_t>(std::bit_width(widest - 1)) + 1;
   const bool lossless = parts.compressor.identity();
   const std::size_t size = parts.model.layout().size();
-  if (!lossless) encoded_chunk_bytes_ = parts.compressor.max_bytes(parts.chunks.largest());
+  if (!lossless) encoded_chunk_bytes_ = encoded_stride(parts.chunks, parts.compressor);
   for (std::size_t i = 0; i < std::min(nodes_.size(), kWorkspaces); ++i) {
     Workspace& workspace = workspaces_[i];
     const std::span<std::byte> pushed = parts.exchange.workspace(i);

@@ -110,6 +110,14 @@ TEST_F(KeeperTest, AnotherEpochIsRefused) {
   EXPECT_THROW(KeeperClient(stale, kLimit), Error);
 }
 
+// An answer that is late would be taken for the next one's.
+TEST_F(KeeperTest, AClientThatWasLeftWithoutAnAnswerAsksNoMore) {
+  KeeperClient client(self_, kLimit);
+  keeper_.reset();
+  EXPECT_NE(message_of([&] { client.get("anything"); }), "no error");
+  EXPECT_THAT(message_of([&] { client.get("anything"); }), HasSubstr("failed to answer before"));
+}
+
 // A client of another process that is killed leaves the keeper as it was.
 TEST_F(KeeperTest, SurvivesAKilledClient) {
   int ready[2];
