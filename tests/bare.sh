@@ -44,6 +44,7 @@ work=$SHEAF_BARE_INSIDE
 unset SHEAF_BARE_INSIDE
 root=$work/root
 mkdir "$root"
+mount --bind "$root" "$root" # its / is a mount point then, as tests that unshare mounts want it
 
 # The mirror and the way to it are those that this machine's apt uses.
 # shellcheck disable=SC2016  # apt expands these names itself
