@@ -26,9 +26,10 @@ work=$(mktemp -d)
 readonly work
 trap 'rm -rf "$work"' EXIT
 
-# The launcher's tests fork, which the thread sanitizer does not follow.
-readonly threaded='^(cluster|common_|server_|worker_)'
-readonly in_process='^(unit|conformance|cluster)$'
+# The programs that the sanitizers build and run. The launcher's tests fork, which the thread
+# sanitizer does not follow.
+readonly threaded='^(cluster|common|server|worker)_'
+readonly in_process='^(cluster|common|server|worker|launcher|conformance)_'
 passed=0 failed=0 skipped=0
 summary=()
 
@@ -138,8 +139,8 @@ run_part() {
   case $1 in
     all) build release -DSHEAF_BENCHMARKS=ON && run_ctest build ;;
     quick) build release && run_ctest build --label-regex '^(unit|architecture|conformance)$' ;;
-    asan) build asan && run_ctest build-asan --label-regex "$in_process" ;;
-    tsan) build tsan && run_ctest build-tsan --tests-regex "$threaded" ;;
+    asan) build asan "-DSHEAF_TEST_PROGRAMS=$in_process" && run_ctest build-asan ;;
+    tsan) build tsan "-DSHEAF_TEST_PROGRAMS=$threaded" && run_ctest build-tsan ;;
     fuzz) run_fuzz ;;
     install) build release && run_one check_install ;;
     format) run_one check_format ;;

@@ -42,11 +42,12 @@ struct KernelSet {
   void (*standardise)(const float* x, const float* mean, const float* scale, float* y,
                       std::size_t n);
 
-  void (*sgd_step)(const SgdStep& s, const float* in, const float* grad, float* out, std::size_t n);
-  void (*momentum_step)(const MomentumStep& s, const float* in, const float* grad, float* velocity,
-                        float* out, std::size_t n);
-  void (*adam_step)(const AdamStep& s, const float* in, const float* grad, float* m, float* v,
-                    float* out, std::size_t n);
+  bool (*sgd_step)(const SgdStep& s, const float* in, const float* grad, float* out, std::size_t n,
+                   bool streamed);
+  bool (*momentum_step)(const MomentumStep& s, const float* in, const float* grad, float* velocity,
+                        float* out, std::size_t n, bool streamed);
+  bool (*adam_step)(const AdamStep& s, const float* in, const float* grad, float* m, float* v,
+                    float* out, std::size_t n, bool streamed);
 };
 
 extern const KernelSet kKernelsV2, kKernelsV3, kKernelsV4;

@@ -88,19 +88,21 @@ void standardise(std::span<const float> x, std::span<const float> mean,
   best().standardise(x.data(), mean.data(), scale.data(), y.data(), x.size());
 }
 
-void sgd_step(const SgdStep& s, std::span<const float> in, std::span<const float> grad,
-              std::span<float> out) {
-  best().sgd_step(s, in.data(), grad.data(), out.data(), in.size());
+bool sgd_step(const SgdStep& s, std::span<const float> in, std::span<const float> grad,
+              std::span<float> out, bool streamed) {
+  return best().sgd_step(s, in.data(), grad.data(), out.data(), in.size(), streamed);
 }
 
-void momentum_step(const MomentumStep& s, std::span<const float> in, std::span<const float> grad,
-                   std::span<float> velocity, std::span<float> out) {
-  best().momentum_step(s, in.data(), grad.data(), velocity.data(), out.data(), in.size());
+bool momentum_step(const MomentumStep& s, std::span<const float> in, std::span<const float> grad,
+                   std::span<float> velocity, std::span<float> out, bool streamed) {
+  return best().momentum_step(s, in.data(), grad.data(), velocity.data(), out.data(), in.size(),
+                              streamed);
 }
 
-void adam_step(const AdamStep& s, std::span<const float> in, std::span<const float> grad,
-               std::span<float> m, std::span<float> v, std::span<float> out) {
-  best().adam_step(s, in.data(), grad.data(), m.data(), v.data(), out.data(), in.size());
+bool adam_step(const AdamStep& s, std::span<const float> in, std::span<const float> grad,
+               std::span<float> m, std::span<float> v, std::span<float> out, bool streamed) {
+  return best().adam_step(s, in.data(), grad.data(), m.data(), v.data(), out.data(), in.size(),
+                          streamed);
 }
 
 }  // namespace sheaf::math

@@ -67,21 +67,23 @@ void standardise(std::span<const float> x, std::span<const float> mean,
                  std::span<const float> scale, std::span<float> y);
 
 // The optimizers' inner loops. Each reads what was summed and scales it first, so that the sum
-// itself is never written: it may lie in memory of another process.
+// itself is never written: it may lie in memory of another process. Returns whether `grad` is
+// finite: if it is not, `out` and the state are of no use. `streamed`: `out` is written past the
+// caches, for a vector so large that nobody would find it there; the same bits.
 //   sgd       g = scale grad + decay in;  out = in - rate g
 struct SgdStep {
   float scale, rate, decay;
 };
-void sgd_step(const SgdStep& s, std::span<const float> in, std::span<const float> grad,
-              std::span<float> out);
+bool sgd_step(const SgdStep& s, std::span<const float> in, std::span<const float> grad,
+              std::span<float> out, bool streamed = false);
 //   momentum  g = scale grad + decay in;  v = momentum v + g
 //             out = in - rate (nesterov ? g + momentum v : v)
 struct MomentumStep {
   float scale, rate, decay, momentum;
   bool nesterov;
 };
-void momentum_step(const MomentumStep& s, std::span<const float> in, std::span<const float> grad,
-                   std::span<float> velocity, std::span<float> out);
+bool momentum_step(const MomentumStep& s, std::span<const float> in, std::span<const float> grad,
+                   std::span<float> velocity, std::span<float> out, bool streamed = false);
 //   adam      g = scale grad + decay in
 //             m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //             out = in - rate ((m / correction1) / (sqrt(v / correction2) + epsilon) + decoupled
@@ -91,7 +93,7 @@ void momentum_step(const MomentumStep& s, std::span<const float> in, std::span<c
 struct AdamStep {
   float scale, rate, decay, decoupled, beta1, beta2, epsilon, correction1, correction2;
 };
-void adam_step(const AdamStep& s, std::span<const float> in, std::span<const float> grad,
-               std::span<float> m, std::span<float> v, std::span<float> out);
+bool adam_step(const AdamStep& s, std::span<const float> in, std::span<const float> grad,
+               std::span<float> m, std::span<float> v, std::span<float> out, bool streamed = false);
 
 }  // namespace sheaf::math

@@ -7,6 +7,8 @@
 // reductions keep kLanes partial sums whose order is fixed here, not by the width of a register.
 #pragma once
 
+#include <immintrin.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -63,13 +65,15 @@ double sum_squares(const float* x, std::size_t n) {
   return sum_of(sums);
 }
 
-bool all_finite(const float* x, std::size_t n) {
+inline std::uint32_t is_bad(float x) {
   constexpr std::uint32_t kExponent = 0x7F800000U;
+  return static_cast<std::uint32_t>((__builtin_bit_cast(std::uint32_t, x) & kExponent) ==
+                                    kExponent);
+}
+
+bool all_finite(const float* x, std::size_t n) {
   std::uint32_t bad = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x[i]);
-    bad |= static_cast<std::uint32_t>((bits & kExponent) == kExponent);
-  }
+  for (std::size_t i = 0; i < n; ++i) bad |= is_bad(x[i]);
   return bad == 0;
 }
 
@@ -183,41 +187,95 @@ void standardise(const T* __restrict x, const float* __restrict mean, const floa
   for (std::size_t i = 0; i < n; ++i) y[i] = (static_cast<float>(x[i]) - mean[i]) * scale[i];
 }
 
-void sgd_step(const SgdStep& s, const float* __restrict in, const float* __restrict grad,
-              float* __restrict out, std::size_t n) {
+// ---- the optimizers' passes
+
+// A line of values to where a line begins, past the caches.
+inline void stream_line(const Lanes<float>& values, float* out) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(out, _mm512_loadu_ps(values.lane));
+#elif defined(__AVX__)
+  for (std::size_t j = 0; j < kLanes; j += 8) {
+    _mm256_stream_ps(out + j, _mm256_loadu_ps(values.lane + j));
+  }
+#else
+  for (std::size_t j = 0; j < kLanes; j += 4) {
+    _mm_stream_ps(out + j, _mm_loadu_ps(values.lane + j));
+  }
+#endif
+}
+
+// out[i] = next(i), and next() changes state of parameter i alone; whether all of grad is finite.
+// One pass over memory: a look at grad of its own would halve what is under way at a time.
+template <typename Next>
+inline bool step_pass(const float* grad, float* out, std::size_t n, bool streamed, Next next) {
+  std::uint32_t bad = 0;
+  if (!streamed) {
+#pragma GCC ivdep
+    for (std::size_t i = 0; i < n; ++i) {
+      bad |= is_bad(grad[i]);
+      out[i] = next(i);
+    }
+    return bad == 0;
+  }
+  std::size_t i = 0;
+  for (; i < n && reinterpret_cast<std::uintptr_t>(out + i) % sizeof(Lanes<float>) != 0; ++i) {
+    bad |= is_bad(grad[i]);
+    out[i] = next(i);
+  }
+  Lanes<std::uint32_t> bad_lanes{};
+  for (; i + kLanes <= n; i += kLanes) {
+    Lanes<float> line;
+    for (std::size_t j = 0; j < kLanes; ++j) bad_lanes.lane[j] |= is_bad(grad[i + j]);
+#pragma GCC ivdep
+    for (std::size_t j = 0; j < kLanes; ++j) line.lane[j] = next(i + j);
+    stream_line(line, out + i);
+  }
+  for (const std::uint32_t lane : bad_lanes.lane) bad |= lane;
+  for (; i < n; ++i) {
+    bad |= is_bad(grad[i]);
+    out[i] = next(i);
+  }
+  _mm_sfence();  // what is streamed is not ordered by the store that will announce it
+  return bad == 0;
+}
+
+bool sgd_step(const SgdStep& s, const float* in, const float* grad, float* out, std::size_t n,
+              bool streamed) {
   const auto [scale, rate, decay] = s;
-  for (std::size_t i = 0; i < n; ++i) out[i] = in[i] - rate * (scale * grad[i] + decay * in[i]);
+  return step_pass(grad, out, n, streamed,
+                   [=](std::size_t i) { return in[i] - rate * (scale * grad[i] + decay * in[i]); });
 }
 
 template <bool nesterov>
-void momentum_loop(const MomentumStep& s, const float* __restrict in, const float* __restrict grad,
-                   float* __restrict velocity, float* __restrict out, std::size_t n) {
+bool momentum_pass(const MomentumStep& s, const float* in, const float* grad, float* velocity,
+                   float* out, std::size_t n, bool streamed) {
   const float scale = s.scale, rate = s.rate, decay = s.decay, momentum = s.momentum;
-  for (std::size_t i = 0; i < n; ++i) {
+  return step_pass(grad, out, n, streamed, [=](std::size_t i) {
     const float g = scale * grad[i] + decay * in[i];
     const float v = momentum * velocity[i] + g;
     velocity[i] = v;
-    out[i] = in[i] - rate * (nesterov ? g + momentum * v : v);
-  }
+    return in[i] - rate * (nesterov ? g + momentum * v : v);
+  });
 }
 
-void momentum_step(const MomentumStep& s, const float* in, const float* grad, float* velocity,
-                   float* out, std::size_t n) {
-  (s.nesterov ? momentum_loop<true> : momentum_loop<false>)(s, in, grad, velocity, out, n);
+bool momentum_step(const MomentumStep& s, const float* in, const float* grad, float* velocity,
+                   float* out, std::size_t n, bool streamed) {
+  const auto pass = s.nesterov ? &momentum_pass<true> : &momentum_pass<false>;
+  return pass(s, in, grad, velocity, out, n, streamed);
 }
 
-void adam_step(const AdamStep& s, const float* __restrict in, const float* __restrict grad,
-               float* __restrict m, float* __restrict v, float* __restrict out, std::size_t n) {
+bool adam_step(const AdamStep& s, const float* in, const float* grad, float* m, float* v,
+               float* out, std::size_t n, bool streamed) {
   const auto [scale, rate, decay, decoupled, beta1, beta2, epsilon, correction1, correction2] = s;
-  for (std::size_t i = 0; i < n; ++i) {
+  return step_pass(grad, out, n, streamed, [=](std::size_t i) {
     const float g = scale * grad[i] + decay * in[i];
     const float first = beta1 * m[i] + (1.0F - beta1) * g;
     const float second = beta2 * v[i] + (1.0F - beta2) * (g * g);
     m[i] = first;
     v[i] = second;
     const float root = __builtin_sqrtf(second / correction2);
-    out[i] = in[i] - rate * ((first / correction1) / (root + epsilon) + decoupled * in[i]);
-  }
+    return in[i] - rate * ((first / correction1) / (root + epsilon) + decoupled * in[i]);
+  });
 }
 
 // What the compiler was told, not what the file is called: a flag that got lost shows.

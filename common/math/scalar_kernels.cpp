@@ -124,24 +124,26 @@ void standardise(const T* x, const float* mean, const float* scale, float* y, Si
   for (Size i = 0; i < n; ++i) y[i] = (static_cast<float>(x[i]) - mean[i]) * scale[i];
 }
 
-void sgd_step(const SgdStep& s, const float* in, const float* grad, float* out, Size n) {
+bool sgd_step(const SgdStep& s, const float* in, const float* grad, float* out, Size n, bool) {
   for (Size i = 0; i < n; ++i) {
     const float g = s.scale * grad[i] + s.decay * in[i];
     out[i] = in[i] - s.rate * g;
   }
+  return all_finite(grad, n);
 }
 
-void momentum_step(const MomentumStep& s, const float* in, const float* grad, float* velocity,
-                   float* out, Size n) {
+bool momentum_step(const MomentumStep& s, const float* in, const float* grad, float* velocity,
+                   float* out, Size n, bool) {
   for (Size i = 0; i < n; ++i) {
     const float g = s.scale * grad[i] + s.decay * in[i];
     velocity[i] = s.momentum * velocity[i] + g;
     out[i] = in[i] - s.rate * (s.nesterov ? g + s.momentum * velocity[i] : velocity[i]);
   }
+  return all_finite(grad, n);
 }
 
-void adam_step(const AdamStep& s, const float* in, const float* grad, float* m, float* v,
-               float* out, Size n) {
+bool adam_step(const AdamStep& s, const float* in, const float* grad, float* m, float* v,
+               float* out, Size n, bool) {
   for (Size i = 0; i < n; ++i) {
     const float g = s.scale * grad[i] + s.decay * in[i];
     m[i] = s.beta1 * m[i] + (1 - s.beta1) * g;
@@ -149,6 +151,7 @@ void adam_step(const AdamStep& s, const float* in, const float* grad, float* m, 
     const float direction = (m[i] / s.correction1) / (std::sqrt(v[i] / s.correction2) + s.epsilon);
     out[i] = in[i] - s.rate * (direction + s.decoupled * in[i]);
   }
+  return all_finite(grad, n);
 }
 
 using enum Activation;

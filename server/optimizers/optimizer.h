@@ -24,6 +24,7 @@ struct OptimizerStep {
   double gradient_scale = 1;  // the sum is multiplied by this first: 1 / examples, clipping
   double rate = 0;            // of this step, from the schedule
   params::Group group;        // scales of rate and decay
+  bool streamed = false;      // the new version is written past the caches
 };
 
 class Optimizer {
@@ -36,9 +37,10 @@ class Optimizer {
   virtual std::size_t state_per_parameter() const = 0;
 
   // Writes the parameters of the next version. `gradient` holds the sum. `state` holds
-  // state_per_parameter() runs of in.size() floats, zero at first. REQUIRES: in, gradient, out of
+  // state_per_parameter() runs of in.size() floats, zero at first. Returns whether the gradient is
+  // finite: if it is not, `out` and `state` are of no use any more. REQUIRES: in, gradient, out of
   // equal size; out overlaps nothing.
-  virtual void step(const OptimizerStep& step, std::span<const float> in,
+  virtual bool step(const OptimizerStep& step, std::span<const float> in,
                     std::span<const float> gradient, std::span<float> state,
                     std::span<float> out) const = 0;
 };

@@ -1,5 +1,7 @@
 #include "server/shard/shard.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -33,6 +35,16 @@ std::size_t buffer_limit(const ShardParts& parts) {
          2;
 }
 
+// Whether a step drives the beginning of a version out of the last cache before a worker reads it
+// there. What goes over the wire is read at once.
+bool outgrows_cache(const ShardParts& parts) {
+  constexpr long kUsual = 32L << 20;
+  const long known = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
+  const auto cache = static_cast<std::size_t>(known > 0 ? known : kUsual);
+  const std::size_t vectors = 3 + parts.optimizer.state_per_parameter();  // gradient, old, new
+  return vectors * parts.shared[0].size_bytes() > cache;
+}
+
 // Sums, checks and optimizer steps run over so many floats at a time: what one reads or writes is
 // still in the first cache for the next. Part of what decides the bits of a norm.
 constexpr std::size_t kBlock = 4096;
@@ -45,6 +57,7 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
       tree_(parts.partitions),
       pool_(buffer_bytes(parts), buffer_limit(parts)),
       scratch_(kBlock),
+      streams_(outgrows_cache(parts)),
       place_(parts.chunks.size(), -1),
       scalars_(parts.chunks.size()) {
   const std::size_t per_parameter = parts.optimizer.state_per_parameter();
@@ -241,6 +254,7 @@ void Shard::apply(ChunkState& state, double clip_scale) {
   OptimizerStep request;
   request.step = step;
   request.rate = parts_.schedule.rate(step);
+  request.streamed = streams_;
   const std::uint64_t examples = state.aggregator.examples();
   request.gradient_scale = clip_scale / static_cast<double>(examples);
   for (const params::GroupRange& range : state.chunk->ranges) {
@@ -252,16 +266,16 @@ void Shard::apply(ChunkState& state, double clip_scale) {
         continue;
       }
       const auto gradient = state.aggregator.sum(at, count, scratch_.span());
-      if (!math::all_finite(gradient)) {  // version `step` stays as it is
+      const bool finite = parts_.optimizer.step(
+          request, in.subspan(at, count), gradient,
+          state.optimizer_state.span().subspan(at * per_parameter, count * per_parameter),
+          out.subspan(at, count));
+      if (!finite) {  // version `step` stays as it is
         fail(Fault::diverged,
              "step {}: the gradient of parameters {}..{} is not finite; lower the rate, warm up, "
              "or set optimizer.clip_norm",
              step, state.chunk->offset, state.chunk->end());
       }
-      parts_.optimizer.step(
-          request, in.subspan(at, count), gradient,
-          state.optimizer_state.span().subspan(at * per_parameter, count * per_parameter),
-          out.subspan(at, count));
     }
   }
   state.newest = step + 1;

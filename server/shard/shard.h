@@ -153,6 +153,7 @@ class Shard {
   Loans loans_;  // these two before the states, which hold their buffers
   BufferPool pool_;
   AlignedBuffer<float> scratch_;  // one block of a sum
+  bool streams_;                  // versions are written past the caches
   std::vector<ChunkState> states_;
   std::vector<std::int32_t> place_;  // chunk id → index into states_, -1 = another lane's
   StepScalars scalars_;

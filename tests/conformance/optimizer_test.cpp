@@ -162,6 +162,40 @@ TEST_P(OptimizerConformance, WritesItsOutputAndItsStateAndNothingElse) {
   for (std::size_t i = 0; i < state_size; ++i) ASSERT_NE(state[kGuard + i], 0) << "state " << i;
 }
 
+TEST_P(OptimizerConformance, PastTheCachesItWritesTheSameBits) {
+  const std::vector<float> in = normals(kSize, 14);
+  std::vector<float> gradient = normals(kSize, 15);
+  std::vector<float> states[2] = {zero_state(kSize), zero_state(kSize)};
+  std::vector<float> outs[2] = {std::vector<float>(kSize), std::vector<float>(kSize)};
+  for (const bool streamed : {false, true}) {
+    EXPECT_TRUE(optimizer_->step({.rate = 0.05, .group = {}, .streamed = streamed}, in, gradient,
+                                 states[streamed], outs[streamed]));
+  }
+  EXPECT_THAT(bits(outs[1]), ElementsAreArray(bits(outs[0])));
+  EXPECT_THAT(bits(states[1]), ElementsAreArray(bits(states[0])));
+}
+
+TEST_P(OptimizerConformance, AGradientThatIsNotFiniteIsSaidWhereverItLies) {
+  const std::vector<float> in = normals(kSize, 16);
+  const std::vector<float> sound = normals(kSize, 17);
+  std::vector<float> out(kSize);
+  for (const std::size_t at : {std::size_t{0}, std::size_t{1}, kSize / 2, kSize - 1}) {
+    for (const float bad :
+         {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+      for (const bool streamed : {false, true}) {
+        for (const float rate_scale : {0.0F, 1.0F}) {
+          std::vector<float> gradient = sound;
+          std::vector<float> state = zero_state(kSize);
+          const OptimizerStep step{.rate = 0.05, .group = {rate_scale, 1}, .streamed = streamed};
+          EXPECT_TRUE(optimizer_->step(step, in, gradient, state, out));
+          gradient[at] = bad;
+          EXPECT_FALSE(optimizer_->step(step, in, gradient, state, out)) << bad << " at " << at;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(OptimizerConformance, AFrozenGroupKeepsItsBitsWhateverTheGradientHolds) {
   std::vector<float> in = normals(kSize, 10);
   in[0] = -0.0f;  // -0 - 0 * -1 would be +0

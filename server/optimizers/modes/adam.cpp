@@ -27,23 +27,24 @@ class Adam final : public Optimizer {
 
   std::size_t state_per_parameter() const override { return 2; }
 
-  void step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
+  bool step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
             std::span<float> state, std::span<float> out) const override {
-    if (step.group.rate_scale == 0) {  // frozen: the same bits, whatever the gradient holds
+    if (step.group.rate_scale == 0) {  // frozen: the same bits
       std::copy(in.begin(), in.end(), out.begin());
-      return;
+      return math::all_finite(gradient);
     }
     const auto decay = static_cast<float>(decay_ * step.group.decay_scale);
-    math::adam_step({.scale = static_cast<float>(step.gradient_scale),
-                     .rate = static_cast<float>(step.rate * step.group.rate_scale),
-                     .decay = decoupled_ ? 0.0F : decay,
-                     .decoupled = decoupled_ ? decay : 0.0F,
-                     .beta1 = beta1_,
-                     .beta2 = beta2_,
-                     .epsilon = static_cast<float>(epsilon_),
-                     .correction1 = correction(beta1_, step.step),
-                     .correction2 = correction(beta2_, step.step)},
-                    in, gradient, state.first(in.size()), state.last(in.size()), out);
+    return math::adam_step({.scale = static_cast<float>(step.gradient_scale),
+                            .rate = static_cast<float>(step.rate * step.group.rate_scale),
+                            .decay = decoupled_ ? 0.0F : decay,
+                            .decoupled = decoupled_ ? decay : 0.0F,
+                            .beta1 = beta1_,
+                            .beta2 = beta2_,
+                            .epsilon = static_cast<float>(epsilon_),
+                            .correction1 = correction(beta1_, step.step),
+                            .correction2 = correction(beta2_, step.step)},
+                           in, gradient, state.first(in.size()), state.last(in.size()), out,
+                           step.streamed);
   }
 
  private:

@@ -22,18 +22,18 @@ class Momentum final : public Optimizer {
 
   std::size_t state_per_parameter() const override { return 1; }
 
-  void step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
+  bool step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
             std::span<float> state, std::span<float> out) const override {
-    if (step.group.rate_scale == 0) {  // frozen: the same bits, whatever the gradient holds
+    if (step.group.rate_scale == 0) {  // frozen: the same bits
       std::copy(in.begin(), in.end(), out.begin());
-      return;
+      return math::all_finite(gradient);
     }
-    math::momentum_step({.scale = static_cast<float>(step.gradient_scale),
-                         .rate = static_cast<float>(step.rate * step.group.rate_scale),
-                         .decay = static_cast<float>(decay_ * step.group.decay_scale),
-                         .momentum = static_cast<float>(momentum_),
-                         .nesterov = nesterov_},
-                        in, gradient, state, out);
+    return math::momentum_step({.scale = static_cast<float>(step.gradient_scale),
+                                .rate = static_cast<float>(step.rate * step.group.rate_scale),
+                                .decay = static_cast<float>(decay_ * step.group.decay_scale),
+                                .momentum = static_cast<float>(momentum_),
+                                .nesterov = nesterov_},
+                               in, gradient, state, out, step.streamed);
   }
 
  private:

@@ -16,16 +16,16 @@ class Sgd final : public Optimizer {
 
   std::size_t state_per_parameter() const override { return 0; }
 
-  void step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
+  bool step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
             std::span<float>, std::span<float> out) const override {
-    if (step.group.rate_scale == 0) {  // frozen: the same bits, whatever the gradient holds
+    if (step.group.rate_scale == 0) {  // frozen: the same bits
       std::copy(in.begin(), in.end(), out.begin());
-      return;
+      return math::all_finite(gradient);
     }
-    math::sgd_step({.scale = static_cast<float>(step.gradient_scale),
-                    .rate = static_cast<float>(step.rate * step.group.rate_scale),
-                    .decay = static_cast<float>(decay_ * step.group.decay_scale)},
-                   in, gradient, out);
+    return math::sgd_step({.scale = static_cast<float>(step.gradient_scale),
+                           .rate = static_cast<float>(step.rate * step.group.rate_scale),
+                           .decay = static_cast<float>(decay_ * step.group.decay_scale)},
+                          in, gradient, out, step.streamed);
   }
 
  private:

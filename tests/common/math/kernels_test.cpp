@@ -228,23 +228,28 @@ TEST(Kernels, InputPassesGiveTheBitsOfTheScalarTwin) {
   });
 }
 
+// Values and what each says of its gradient, written through the caches and past them.
 TEST(Kernels, OptimizerStepsGiveTheBitsOfTheScalarTwin) {
-  expect_same_bits<4>([](const KernelSet& set, auto& x, std::size_t n) {
-    set.sgd_step({0.3F, 0.1F, 0.01F}, x[0].data(), x[1].data(), x[2].data(), n);
-    return 0.0;
-  });
-  for (const bool nesterov : {false, true}) {
+  for (const bool streamed : {false, true}) {
     expect_same_bits<4>([=](const KernelSet& set, auto& x, std::size_t n) {
-      set.momentum_step({0.3F, 0.1F, 0.01F, 0.9F, nesterov}, x[0].data(), x[1].data(), x[2].data(),
-                        x[3].data(), n);
-      return 0.0;
+      const SgdStep step{0.3F, 0.1F, 0.01F};
+      return set.sgd_step(step, x[0].data(), x[1].data(), x[2].data(), n, streamed) ? 1.0 : 0.0;
+    });
+    for (const bool nesterov : {false, true}) {
+      expect_same_bits<4>([=](const KernelSet& set, auto& x, std::size_t n) {
+        const MomentumStep step{0.3F, 0.1F, 0.01F, 0.9F, nesterov};
+        const bool finite = set.momentum_step(step, x[0].data(), x[1].data(), x[2].data(),
+                                              x[3].data(), n, streamed);
+        return finite ? 1.0 : 0.0;
+      });
+    }
+    expect_same_bits<5>([=](const KernelSet& set, auto& x, std::size_t n) {
+      const AdamStep step{0.3F, 0.1F, 0.01F, 0.02F, 0.9F, 0.999F, 1e-8F, 0.1F, 0.001F};
+      const bool finite = set.adam_step(step, x[0].data(), x[1].data(), x[2].data(), x[3].data(),
+                                        x[4].data(), n, streamed);
+      return finite ? 1.0 : 0.0;
     });
   }
-  expect_same_bits<5>([](const KernelSet& set, auto& x, std::size_t n) {
-    set.adam_step({0.3F, 0.1F, 0.01F, 0.02F, 0.9F, 0.999F, 1e-8F, 0.1F, 0.001F}, x[0].data(),
-                  x[1].data(), x[2].data(), x[3].data(), x[4].data(), n);
-    return 0.0;
-  });
 }
 
 TEST(Kernels, TheWidestSetOfThisProcessorIsChosen) {

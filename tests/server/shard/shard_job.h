@@ -3,6 +3,8 @@
 // 1, so that a test can work out every version by hand.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -23,7 +25,7 @@ class Descent final : public Optimizer {
     std::size_t size;
   };
   std::size_t state_per_parameter() const override { return 1; }
-  void step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
+  bool step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
             std::span<float> state, std::span<float> out) const override {
     calls.push_back({step, in.size()});
     const auto scale = static_cast<float>(step.gradient_scale);
@@ -32,6 +34,7 @@ class Descent final : public Optimizer {
       state[i] += 1;  // counts the steps
       out[i] = in[i] - rate * (scale * gradient[i]);
     }
+    return std::ranges::all_of(gradient, [](float g) { return std::isfinite(g); });
   }
   mutable std::vector<Call> calls;
 };
