@@ -1,10 +1,8 @@
 #include "launcher/coordinator.h"
 
 #include <algorithm>
-#include <deque>
 
 #include "common/base/error.h"
-#include "common/params/partition_tree.h"
 #include "launcher/rank.h"
 
 namespace sheaf::launcher {
@@ -28,66 +26,6 @@ bool same_layout(const params::Layout& a, const params::Layout& b) {
 
 }  // namespace
 
-// One rank's control connection.
-class Coordinator::Peer final : public net::FrameHandler {
- public:
-  Peer(Coordinator& owner, ProcessId process, net::Connection connection)
-      : owner_(owner),
-        process_(process),
-        channel_(std::move(connection), *this,
-                 [this](std::exception_ptr error) { owner_.on_closed(*this, error); }) {
-    channel_.start();
-  }
-
-  ProcessId process() const { return process_; }
-  void close() { channel_.close(); }
-
-  void send(Header header, std::vector<std::byte> body) {
-    header.payload_bytes = static_cast<std::uint32_t>(body.size());
-    outbox_.push_back({header, std::move(body)});
-    channel_.wake();
-  }
-  template <typename Message>
-  void send(ControlKind kind, const Message& message) {
-    Header header;
-    header.type = FrameType::control;
-    header.value = static_cast<std::uint64_t>(kind);
-    send(header, wire::to_bytes(message));
-  }
-
-  std::span<std::byte> receive_into(const Header& header) override {
-    const bool fits = header.type == FrameType::beat ? header.payload_bytes == 0
-                      : header.type == FrameType::control
-                          ? header.payload_bytes <= wire::kControlBytes
-                      : header.type == FrameType::tensor ? header.payload_bytes <= (4U << 20)
-                                                         : false;
-    if (!fits) {
-      fail(Fault::network, "{} of {} bytes is no frame for the coordinator", to_string(header.type),
-           header.payload_bytes);
-    }
-    body_.resize(header.payload_bytes);
-    return body_;
-  }
-  void on_frame(const Header& header) override { owner_.on_frame(*this, header, body_); }
-  std::optional<wire::OutFrame> next_frame() override {
-    if (taken_ == outbox_.size()) return std::nullopt;
-    const auto& [header, body] = outbox_[taken_++];
-    return wire::OutFrame{header, body, {}, false};
-  }
-  void on_written(std::size_t count) override {
-    outbox_.erase(outbox_.begin(), outbox_.begin() + static_cast<std::ptrdiff_t>(count));
-    taken_ -= count;
-  }
-
- private:
-  Coordinator& owner_;
-  ProcessId process_;
-  std::vector<std::byte> body_;
-  std::deque<std::pair<Header, std::vector<std::byte>>> outbox_;
-  std::size_t taken_ = 0;
-  net::FrameChannel channel_;
-};
-
 Coordinator::Coordinator(Options options, JobRecord& record)
     : options_(std::move(options)),
       record_(record),
@@ -97,7 +35,8 @@ Coordinator::Coordinator(Options options, JobRecord& record)
                    .start = options_.start,
                    .suspect = options_.suspect,
                    .dead = options_.dead},
-                  std::chrono::steady_clock::now()) {}
+                  std::chrono::steady_clock::now()),
+      gathering_(options_.partitions) {}
 
 Coordinator::~Coordinator() {
   if (!thread_.joinable()) return;
@@ -147,7 +86,12 @@ net::Task<void> Coordinator::receive(net::Connection connection) {
     connection.set_peer(to_string(peer.process));
     spans_hosts_ = spans_hosts_ || !connection.within_host();
     membership_.on_heard(peer.process, std::chrono::steady_clock::now());
-    peers_.push_back(std::make_unique<Peer>(*this, peer.process, std::move(connection)));
+    peers_.push_back(std::make_unique<ControlPeer>(
+        peer.process, std::move(connection),
+        [this](ControlPeer& from, const Header& header, std::span<const std::byte> body) {
+          on_frame(from, header, body);
+        },
+        [this](ControlPeer& closed, std::exception_ptr error) { on_closed(closed, error); }));
     if (ending_) peers_.back()->send(ControlKind::stop, stop_);  // it came too late
   } catch (const net::Refused& refused) {
     on_refused(refused, &refused.peer(), refused.verdict());
@@ -171,21 +115,16 @@ void Coordinator::on_refused(const Error& refusal, const wire::Identity* peer,
         refusal.message() +
             " than the coordinator; start every rank with the same program and job file"});
   }
-  last_refusal_ = refusal.message();
-  ++refused_;  // a port scan must not fill the terminal: powers of two only
-  if ((refused_ & (refused_ - 1)) == 0) {
-    record_.note(fmt::format("warning: refused a connection to the coordinator: {} (x{})",
-                             last_refusal_, refused_));
-  }
+  if (const auto warning = refusals_.add(refusal.message())) record_.note(*warning);
 }
 
-Coordinator::Peer* Coordinator::find(ProcessId process) {
+ControlPeer* Coordinator::find(ProcessId process) {
   const auto found =
       std::ranges::find_if(peers_, [&](const auto& p) { return p->process() == process; });
   return found == peers_.end() ? nullptr : found->get();
 }
 
-void Coordinator::on_closed(Peer& peer, std::exception_ptr error) {
+void Coordinator::on_closed(ControlPeer& peer, std::exception_ptr error) {
   const ProcessId process = peer.process();
   net::asio::post(context_, [this, &peer] {
     std::erase_if(peers_, [&](const auto& p) { return p.get() == &peer; });
@@ -218,9 +157,7 @@ net::Task<void> Coordinator::tick_loop() {
     const auto events = membership_.on_tick(now);
     handle(events);
     if (!events.empty()) record_.on_members(membership_.members());
-    Header beat;
-    beat.type = FrameType::beat;
-    for (const auto& peer : peers_) peer->send(beat, {});
+    for (const auto& peer : peers_) peer->beat();
   }
 }
 
@@ -235,7 +172,7 @@ void Coordinator::handle(const std::vector<Membership::Event>& events) {
         end_job(
             wire::Failure{event.process, static_cast<int>(Fault::network), phase(), event.text});
         // It may be stopped, or far away: nobody waits for it to hear of the end.
-        if (Peer* peer = find(event.process)) peer->close();
+        if (ControlPeer* peer = find(event.process)) peer->close();
         break;
       case Membership::Event::Kind::missing:
         if (!first) first = event.process;
@@ -244,12 +181,7 @@ void Coordinator::handle(const std::vector<Membership::Event>& events) {
     }
   }
   if (first) {
-    if (refused_ > 0) {
-      missing += fmt::format(
-          "; {} refused, the last one: {}",
-          refused_ == 1 ? "1 connection was" : fmt::format("{} connections were", refused_),
-          last_refusal_);
-    }
+    missing += refusals_.clause();
     end_job(wire::Failure{*first, static_cast<int>(Fault::network), phase(), missing});
   }
 }
@@ -261,7 +193,8 @@ std::string Coordinator::phase() const {
 
 // ---- frames -------------------------------------------------------------------------------------
 
-void Coordinator::on_frame(Peer& peer, const Header& header, std::span<const std::byte> body) {
+void Coordinator::on_frame(ControlPeer& peer, const Header& header,
+                           std::span<const std::byte> body) {
   membership_.on_heard(peer.process(), std::chrono::steady_clock::now());
   switch (header.type) {
     case FrameType::beat: newest_step_ = std::max(newest_step_, header.step); break;
@@ -270,7 +203,7 @@ void Coordinator::on_frame(Peer& peer, const Header& header, std::span<const std
   }
 }
 
-void Coordinator::on_control(Peer& peer, ControlKind kind, std::span<const std::byte> body) {
+void Coordinator::on_control(ControlPeer& peer, ControlKind kind, std::span<const std::byte> body) {
   const auto now = std::chrono::steady_clock::now();
   switch (kind) {
     case ControlKind::registration:
@@ -291,7 +224,7 @@ void Coordinator::on_control(Peer& peer, ControlKind kind, std::span<const std::
   }
 }
 
-void Coordinator::on_registration(Peer& peer, wire::Registration registration) {
+void Coordinator::on_registration(ControlPeer& peer, wire::Registration registration) {
   registration.info.process = peer.process();  // what was proved, not what is claimed
   membership_.on_registered(registration.info, std::chrono::steady_clock::now());
   // The pid is worth something only if it names the same process here: another host's does not.
@@ -366,34 +299,14 @@ void Coordinator::say_encryption() {
   }
 }
 
-void Coordinator::on_contribution(Peer& peer, const wire::Contribution& contribution) {
-  Gathering& gathering = gatherings_[contribution.tag];
-  gathering.sum = contribution.sum;
-  for (const auto& [partition, values] : contribution.values) {
-    const bool fits = partition < options_.partitions &&
-                      (!contribution.sum || gathering.values.empty() ||
-                       gathering.values.begin()->second.size() == values.size());
-    if (!fits) {
-      fail(Fault::network, "{} contributes {} values for partition {} to \"{}\"",
-           to_string(peer.process()), values.size(), partition, contribution.tag);
-    }
-    gathering.values[partition] = values;
-  }
-  if (gathering.values.size() != options_.partitions) return;
-
+void Coordinator::on_contribution(ControlPeer& peer, wire::Contribution contribution) {
+  auto whole = gathering_.add(peer.process(), std::move(contribution));
+  if (!whole) return;
   const auto now = std::chrono::steady_clock::now();
-  std::vector<std::vector<double>> in_order;
-  for (auto& [partition, values] : gathering.values) in_order.push_back(std::move(values));
-  const std::string tag = contribution.tag;
-  gatherings_.erase(tag);
-  if (!contribution.sum) {
-    std::vector<double> all;
-    for (const auto& values : in_order) all.insert(all.end(), values.begin(), values.end());
-    return record_.on_list(tag, std::move(all), now);
-  }
-  const wire::Total total{tag, params::tree_sum(in_order)};
-  record_.on_sum(tag, total.values, now);
-  send_all(Role::worker, ControlKind::total, total);
+  if (!whole->sum) return record_.on_list(whole->tag, std::move(whole->values), now);
+  record_.on_sum(whole->tag, whole->values, now);
+  send_all(Role::worker, ControlKind::total,
+           wire::Total{std::move(whole->tag), std::move(whole->values)});
 }
 
 // ---- the end ------------------------------------------------------------------------------------
@@ -412,7 +325,7 @@ void Coordinator::drain() {
   });
 }
 
-void Coordinator::on_drain_answer(Peer& peer, Step begun) {
+void Coordinator::on_drain_answer(ControlPeer& peer, Step begun) {
   drain_answers_[peer.process()] = begun;
   if (drain_answers_.size() != options_.workers) return;
   Step last = 0;
@@ -420,7 +333,7 @@ void Coordinator::on_drain_answer(Peer& peer, Step begun) {
   send_all(Role::worker, ControlKind::last_step, wire::Drain{last});
 }
 
-void Coordinator::on_finished(Peer& peer, const wire::Finished& report) {
+void Coordinator::on_finished(ControlPeer& peer, const wire::Finished& report) {
   record_.on_finished(peer.process(), report);
   membership_.on_finished(peer.process());
   record_.on_members(membership_.members());
@@ -436,7 +349,7 @@ void Coordinator::abort(wire::Failure failure) {
 
 // A rank that lost a peer is a witness, not the culprit: the culprit's own connection ends at the
 // same time. It is given a moment to be seen; then the witness is all there is.
-void Coordinator::on_failure(Peer& peer, wire::Failure failure) {
+void Coordinator::on_failure(ControlPeer& peer, wire::Failure failure) {
   failed_.insert(peer.process());
   if (!membership_.expects(failure.process)) failure.process = peer.process();
   if (failure.phase.empty()) failure.phase = phase();

@@ -17,12 +17,14 @@
 #include <vector>
 
 #include "common/cluster/membership.h"
-#include "common/net/frame_channel.h"
 #include "common/net/handshake_io.h"
 #include "common/net/listener.h"
 #include "common/wire/messages.h"
+#include "launcher/control_peer.h"
+#include "launcher/gathering.h"
 #include "launcher/job_record.h"
 #include "launcher/process_identity.h"
+#include "launcher/refusals.h"
 
 namespace sheaf::launcher {
 
@@ -65,19 +67,18 @@ class Coordinator {
   std::optional<Outcome> wait(Duration limit);
 
  private:
-  class Peer;
   net::Task<void> accept_loop();
   net::Task<void> receive(net::Connection connection);
   net::Task<void> tick_loop();
-  void on_frame(Peer& peer, const wire::Header& header, std::span<const std::byte> body);
-  void on_control(Peer& peer, wire::ControlKind kind, std::span<const std::byte> body);
-  void on_registration(Peer& peer, wire::Registration registration);
-  void on_contribution(Peer& peer, const wire::Contribution& contribution);
-  void on_drain_answer(Peer& peer, Step begun);
-  void on_finished(Peer& peer, const wire::Finished& report);
-  void on_failure(Peer& peer, wire::Failure failure);
+  void on_frame(ControlPeer& peer, const wire::Header& header, std::span<const std::byte> body);
+  void on_control(ControlPeer& peer, wire::ControlKind kind, std::span<const std::byte> body);
+  void on_registration(ControlPeer& peer, wire::Registration registration);
+  void on_contribution(ControlPeer& peer, wire::Contribution contribution);
+  void on_drain_answer(ControlPeer& peer, Step begun);
+  void on_finished(ControlPeer& peer, const wire::Finished& report);
+  void on_failure(ControlPeer& peer, wire::Failure failure);
   void on_refused(const Error& refusal, const wire::Identity* peer, wire::Verdict verdict);
-  void on_closed(Peer& peer, std::exception_ptr error);
+  void on_closed(ControlPeer& peer, std::exception_ptr error);
   void begin_job();
   void say_encryption();
   void end_job(Outcome outcome);
@@ -86,7 +87,7 @@ class Coordinator {
   template <typename Message>
   void send_all(Role role, wire::ControlKind kind, const Message& message);
   std::string phase() const;
-  Peer* find(ProcessId process);
+  ControlPeer* find(ProcessId process);
 
   Options options_;
   JobRecord& record_;
@@ -94,13 +95,9 @@ class Coordinator {
   net::Listener listener_;
   cluster::Membership membership_;
   net::asio::steady_timer tick_{context_};
-  std::vector<std::unique_ptr<Peer>> peers_;
+  std::vector<std::unique_ptr<ControlPeer>> peers_;
   std::map<ProcessId, wire::Registration> registrations_;
-  struct Gathering {
-    bool sum = true;
-    std::map<std::uint32_t, std::vector<double>> values;  // by partition
-  };
-  std::map<std::string, Gathering> gatherings_;
+  Gathering gathering_;
   std::map<ProcessId, Step> drain_answers_;
   bool draining_ = false;
   bool running_ = false;
@@ -108,9 +105,8 @@ class Coordinator {
   bool spans_hosts_ = false;
   bool closing_ = false;
   Step newest_step_ = 0;
-  std::size_t strangers_ = 0;
-  std::size_t refused_ = 0;
-  std::string last_refusal_;
+  std::size_t strangers_ = 0;  // connections in their handshake
+  Refusals refusals_;
   std::optional<Outcome> ending_;  // decided; ranks are being told
   wire::Failure stop_;             // what they are told
   TimePoint ending_since_{};
