@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "launcher/agreement.h"
 #include "launcher/rank.h"
 
 namespace sheaf::launcher {
@@ -16,13 +17,6 @@ namespace {
 
 constexpr std::size_t kStrangers = 64;  // connections in their handshake at once
 constexpr Duration kWitness = std::chrono::milliseconds(500);
-
-bool same_layout(const params::Layout& a, const params::Layout& b) {
-  return std::ranges::equal(
-      a.tensors(), b.tensors(), [&](const params::Tensor& x, const params::Tensor& y) {
-        return x.name == y.name && x.shape == y.shape && a.groups()[x.group] == b.groups()[y.group];
-      });
-}
 
 }  // namespace
 
@@ -240,39 +234,19 @@ void Coordinator::on_registration(ControlPeer& peer, wire::Registration registra
 }
 
 void Coordinator::begin_job() {
-  const wire::Registration& first = registrations_.at({Role::worker, 0});
-  bool same_numerics = true;
-  for (const auto& [process, r] : registrations_) {
-    const auto refuse = [&, id = process](Fault fault, std::string text) {
-      end_job(wire::Failure{id, static_cast<int>(fault), phase(), std::move(text)});
-    };
-    if (process.role == Role::worker && r.data_digest != first.data_digest) {
-      return refuse(
-          Fault::data,
-          fmt::format("{} on {} reads other data than worker 0 on {}: the files of [data] "
-                      "differ; make them the same on every host",
-                      to_string(process), r.info.host, first.info.host));
-    }
-    if (process.role == Role::worker && !same_layout(r.layout, first.layout)) {
-      return refuse(Fault::data, fmt::format("{} has another model than worker 0: its data has "
-                                             "another number of features",
-                                             to_string(process)));
-    }
-    if (r.numerics == first.numerics) continue;
-    same_numerics = false;
-    const std::string text = fmt::format(
-        "{} on {} computes with {}, worker 0 on {} with {}: the result is not bit-exact",
-        to_string(process), r.info.host, r.numerics, first.info.host, first.numerics);
-    if (options_.deterministic) {
-      return refuse(Fault::config, text + ", and run.deterministic = true refuses that");
-    }
-    record_.note("warning: " + text);
+  const Agreement agreement = compare(registrations_, options_.deterministic);
+  for (const std::string& warning : agreement.warnings) record_.note("warning: " + warning);
+  if (agreement.misfit) {
+    wire::Failure misfit = *agreement.misfit;
+    misfit.phase = phase();
+    return end_job(std::move(misfit));
   }
   running_ = true;
   began_.store(true, std::memory_order_relaxed);
   membership_.on_running();
   say_encryption();
-  record_.on_start(first, same_numerics && options_.promises_bits,
+  const wire::Registration& first = registrations_.at({Role::worker, 0});
+  record_.on_start(first, agreement.warnings.empty() && options_.promises_bits,
                    std::chrono::steady_clock::now());
   record_.on_members(membership_.members());
   wire::Start start;

@@ -1,0 +1,24 @@
+// Whether the ranks of a job fit together, once all have registered: the same data, the same model,
+// the same bits of floats. Pure; thread-safe.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/ids.h"
+#include "common/wire/messages.h"
+
+namespace sheaf::launcher {
+
+struct Agreement {
+  std::optional<wire::Failure> misfit;  // why the job cannot begin; its phase is left to the caller
+  std::vector<std::string> warnings;    // ranks whose float bits differ from those of worker 0
+};
+
+// All are held against worker 0. `deterministic`: other float bits are no warning but a misfit.
+// REQUIRES: worker 0 is among them.
+Agreement compare(const std::map<ProcessId, wire::Registration>& registrations, bool deterministic);
+
+}  // namespace sheaf::launcher
