@@ -1,7 +1,6 @@
 #include "worker/client/push_pull.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <utility>
 
@@ -21,11 +20,13 @@ PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params
       pull_(pull),
       shutdown_(shutdown),
       spin_(options_.spin),
+      memory_({.hosted = options_.hosted,
+               .workspaces = options_.workspaces,
+               .workspace_bytes = options_.workspace_bytes,
+               .warn = options_.warn},
+              chunks, shards),
       arrived_(chunks.size(), 0),
       shared_(shards.lane_count()) {
-  constexpr std::size_t kPage = 4096;
-  if (options_.workspace_bytes == 0) options_.workspace_bytes = chunks.elements() * sizeof(float);
-  stride_ = (options_.workspace_bytes + kPage - 1) / kPage * kPage;
   for (std::uint32_t lane = 0; lane < shards.lanes(); ++lane) {
     contexts_.push_back(std::make_unique<net::asio::io_context>(1));
   }
@@ -60,7 +61,7 @@ void PushPull::adopt(params::LaneId lane, net::Connection connection) {
   clients_[shards_.index(lane)]->attach(std::move(connection));
 }
 
-// ---- connecting, and what is shared -------------------------------------------------------------
+// ---- connecting ---------------------------------------------------------------------------------
 
 net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& server) {
   const params::LaneId lane = client.lane();
@@ -71,19 +72,19 @@ net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& serv
   net::Connection connection =
       co_await net::connect(client.context(), endpoint, to_string(whom), options_.dead_limit);
   co_await net::greet(connection, credentials, whom, options_.dead_limit);
-  const std::size_t index = shards_.index(lane);
-  if (links_memory_ && server.host_id == options_.host_id) {
-    std::optional<net::Descriptor> wake = wake_of(lane);
-    if (wake) {
-      const wire::ShareStatus status = co_await ask_to_share(connection, index);
-      if (status == wire::ShareStatus::shared) share_lane(index, std::move(*wake));
+  if (memory_.shared() && server.host_id == options_.host_id) {
+    auto shared = co_await memory_.offer(connection, lane, options_.share_limit);
+    if (shared) {
+      shared_[shards_.index(lane)] = std::make_unique<SharedLane>(*this, lane, std::move(*shared));
     }
   }
   client.attach(std::move(connection));
 }
 
 void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
-  if (options_.keeper != nullptr && pull_.identity()) make_shared_memory();
+  if (options_.keeper != nullptr && pull_.identity()) {
+    memory_.share(*options_.keeper, options_.credentials.self);
+  }
   for (const auto& client : clients_) {
     bool done = false;
     std::exception_ptr failure;
@@ -99,135 +100,15 @@ void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
   }
 }
 
-void PushPull::make_shared_memory() {
-  const wire::Identity& self = options_.credentials.self;
-  std::size_t most = 0;  // chunks of a lane
-  for (const auto& client : clients_) {
-    most = std::max(most, shards_.chunks_of(client->lane()).size());
-  }
-  // A step's pushes, pulls and ends of every workspace; a partial push is answered in words.
-  most_open_ = 2 * (options_.workspaces + 1) * (most + 1) + 16;
-  ring_frames_ = std::bit_ceil(most_open_ * (options_.hosted.count / 64 + 1));
-  const cluster::SharedLinks::Title title{.epoch = self.epoch,
-                                          .worker = self.process.id,
-                                          .incarnation = self.incarnation,
-                                          .lanes = static_cast<std::uint32_t>(clients_.size()),
-                                          .capacity = ring_frames_};
-  using Access = net::SharedMemory::Access;
-  try {
-    cluster::KeeperClient& keeper = *options_.keeper;
-    outgoing_memory_ = keeper.memory(cluster::outgoing_name(self.process.id, self.incarnation),
-                                     options_.workspaces * stride_, Access::write);
-    parameters_memory_ = keeper.memory(
-        cluster::parameters_name(),
-        2 * cluster::shared_vector_floats(chunks_.elements()) * sizeof(float), Access::read);
-    links_memory_ =
-        keeper.memory(cluster::links_name(self.process.id, self.incarnation),
-                      cluster::SharedLinks::bytes(clients_.size(), ring_frames_), Access::write);
-    links_ = cluster::SharedLinks::make(links_memory_.bytes(), title);
-    bell_ = &links_.bell();
-  } catch (const Error& error) {
-    options_.warn(
-        fmt::format("no shared memory: {}; it exchanges over the network", error.message()));
-  }
-}
-
-// Over a connection that has proved the key: shared memory between those who know each other.
-net::Task<wire::ShareStatus> PushPull::ask_to_share(net::Connection& connection,
-                                                    std::size_t lane) const {
-  wire::Header request;
-  request.type = FrameType::share;
-  request.chunk = static_cast<std::uint32_t>(lane);
-  request.step = ring_frames_;
-  request.value = options_.workspaces * stride_;
-  const wire::HeaderBytes sent = wire::encode(request);
-  // Outlives this coroutine: the handler of a timer that has expired runs although it is cancelled.
-  const auto over = std::make_shared<bool>(false);
-  const struct AtEnd {
-    bool& over;
-    ~AtEnd() { over = true; }
-  } at_end{*over};
-  net::asio::steady_timer deadline(connection.executor(), options_.share_limit);
-  deadline.async_wait([&connection, over](const net::ErrorCode& cancelled) {
-    if (!cancelled && !*over) connection.close();
-  });
-  co_await connection.write(sent);
-  wire::HeaderBytes received;
-  wire::Header answer;
-  const bool answered = co_await connection.read(received);
-  if (!answered || wire::decode(received, answer) != wire::HeaderFault::none ||
-      answer.type != FrameType::share_ack) {
-    fail(Fault::network, "{} did not answer whether it shares memory", connection.peer());
-  }
-  co_return static_cast<wire::ShareStatus>(answer.status);
-}
-
-// A lane that has not left its descriptor does not share.
-std::optional<net::Descriptor> PushPull::wake_of(params::LaneId lane) {
-  try {
-    return options_.keeper->get(cluster::wake_name(lane.server, lane.lane));
-  } catch (const Error& error) {
-    options_.warn(fmt::format("no shared memory with server {}: {}", lane.server, error.message()));
-    return std::nullopt;
-  }
-}
-
-void PushPull::share_lane(std::size_t lane, net::Descriptor wake) {
-  const params::LaneId id = clients_[lane]->lane();
-  const std::size_t stride = cluster::shared_vector_floats(chunks_.elements());
-  SharedLane::Memory memory;
-  memory.requests = links_.requests(lane);
-  memory.answers = links_.answers(lane);
-  memory.most_open = most_open_;
-  memory.wake = std::move(wake);
-  memory.outgoing = outgoing_memory_.bytes();
-  for (std::size_t parity : {0U, 1U}) {
-    memory.vectors[parity] =
-        parameters_memory_.floats().subspan(parity * stride, chunks_.elements());
-  }
-  shared_[lane] = std::make_unique<SharedLane>(*this, id, std::move(memory));
-}
-
 std::size_t PushPull::shared_lanes() const {
   return static_cast<std::size_t>(
       std::ranges::count_if(shared_, [](auto& s) { return s != nullptr; }));
 }
 
-// Parameters are read where the servers write them if all do so on this host; else they are
-// gathered in vectors of our own.
-void PushPull::place_vectors() {
-  if (!outgoing_memory_) own_outgoing_ = AlignedBuffer<std::byte>(options_.workspaces * stride_);
-  const bool in_place = shared_lanes() == shared_.size();
-  const std::size_t stride = cluster::shared_vector_floats(chunks_.elements());
-  for (std::size_t parity : {0U, 1U}) {
-    if (in_place) {
-      vectors_[parity] = parameters_memory_.floats().subspan(parity * stride, chunks_.elements());
-    } else {
-      own_vectors_[parity] = AlignedBuffer<float>(chunks_.elements());
-      vectors_[parity] = own_vectors_[parity].span();
-    }
-  }
-  for (const auto& lane : shared_) {
-    if (lane) lane->read_in_place(in_place);
-  }
-}
-
-std::span<std::byte> PushPull::workspace(std::size_t index) const {
-  const std::span<std::byte> all =
-      outgoing_memory_
-          ? outgoing_memory_.bytes()
-          : std::span(const_cast<std::byte*>(own_outgoing_.data()), own_outgoing_.size());
-  return all.subspan(index * stride_, options_.workspace_bytes);
-}
-
-std::span<float> PushPull::place(std::uint32_t chunk, Version version) {
-  const std::span<float> own = own_vectors_[version % 2].span();
-  return own.empty() ? own : own.subspan(chunks_[chunk].offset, chunks_[chunk].size);
-}
-
 void PushPull::start() {
-  place_vectors();
-  on_end_ = std::make_unique<cluster::Shutdown::Subscription>(shutdown_, [this] { bell_->ring(); });
+  memory_.place(shared_lanes() == shared_.size());
+  on_end_ = std::make_unique<cluster::Shutdown::Subscription>(shutdown_,
+                                                              [this] { memory_.bell().ring(); });
   for (const auto& context : contexts_) {
     threads_.emplace_back([this, c = context.get()] {
       try {
@@ -260,7 +141,7 @@ void PushPull::push(Step step, std::uint32_t chunk, PartitionRange node, std::ui
     if (!std::exchange(exchanging_, true)) exchange_began_ = std::chrono::steady_clock::now();
   }
   const std::size_t lane = lane_of(chunk);
-  if (shared_[lane] && shared_[lane]->reaches(payload)) {
+  if (shared_[lane] && memory_.seen_at(payload)) {
     using Lend = Exchange::Lend;
     return shared_[lane]->push(step, chunk, node, examples, payload,
                                needed_back ? Lend::needed_back : Lend::until_applied);
@@ -289,7 +170,7 @@ void PushPull::pull(Step clock, std::uint32_t chunk) {
     ++awaited_;
   }
   const std::size_t lane = lane_of(chunk);
-  const auto values = place(chunk, clock);
+  const auto values = memory_.own(chunk, clock);
   if (shared_[lane]) return shared_[lane]->pull(clock, chunk, values);
   LaneClient& client = *clients_[lane];
   const auto into =
@@ -325,11 +206,12 @@ void PushPull::wait(Ready ready, const char* what) {
   if (is_ready()) return;
   const Elapsed before = clocks();
   const auto since = std::chrono::steady_clock::now();
+  net::Doorbell& bell = memory_.bell();
   auto warn_at = since + options_.stall_warning;
   spin_.start(since);
   bool slept = false;
   while (true) {
-    const std::uint32_t seen = bell_->count();
+    const std::uint32_t seen = bell.count();
     const bool moved = poll_shared();
     if (is_ready()) {
       if (!slept) spin_.found();
@@ -346,7 +228,7 @@ void PushPull::wait(Ready ready, const char* what) {
       continue;
     }
     slept = true;
-    bell_->wait(seen, warn_at);
+    bell.wait(seen, warn_at);
     if (std::chrono::steady_clock::now() < warn_at) continue;
     warn_at += options_.stall_warning;
     options_.warn(fmt::format("has waited {:.0f} s for {}; oldest without an answer: {}",
@@ -401,7 +283,7 @@ void PushPull::arrived(std::uint32_t chunk, Version version) {
       exchanged_ += std::chrono::steady_clock::now() - exchange_began_;
     }
   }
-  bell_->ring();
+  memory_.bell().ring();
 }
 
 void PushPull::settled() {
@@ -409,7 +291,7 @@ void PushPull::settled() {
     const std::lock_guard lock(mutex_);
     if (--unsettled_ != 0) return;
   }
-  bell_->ring();
+  memory_.bell().ring();
 }
 
 void PushPull::partial(Partial partial) {
@@ -418,7 +300,7 @@ void PushPull::partial(Partial partial) {
     partials_.push_back(std::move(partial));
     --unsettled_;
   }
-  bell_->ring();
+  memory_.bell().ring();
 }
 
 double PushPull::exchange_seconds() const {

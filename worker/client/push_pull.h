@@ -3,13 +3,10 @@
 // with others through sockets, where one thread per lane index moves bytes straight from and to
 // the memory below.
 //
-// Owns what is exchanged: two parameter vectors by the parity of their version, and the workspaces
-// from which gradients are pushed; both may lie in memory that the host shares. What is pushed
-// stays valid until the wait that settles it. Every wait ends with the job; its error names what
-// was waited for.
+// What is exchanged lies in its ExchangeMemory; what is pushed stays valid until the wait that
+// settles it. Every wait ends with the job; its error names what was waited for.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,11 +17,9 @@
 #include <thread>
 #include <vector>
 
-#include "common/base/aligned_buffer.h"
 #include "common/base/clock.h"
 #include "common/base/stopwatch.h"
 #include "common/cluster/keeper.h"
-#include "common/cluster/shared_links.h"
 #include "common/cluster/shutdown.h"
 #include "common/compression/compressor.h"
 #include "common/net/handshake_io.h"
@@ -32,6 +27,7 @@
 #include "common/params/chunk_map.h"
 #include "common/params/shard_map.h"
 #include "common/wire/messages.h"
+#include "worker/client/exchange_memory.h"
 
 namespace sheaf::worker {
 
@@ -88,9 +84,9 @@ class PushPull {
   void on_resend(Resend resend) { resend_ = std::move(resend); }
 
   // Memory that push() reads. After start().
-  std::span<std::byte> workspace(std::size_t index) const;
+  std::span<std::byte> workspace(std::size_t index) const { return memory_.workspace(index); }
   // The parameters of a version, once they have arrived; valid until version + 2 is asked for.
-  std::span<const float> parameters(Version version) const { return vectors_[version % 2]; }
+  std::span<const float> parameters(Version version) const { return memory_.parameters(version); }
   // How many lanes share memory with this worker.
   std::size_t shared_lanes() const;
 
@@ -139,16 +135,9 @@ class PushPull {
   void settled();
   void partial(Partial partial);
   std::size_t lane_of(std::uint32_t chunk) const { return shards_.index(shards_.at(chunk)); }
-  // Where the values of a chunk are received, unless they are read where they lie.
-  std::span<float> place(std::uint32_t chunk, Version version);
   bool poll_shared();
   std::string oldest() const;  // the request that has waited longest, in words
-  void make_shared_memory();
-  net::Task<wire::ShareStatus> ask_to_share(net::Connection& connection, std::size_t lane) const;
-  std::optional<net::Descriptor> wake_of(params::LaneId lane);
   net::Task<void> join(LaneClient& client, const wire::ProcessInfo& server);
-  void share_lane(std::size_t lane, net::Descriptor wake);
-  void place_vectors();
 
   Options options_;
   const params::ChunkMap& chunks_;
@@ -159,19 +148,7 @@ class PushPull {
   net::Spin spin_;
   Elapsed waited_;
 
-  // Memory: shared, or our own.
-  std::size_t stride_ = 0;  // of workspaces, in bytes
-  std::size_t ring_frames_ = 0;
-  std::size_t most_open_ = 0;  // requests of a lane without an answer that the rings can take
-  net::SharedMemory links_memory_;
-  net::SharedMemory outgoing_memory_;
-  net::SharedMemory parameters_memory_;
-  cluster::SharedLinks links_;
-  AlignedBuffer<std::byte> own_outgoing_;
-  std::array<AlignedBuffer<float>, 2> own_vectors_;
-  std::array<std::span<const float>, 2> vectors_;
-  net::Doorbell own_bell_;
-  net::Doorbell* bell_ = &own_bell_;  // rung when something has changed for the compute thread
+  ExchangeMemory memory_;
 
   mutable std::mutex mutex_;
   std::vector<Version> arrived_;   // guarded: 1 + the newest version of each chunk here; 0 = none

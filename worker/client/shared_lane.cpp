@@ -14,19 +14,14 @@ namespace sheaf::worker {
 using wire::FrameType;
 using wire::Header;
 
-SharedLane::SharedLane(PushPull& owner, params::LaneId lane, Memory memory)
+SharedLane::SharedLane(PushPull& owner, params::LaneId lane, ExchangeMemory::Lane shared)
     : owner_(owner),
-      memory_(std::move(memory)),
+      shared_(std::move(shared)),
       // Pushes cost the server no memory: they need no credit.
       exchange_({.partitions = owner.options_.partitions,
                  .window = std::numeric_limits<std::uint32_t>::max(),
                  .entries = 4 * owner.shards_.chunks_of(lane).size() + 64},
                 *this) {}
-
-bool SharedLane::reaches(std::span<const std::byte> payload) const {
-  const auto* begin = memory_.outgoing.data();
-  return payload.data() >= begin && payload.data() < begin + memory_.outgoing.size();
-}
 
 void SharedLane::push(Step step, std::uint32_t chunk, PartitionRange partitions,
                       std::uint64_t examples, std::span<const std::byte> payload,
@@ -52,14 +47,11 @@ void SharedLane::flush() {
 // What does not fit now goes out when answers have made room.
 void SharedLane::send() {
   bool any = false;
-  while (open_ < memory_.most_open) {
+  while (open_ < shared_.most_open) {
     const auto frame = exchange_.next(TimePoint{});
     if (!frame) break;
-    net::RingFrame request{frame->header, 0};
-    if (!frame->payload.empty()) {
-      request.at = static_cast<std::uint64_t>(frame->payload.data() - memory_.outgoing.data());
-    }
-    check(memory_.requests.push(request), "a ring has room for every request without an answer");
+    const net::RingFrame request{frame->header, owner_.memory_.seen_at(frame->payload).value_or(0)};
+    check(shared_.requests.push(request), "a ring has room for every request without an answer");
     ++open_;
     any = true;
     if (frame->header.type == FrameType::push) {
@@ -67,15 +59,15 @@ void SharedLane::send() {
       traffic_.push_bytes_raw += wire::kHeaderBytes + owner_.chunks_[frame->header.chunk].bytes();
     }
   }
-  if (!any || !memory_.requests.must_wake()) return;
+  if (!any || !shared_.requests.must_wake()) return;
   const std::uint64_t one = 1;
   // It fails only when the counter is full, and then the lane is awake.
-  [[maybe_unused]] const ssize_t written = ::write(memory_.wake.get(), &one, sizeof one);
+  [[maybe_unused]] const ssize_t written = ::write(shared_.wake.get(), &one, sizeof one);
 }
 
 bool SharedLane::poll() {
   bool any = false;
-  for (net::RingFrame answer; memory_.answers.pop(answer); any = true) {
+  for (net::RingFrame answer; shared_.answers.pop(answer); any = true) {
     Header& header = answer.header;
     if (header.payload_bytes != 0) {  // the next 64 partitions of a partial push
       const std::size_t bytes = header.payload_bytes;
@@ -96,10 +88,7 @@ bool SharedLane::poll() {
 
 void SharedLane::on_arrived(std::uint32_t chunk, Version version, std::size_t) {
   const params::Chunk& c = owner_.chunks_[chunk];
-  if (!memory_.in_place) {
-    const auto from = memory_.vectors[version % 2].subspan(c.offset, c.size);
-    std::ranges::copy(from, owner_.place(chunk, version).begin());
-  }
+  owner_.memory_.gather(chunk, version);
   traffic_.pull_bytes += wire::kHeaderBytes + c.bytes();
   traffic_.pull_bytes_raw += wire::kHeaderBytes + c.bytes();
   owner_.arrived(chunk, version);

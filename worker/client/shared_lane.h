@@ -9,37 +9,23 @@
 #include <span>
 #include <vector>
 
-#include "common/cluster/shared_links.h"
-#include "common/net/shared_memory.h"
 #include "worker/client/exchange.h"
+#include "worker/client/exchange_memory.h"
 #include "worker/client/push_pull.h"
 
 namespace sheaf::worker {
 
 class SharedLane final : public ExchangeEvents {
  public:
-  struct Memory {
-    net::FrameRing requests;
-    net::FrameRing answers;
-    std::size_t most_open = 0;            // requests without an answer that the rings can take
-    net::Descriptor wake;                 // of the lane
-    std::span<const std::byte> outgoing;  // from where the lane reads pushes
-    // Where the servers write parameters, by parity; copied from there unless they are read there.
-    std::span<const float> vectors[2];
-    bool in_place = true;
-  };
-  SharedLane(PushPull& owner, params::LaneId lane, Memory memory);
+  SharedLane(PushPull& owner, params::LaneId lane, ExchangeMemory::Lane shared);
 
-  // Whether a push of these bytes can be read by the lane.
-  bool reaches(std::span<const std::byte> payload) const;
+  // REQUIRES: the payload lies in shared memory.
   void push(Step step, std::uint32_t chunk, PartitionRange partitions, std::uint64_t examples,
             std::span<const std::byte> payload, Exchange::Lend lend);
   void end(Step step, PartitionRange partitions, std::uint64_t examples);
   void pull(Step clock, std::uint32_t chunk, std::span<float> into);
   // Sends what was asked for since the last time, and wakes the lane at most once for it.
   void flush();
-  // Whether parameters are used where the servers write them, or copied to our own place.
-  void read_in_place(bool in_place) { memory_.in_place = in_place; }
   // Handles the answers that are there; returns whether there were any.
   bool poll();
 
@@ -55,7 +41,7 @@ class SharedLane final : public ExchangeEvents {
   void send();
 
   PushPull& owner_;
-  Memory memory_;
+  ExchangeMemory::Lane shared_;
   Exchange exchange_;
   bool unsent_ = false;             // something was asked for since the last flush
   std::size_t open_ = 0;            // requests without an answer

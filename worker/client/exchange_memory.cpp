@@ -1,0 +1,129 @@
+#include "worker/client/exchange_memory.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "common/base/error.h"
+
+namespace sheaf::worker {
+
+ExchangeMemory::ExchangeMemory(Options options, const params::ChunkMap& chunks,
+                               const params::ShardMap& shards)
+    : options_(std::move(options)), chunks_(chunks), shards_(shards) {
+  constexpr std::size_t kPage = 4096;
+  if (options_.workspace_bytes == 0) options_.workspace_bytes = chunks.elements() * sizeof(float);
+  stride_ = (options_.workspace_bytes + kPage - 1) / kPage * kPage;
+  std::size_t most = 0;  // chunks of a lane
+  for (std::uint32_t server = 0; server < shards.servers(); ++server) {
+    for (std::uint32_t lane = 0; lane < shards.lanes(); ++lane) {
+      most = std::max(most, shards.chunks_of({server, lane}).size());
+    }
+  }
+  // A step's pushes, pulls and ends of every workspace; a partial push is answered in words.
+  most_open_ = 2 * (options_.workspaces + 1) * (most + 1) + 16;
+  ring_frames_ = std::bit_ceil(most_open_ * (options_.hosted.count / 64 + 1));
+}
+
+// ---- what is shared -----------------------------------------------------------------------------
+
+void ExchangeMemory::share(cluster::KeeperClient& keeper, const wire::Identity& self) {
+  const std::uint32_t worker = self.process.id;
+  const cluster::SharedLinks::Title title{.epoch = self.epoch,
+                                          .worker = worker,
+                                          .incarnation = self.incarnation,
+                                          .lanes = static_cast<std::uint32_t>(shards_.lane_count()),
+                                          .capacity = ring_frames_};
+  const std::size_t floats = 2 * cluster::shared_vector_floats(chunks_.elements());
+  using Access = net::SharedMemory::Access;
+  try {
+    outgoing_memory_ = keeper.memory(cluster::outgoing_name(worker, self.incarnation),
+                                     outgoing_bytes(), Access::write);
+    parameters_memory_ =
+        keeper.memory(cluster::parameters_name(), floats * sizeof(float), Access::read);
+    links_memory_ =
+        keeper.memory(cluster::links_name(worker, self.incarnation),
+                      cluster::SharedLinks::bytes(title.lanes, title.capacity), Access::write);
+    links_ = cluster::SharedLinks::make(links_memory_.bytes(), title);
+    bell_ = &links_.bell();
+    keeper_ = &keeper;
+  } catch (const Error& error) {
+    options_.warn(
+        fmt::format("no shared memory: {}; it exchanges over the network", error.message()));
+  }
+}
+
+net::Task<std::optional<ExchangeMemory::Lane>> ExchangeMemory::offer(net::Connection& connection,
+                                                                     params::LaneId lane,
+                                                                     Duration limit) {
+  std::optional<net::Descriptor> wake = wake_of(lane);
+  if (!wake) co_return std::nullopt;
+  const wire::ShareStatus status = co_await ask_to_share(connection, lane, limit);
+  if (status != wire::ShareStatus::shared) co_return std::nullopt;
+  const std::size_t index = shards_.index(lane);
+  co_return Lane{links_.requests(index), links_.answers(index), most_open_, std::move(*wake)};
+}
+
+// A lane that has not left its descriptor does not share.
+std::optional<net::Descriptor> ExchangeMemory::wake_of(params::LaneId lane) {
+  try {
+    return keeper_->get(cluster::wake_name(lane.server, lane.lane));
+  } catch (const Error& error) {
+    options_.warn(fmt::format("no shared memory with server {}: {}", lane.server, error.message()));
+    return std::nullopt;
+  }
+}
+
+net::Task<wire::ShareStatus> ExchangeMemory::ask_to_share(net::Connection& connection,
+                                                          params::LaneId lane,
+                                                          Duration limit) const {
+  wire::Header request;
+  request.type = wire::FrameType::share;
+  request.chunk = static_cast<std::uint32_t>(shards_.index(lane));
+  request.step = ring_frames_;
+  request.value = outgoing_bytes();
+  const wire::HeaderBytes sent = wire::encode(request);
+  // Outlives this coroutine: the handler of a timer that has expired runs although it is cancelled.
+  const auto over = std::make_shared<bool>(false);
+  const struct AtEnd {
+    bool& over;
+    ~AtEnd() { over = true; }
+  } at_end{*over};
+  net::asio::steady_timer deadline(connection.executor(), limit);
+  deadline.async_wait([&connection, over](const net::ErrorCode& cancelled) {
+    if (!cancelled && !*over) connection.close();
+  });
+  co_await connection.write(sent);
+  wire::HeaderBytes received;
+  wire::Header answer;
+  const bool answered = co_await connection.read(received);
+  if (!answered || wire::decode(received, answer) != wire::HeaderFault::none ||
+      answer.type != wire::FrameType::share_ack) {
+    fail(Fault::network, "{} did not answer whether it shares memory", connection.peer());
+  }
+  co_return static_cast<wire::ShareStatus>(answer.status);
+}
+
+// ---- where things lie ---------------------------------------------------------------------------
+
+std::span<float> ExchangeMemory::shared_vector(Version version) const {
+  const std::size_t stride = cluster::shared_vector_floats(chunks_.elements());
+  return parameters_memory_.floats().subspan(version % 2 * stride, chunks_.elements());
+}
+
+void ExchangeMemory::place(bool in_place) {
+  if (!outgoing_memory_) own_outgoing_ = AlignedBuffer<std::byte>(outgoing_bytes());
+  outgoing_ = outgoing_memory_ ? outgoing_memory_.bytes() : own_outgoing_.span();
+  for (const Version parity : {0U, 1U}) {
+    if (!in_place) own_vectors_[parity] = AlignedBuffer<float>(chunks_.elements());
+    vectors_[parity] = in_place ? shared_vector(parity) : own_vectors_[parity].span();
+  }
+}
+
+void ExchangeMemory::gather(std::uint32_t chunk, Version version) {
+  const std::span<float> to = own(chunk, version);
+  if (to.empty()) return;
+  std::ranges::copy(shared_vector(version).subspan(chunks_[chunk].offset, to.size()), to.begin());
+}
+
+}  // namespace sheaf::worker
