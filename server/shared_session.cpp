@@ -31,6 +31,7 @@ bool SharedSession::poll() {
     fail(Fault::network,
          "ring of answers: full; expected at most one request for each frame of it");
   }
+  const bool moved = put_waiting();
   net::RingFrame frame;
   int handled = 0;
   for (; handled < kTurn && requests_.pop(frame); ++handled) {
@@ -54,23 +55,42 @@ bool SharedSession::poll() {
     }
     shard_.on_frame(id_, header, std::move(payload));
   }
-  return handled != 0;
+  return moved || handled != 0;
 }
 
 void SharedSession::send(const wire::OutFrame& frame) {
-  // The only payload is the set of partitions of a partial push: it goes in words of 64 bits.
-  const std::size_t bytes = frame.payload.size();
-  for (std::size_t at = 0; at == 0 || at < bytes; at += sizeof(std::uint64_t)) {
-    net::RingFrame out{frame.header, at};
-    if (bytes != 0) {
-      out.header.value = 0;
-      std::memcpy(&out.header.value, frame.payload.data() + at,
-                  std::min(sizeof(std::uint64_t), bytes - at));
-    }
+  if (waiting_.empty() && put(frame.header, frame.payload)) return;
+  if (waiting_.size() == answers_.capacity()) {
     // Said by poll(), in the name of this worker: another one's push may have brought us here.
-    if (!answers_.push(out)) overrun_ = true;
+    overrun_ = true;
+    return;
   }
-  sent_ = true;
+  waiting_.push_back({frame.header, {frame.payload.begin(), frame.payload.end()}});
+}
+
+// The rest of one answer, a set of partitions in words of 64 bits; false if the ring is full.
+bool SharedSession::put(const wire::Header& header, std::span<const std::byte> bits) {
+  do {
+    net::RingFrame out{header, at_};
+    if (!bits.empty()) {
+      const auto word = bits.subspan(at_, std::min(sizeof(std::uint64_t), bits.size() - at_));
+      out.header.value = 0;
+      std::memcpy(&out.header.value, word.data(), word.size());
+    }
+    if (!answers_.push(out)) return false;
+    sent_ = true;
+    at_ += sizeof(std::uint64_t);
+  } while (at_ < bits.size());
+  at_ = 0;
+  return true;
+}
+
+bool SharedSession::put_waiting() {
+  const auto before = std::pair(waiting_.size(), at_);
+  while (!waiting_.empty() && put(waiting_.front().header, waiting_.front().bits)) {
+    waiting_.pop_front();
+  }
+  return before != std::pair(waiting_.size(), at_);
 }
 
 void SharedSession::ring() {

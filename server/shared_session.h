@@ -5,7 +5,10 @@
 // Owned by the lane; lives in the lane's thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <vector>
 
 #include "common/cluster/shared_links.h"
 #include "common/net/shared_memory.h"
@@ -26,6 +29,8 @@ class SharedSession {
   // Handles what has arrived; returns whether anything had. Throws when the worker breaks the
   // rules.
   bool poll();
+  // An answer without a payload, or with the set of partitions of a partial push. What the ring
+  // does not take waits here until the worker has made room.
   void send(const wire::OutFrame& frame);
   // Wakes the worker if it was sent anything since the last call.
   void ring();
@@ -37,6 +42,13 @@ class SharedSession {
   SessionId wire() const { return wire_; }
 
  private:
+  struct Answer {
+    wire::Header header;
+    std::vector<std::byte> bits;
+  };
+  bool put(const wire::Header& header, std::span<const std::byte> bits);
+  bool put_waiting();  // returns whether the ring took anything
+
   SessionId id_;
   SessionId wire_;
   Memory memory_;
@@ -44,6 +56,9 @@ class SharedSession {
   net::FrameRing requests_;
   net::FrameRing answers_;
   net::Doorbell& bell_;
+  // At most one for each frame of the ring: a worker has no more requests open.
+  std::deque<Answer> waiting_;
+  std::size_t at_ = 0;  // bytes of the oldest answer that is not complete which are in the ring
   bool sent_ = false;
   bool overrun_ = false;
 };

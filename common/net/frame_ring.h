@@ -28,6 +28,7 @@ class FrameRing {
   FrameRing() = default;
   // REQUIRES: bytes(capacity) of memory on a cache line; capacity is a power of two.
   FrameRing(std::span<std::byte> memory, std::size_t capacity);
+  std::size_t capacity() const { return capacity_; }
 
   // False if the ring is full.
   bool push(const RingFrame& frame);

@@ -202,6 +202,19 @@ TEST(ThreadsTest, OverlappingHostsCountOnceInSharedMemory) {
     options.examples = 37 + static_cast<std::uint64_t>(i);
   }
 }
+// An answer about 2048 partitions takes 32 frames: a few of them are more than the ring has room
+// for.
+TEST(ThreadsTest, OverlappingHostsOfManyPartitionsCountOnceInSharedMemory) {
+  JobOptions options = overlapping();
+  options.in_turn = false;
+  options.tcp = options.shared = true;
+  options.partitions = 4096;
+  options.hosted = {{0, 3072}, {1024, 3072}};
+  options.examples = 5200;
+  options.batch = 4096;
+  options.steps = 3;
+  expect_reference(options);
+}
 
 TEST(ThreadsTest, EncryptedConnectionsGiveTheSameBits) {
   for (const bool shared : {false, true}) {  // one worker of several shares nothing

@@ -20,9 +20,8 @@ ExchangeMemory::ExchangeMemory(Options options, const params::ChunkMap& chunks,
       most = std::max(most, shards.chunks_of({server, lane}).size());
     }
   }
-  // A step's pushes, pulls and ends of every workspace; a partial push is answered in words.
-  most_open_ = 2 * (options_.workspaces + 1) * (most + 1) + 16;
-  ring_frames_ = std::bit_ceil(most_open_ * (options_.hosted.count / 64 + 1));
+  // The requests of two steps to a lane; what is more waits for answers.
+  ring_frames_ = std::bit_ceil(2 * (options_.workspaces + 1) * (most + 1) + 16);
 }
 
 // ---- what is shared -----------------------------------------------------------------------------
@@ -61,7 +60,7 @@ net::Task<std::optional<ExchangeMemory::Lane>> ExchangeMemory::offer(net::Connec
   const wire::ShareStatus status = co_await ask_to_share(connection, lane, limit);
   if (status != wire::ShareStatus::shared) co_return std::nullopt;
   const std::size_t index = shards_.index(lane);
-  co_return Lane{links_.requests(index), links_.answers(index), most_open_, std::move(*wake)};
+  co_return Lane{links_.requests(index), links_.answers(index), std::move(*wake)};
 }
 
 // A lane that has not left its descriptor does not share.

@@ -27,7 +27,6 @@ namespace sheaf::worker {
 class ExchangeMemory {
  public:
   struct Options {
-    PartitionRange hosted;
     std::size_t workspaces = 1;
     std::size_t workspace_bytes = 0;  // of each; 0: the parameters as floats
     std::function<void(const std::string&)> warn;
@@ -40,12 +39,12 @@ class ExchangeMemory {
   void share(cluster::KeeperClient& keeper, const wire::Identity& self);
   bool shared() const { return static_cast<bool>(links_memory_); }
 
-  // What goes between this worker and one lane that shares its memory.
+  // What goes between this worker and one lane that shares its memory. A worker leaves at most as
+  // many requests without an answer as a ring has frames.
   struct Lane {
     net::FrameRing requests;
     net::FrameRing answers;
-    std::size_t most_open = 0;  // requests without an answer that the rings can take
-    net::Descriptor wake;       // of the lane
+    net::Descriptor wake;  // of the lane
   };
   // Over a connection that has proved the key: shared memory between those who know each other.
   // Nothing if the lane does not share. Throws Fault::network if it does not answer within `limit`.
@@ -91,7 +90,6 @@ class ExchangeMemory {
   cluster::KeeperClient* keeper_ = nullptr;
   std::size_t stride_ = 0;  // of workspaces, in bytes
   std::size_t ring_frames_ = 0;
-  std::size_t most_open_ = 0;
   net::SharedMemory links_memory_;
   net::SharedMemory outgoing_memory_;
   net::SharedMemory parameters_memory_;

@@ -47,7 +47,7 @@ void SharedLane::flush() {
 // What does not fit now goes out when answers have made room.
 void SharedLane::send() {
   bool any = false;
-  while (open_ < shared_.most_open) {
+  while (open_ < shared_.requests.capacity()) {
     const auto frame = exchange_.next(TimePoint{});
     if (!frame) break;
     const net::RingFrame request{frame->header, owner_.memory_.seen_at(frame->payload).value_or(0)};
@@ -59,7 +59,11 @@ void SharedLane::send() {
       traffic_.push_bytes_raw += wire::kHeaderBytes + owner_.chunks_[frame->header.chunk].bytes();
     }
   }
-  if (!any || !shared_.requests.must_wake()) return;
+  if (any) wake_lane();
+}
+
+void SharedLane::wake_lane() {
+  if (!shared_.requests.must_wake()) return;
   const std::uint64_t one = 1;
   // It fails only when the counter is full, and then the lane is awake.
   [[maybe_unused]] const ssize_t written = ::write(shared_.wake.get(), &one, sizeof one);
@@ -67,9 +71,11 @@ void SharedLane::send() {
 
 bool SharedLane::poll() {
   bool any = false;
+  bool words = false;
   for (net::RingFrame answer; shared_.answers.pop(answer); any = true) {
     Header& header = answer.header;
     if (header.payload_bytes != 0) {  // the next 64 partitions of a partial push
+      words = true;
       const std::size_t bytes = header.payload_bytes;
       if (answer.at >= bytes)
         fail(Fault::network, "partial push_ack: word at {} of {}", answer.at, bytes);
@@ -83,6 +89,8 @@ bool SharedLane::poll() {
     exchange_.on_frame(header);
   }
   if (any) send();
+  // More of them may wait for room. Without words nothing does: each request has its frame.
+  if (words) wake_lane();
   return any;
 }
 

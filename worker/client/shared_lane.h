@@ -39,6 +39,7 @@ class SharedLane final : public ExchangeEvents {
 
  private:
   void send();
+  void wake_lane();
 
   PushPull& owner_;
   ExchangeMemory::Lane shared_;

@@ -48,6 +48,28 @@ class SharedSessionTest : public testing::Test {
     frame.at = at;
     ASSERT_TRUE(requests_.push(frame));
   }
+  static wire::OutFrame plain_answer(Step step) {
+    wire::OutFrame answer;
+    answer.header = ShardJob::header(FrameType::push_ack, step, 0, {0, 1});
+    return answer;
+  }
+  static wire::OutFrame partial_answer(Step step, std::span<const std::byte> bits) {
+    wire::OutFrame answer;
+    const auto partitions = static_cast<std::uint32_t>(8 * bits.size());
+    answer.header = ShardJob::header(FrameType::push_ack, step, 1, {0, partitions});
+    answer.header.payload_bytes = static_cast<std::uint32_t>(bits.size());
+    answer.payload = bits;
+    return answer;
+  }
+  // 1, 2, 3 … in 8 bytes each, the lowest first.
+  std::span<const std::byte> numbered_words(std::size_t count) {
+    bits_.assign(8 * count, std::byte{0});
+    for (std::size_t i = 0; i < count; ++i) bits_[8 * i] = static_cast<std::byte>(i + 1);
+    return bits_;
+  }
+  net::Doorbell& bell() {
+    return cluster::SharedLinks::open(links_.bytes(), {.lanes = 1, .capacity = kCapacity}).bell();
+  }
   std::string complaint() {
     try {
       session_->poll();
@@ -61,6 +83,7 @@ class SharedSessionTest : public testing::Test {
   std::size_t size_ = job_.chunks()[0].size;
   net::SharedMemory links_, outgoing_;
   net::FrameRing requests_, answers_;
+  std::vector<std::byte> bits_;
   std::unique_ptr<SharedSession> session_;
 };
 
@@ -134,9 +157,11 @@ TEST_F(SharedSessionTest, WhatIsNoRequestIsRefused) {
 
 // Answers nobody takes: the lane does not wait for them, and says whose they are.
 TEST_F(SharedSessionTest, AWorkerThatTakesNoAnswersIsRefused) {
-  wire::OutFrame answer;
-  answer.header = ShardJob::header(FrameType::push_ack, 0, 0, {0, 1});
-  for (std::size_t i = 0; i <= kCapacity; ++i) session_->send(answer);
+  const wire::OutFrame answer = plain_answer(0);
+  for (std::size_t i = 0; i < 2 * kCapacity; ++i)
+    session_->send(answer);  // in the ring, and behind
+  EXPECT_EQ(complaint(), "none");
+  session_->send(answer);
   EXPECT_THAT(complaint(), HasSubstr("ring of answers: full"));
 }
 
@@ -144,11 +169,7 @@ TEST_F(SharedSessionTest, ASetOfPartitionsComesInWords) {
   std::vector<std::byte> bits(10);
   bits[0] = std::byte{0xA5};
   bits[9] = std::byte{0x5A};
-  wire::OutFrame answer;
-  answer.header = ShardJob::header(FrameType::push_ack, 3, 1, {0, 80});
-  answer.header.payload_bytes = 10;
-  answer.payload = bits;
-  session_->send(answer);
+  session_->send(partial_answer(3, bits));
   net::RingFrame word;
   ASSERT_TRUE(answers_.pop(word));
   EXPECT_EQ(word.at, 0U);
@@ -157,6 +178,60 @@ TEST_F(SharedSessionTest, ASetOfPartitionsComesInWords) {
   EXPECT_EQ(word.at, 8U);
   EXPECT_EQ(word.header.value, 0x5A00U);
   EXPECT_FALSE(answers_.pop(word));
+}
+
+// 20 words and what comes behind them through a ring of 8: in order, as the worker makes room.
+TEST_F(SharedSessionTest, WordsThatDoNotFitAreSentAsTheWorkerTakesAnswers) {
+  constexpr std::size_t kWords = 20;
+  session_->send(partial_answer(3, numbered_words(kWords)));
+  session_->send(plain_answer(4));
+  net::RingFrame frame;
+  for (std::size_t i = 0; i < kWords; ++i) {
+    ASSERT_TRUE(answers_.pop(frame)) << i;
+    EXPECT_EQ(frame.header.step, 3U);
+    EXPECT_EQ(frame.at, 8 * i);
+    EXPECT_EQ(frame.header.value, i + 1);
+    // One frame was taken, one of the 21 follows it into the ring, until all are there.
+    EXPECT_EQ(session_->poll(), kCapacity + i < kWords + 1) << i;
+  }
+  ASSERT_TRUE(answers_.pop(frame));
+  EXPECT_EQ(frame.header.step, 4U);
+  EXPECT_EQ(frame.header.payload_bytes, 0U);
+  EXPECT_FALSE(answers_.pop(frame));
+}
+
+// The bound is on requests, however long their answers are: a worker may have one open for each
+// frame of the ring.
+TEST_F(SharedSessionTest, EveryRequestThatAWorkerMayHaveOpenCanBeAnsweredInWords) {
+  constexpr std::size_t kWords = 20;
+  for (std::size_t i = 0; i < kCapacity; ++i) {
+    session_->send(partial_answer(i, numbered_words(kWords)));
+  }
+  EXPECT_EQ(complaint(), "none");
+  std::size_t taken = 0;
+  do {
+    for (net::RingFrame frame; answers_.pop(frame); ++taken) {
+      EXPECT_EQ(frame.header.step, taken / kWords);
+      EXPECT_EQ(frame.at, taken % kWords * 8);
+    }
+  } while (session_->poll());
+  EXPECT_EQ(taken, kCapacity * kWords);
+}
+
+// The worker is woken for words that were sent late, too.
+TEST_F(SharedSessionTest, TheBellRingsForWordsThatHadToWait) {
+  session_->send(partial_answer(0, numbered_words(kCapacity + 1)));
+  session_->ring();
+  net::RingFrame frame;
+  ASSERT_TRUE(answers_.pop(frame));
+  const std::uint32_t before = bell().count();
+  session_->poll();
+  session_->ring();
+  EXPECT_NE(bell().count(), before);
+  const std::uint32_t after = bell().count();
+  session_->poll();  // nothing is left
+  session_->ring();
+  EXPECT_EQ(bell().count(), after);
 }
 
 }  // namespace

@@ -44,8 +44,7 @@ class ExchangeMemoryTest : public testing::Test {
   params::ChunkMap chunks_{layout(), 4096};  // of 1024 floats at most: three
   params::ShardMap shards_{chunks_, 2, 1};
   std::string warning_ = "none";
-  ExchangeMemory memory_{{.hosted = {0, 2},
-                          .workspaces = 2,
+  ExchangeMemory memory_{{.workspaces = 2,
                           .workspace_bytes = kWorkspaceBytes,
                           .warn = [this](const std::string& text) { warning_ = text; }},
                          chunks_,
