@@ -29,7 +29,8 @@ Local::endpoint address(const wire::JobKey& key) {
 // ---- the keeper ---------------------------------------------------------------------------------
 
 struct Keeper::State {
-  State(const net::Credentials& c, Duration l) : credentials(c), limit(l), acceptor(context) {}
+  State(const net::Credentials& c, Duration l, KeeperStore::Reserve reserve)
+      : credentials(c), limit(l), acceptor(context), store(context, std::move(reserve)) {}
 
   net::Task<void> accept_loop() {
     while (true) {
@@ -66,44 +67,39 @@ struct Keeper::State {
         net::Descriptor given;
         if (!receive_message(fd, &request, sizeof request, given, limit)) break;
         KeeperAnswer answer;
-        const net::Descriptor result = grant(request, std::move(given), answer);
+        net::Descriptor result;
+        try {
+          result = co_await grant(request, std::move(given));
+        } catch (const Error& error) {
+          answer.fault = static_cast<std::uint32_t>(error.fault());
+          set_text(answer.text, error.message());
+        }
         send_message(fd, &answer, sizeof answer, result);
       }
     } catch (const Error&) {
     }
   }
 
-  net::Descriptor grant(const KeeperRequest& request, net::Descriptor given, KeeperAnswer& answer) {
+  net::Task<net::Descriptor> grant(KeeperRequest request, net::Descriptor given) {
     const std::string name = get_text(request.name);
-    try {
-      if (request.wish == KeeperWish::put) {
-        kept[name] = std::move(given);
-        return {};
-      }
-      auto found = kept.find(name);
-      if (request.wish == KeeperWish::memory && found == kept.end()) {
-        // Our own mapping ends here; the descriptor keeps the memory.
-        const auto memory = net::SharedMemory::create("sheaf " + name, request.bytes);
-        found = kept.emplace(name, memory.descriptor().duplicate()).first;
-      }
-      if (found == kept.end()) fail(Fault::network, "nobody has left \"{}\" here", name);
-      return found->second.duplicate();
-    } catch (const Error& error) {
-      answer.fault = static_cast<std::uint32_t>(error.fault());
-      set_text(answer.text, error.message());
-      return {};
+    switch (request.wish) {
+      case KeeperWish::memory: co_return co_await store.memory(name, request.bytes);
+      case KeeperWish::get: co_return store.get(name);
+      case KeeperWish::put: store.put(name, std::move(given));
     }
+    co_return net::Descriptor();
   }
 
   const net::Credentials credentials;
   const Duration limit;
   net::asio::io_context context{1};
   net::asio::basic_socket_acceptor<Local, net::Executor> acceptor;
-  std::map<std::string, net::Descriptor> kept;
+  KeeperStore store;
 };
 
-std::unique_ptr<Keeper> Keeper::start(const net::Credentials& credentials, Duration limit) {
-  auto state = std::make_unique<State>(credentials, limit);
+std::unique_ptr<Keeper> Keeper::start(const net::Credentials& credentials, Duration limit,
+                                      KeeperStore::Reserve reserve) {
+  auto state = std::make_unique<State>(credentials, limit, std::move(reserve));
   net::ErrorCode error;
   const Local::endpoint endpoint = address(credentials.key);
   state->acceptor.open(endpoint.protocol());

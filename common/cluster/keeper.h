@@ -4,17 +4,18 @@
 // which is gone with it.
 //
 // Each server process tries to be the keeper of its host; the first one is. A thread of its own
-// serves the others. Names are the job's own words: "parameters", "worker 3 gradients".
+// serves the others, one more reserves. Names are the job's own words: "parameters", "worker 3
+// gradients".
 #pragma once
 
 #include <cstddef>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "common/base/clock.h"
+#include "common/cluster/keeper_store.h"
 #include "common/net/handshake_io.h"
 #include "common/net/shared_memory.h"
 
@@ -23,7 +24,8 @@ namespace sheaf::cluster {
 class Keeper {
  public:
   // Becomes the keeper, or returns nothing if this host has one already.
-  static std::unique_ptr<Keeper> start(const net::Credentials& credentials, Duration limit);
+  static std::unique_ptr<Keeper> start(const net::Credentials& credentials, Duration limit,
+                                       KeeperStore::Reserve reserve = &net::SharedMemory::create);
   ~Keeper();
 
  private:

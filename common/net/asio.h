@@ -1,6 +1,10 @@
 // The only door to Asio. Coroutines stay in the few files that include this.
 #pragma once
 
+// clang-format off: awaitable.hpp of Boost 1.74 forgets it
+#include <utility>
+// clang-format on
+
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/bind_executor.hpp>
@@ -20,9 +24,9 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
-#include <utility>  // must come before awaitable.hpp of Boost 1.74
 
 namespace sheaf::net {
 namespace asio = boost::asio;

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <future>
+#include <latch>
 
 #include "common/base/aligned_buffer.h"
 #include "common/base/error.h"
@@ -95,6 +97,38 @@ TEST_F(KeeperTest, AHostHasOneKeeperAJob) {
   EXPECT_NE(Keeper::start(credentials(other), kLimit), nullptr);
   keeper_.reset();
   EXPECT_NE(Keeper::start(self_, kLimit), nullptr);
+}
+
+// Reserving may take seconds; who wants something else does not wait for it.
+TEST(KeeperReservationTest, AnswersOthersMeanwhile) {
+  std::latch begun(1);
+  std::latch held_up(1);
+  const net::Credentials self = credentials(wire::JobKey());
+  const auto keeper = Keeper::start(self, kLimit, [&](const std::string& name, std::size_t bytes) {
+    if (name == "sheaf large") {
+      begun.count_down();
+      held_up.wait();
+    }
+    return net::SharedMemory::create(name, bytes);
+  });
+  KeeperClient other(self, kLimit);
+  other.memory("there", 4096, Access::write).floats()[0] = 5;
+  auto waiting = std::async(std::launch::async, [&] {
+    KeeperClient client(self, kLimit);
+    return client.memory("large", 4096, Access::read).floats()[0];
+  });
+  {
+    const struct Release {
+      std::latch& latch;
+      ~Release() { latch.count_down(); }
+    } release{held_up};
+    begun.wait();
+    EXPECT_EQ(other.memory("there", 4096, Access::read).floats()[0], 5.0F);
+    other.put("event", net::Descriptor(::eventfd(0, EFD_NONBLOCK)));
+    EXPECT_TRUE(other.get("event"));
+    EXPECT_EQ(waiting.wait_for(Duration(0)), std::future_status::timeout);
+  }
+  EXPECT_EQ(waiting.get(), 0.0F);
 }
 
 // Who does not know the key does not know where the keeper is, either.
