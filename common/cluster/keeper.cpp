@@ -1,6 +1,7 @@
 #include "common/cluster/keeper.h"
 
-#include <cstring>
+#include <sys/socket.h>
+
 #include <utility>
 
 #include "common/base/error.h"
@@ -193,5 +194,7 @@ net::Descriptor KeeperClient::get(const std::string& name) {
   const std::lock_guard lock(mutex_);
   return state_->ask(KeeperWish::get, name, 0, {});
 }
+
+void KeeperClient::interrupt() { ::shutdown(state_->fd, SHUT_RDWR); }
 
 }  // namespace sheaf::cluster

@@ -51,6 +51,8 @@ class KeeperClient {
   void put(const std::string& name, const net::Descriptor& descriptor);
   // What was left under a name. Throws Fault::network if nothing was.
   net::Descriptor get(const std::string& name);
+  // Ends a call that waits: it throws, and so does every later one. Thread-safe.
+  void interrupt();
 
  private:
   struct State;

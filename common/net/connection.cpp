@@ -9,6 +9,8 @@
 #include <memory>
 #include <utility>
 
+#include "common/net/deadline.h"
+
 namespace sheaf::net {
 namespace {
 
@@ -184,33 +186,28 @@ void set_options(Socket& socket, Duration limit) {
   set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
-Task<Connection> connect(asio::io_context& context, Endpoint endpoint, std::string peer,
-                         Duration limit) {
+Task<void> Connection::connect(Endpoint endpoint, Duration limit) {
   ErrorCode error;
   const auto address = asio::ip::make_address(endpoint.address, error);
-  if (error) fail(Fault::network, "{}: {} is no numeric address", peer, endpoint.address);
-  TcpSocket socket(context);
-  asio::steady_timer timer(context, limit);
-  enum class State { connecting, late, over };
-  // Outlives this coroutine: the handler of a timer that has expired runs although it is cancelled.
-  const auto state = std::make_shared<State>(State::connecting);
-  timer.async_wait([&socket, state](const ErrorCode& cancelled) {
-    if (cancelled || *state != State::connecting) return;
-    *state = State::late;
-    socket.close();
-  });
-  const asio::ip::tcp::endpoint target(address, endpoint.port);
-  co_await socket.async_connect(target, asio::redirect_error(asio::use_awaitable, error));
-  timer.cancel();
-  const bool late = std::exchange(*state, State::over) == State::late;
-  if (error || late) {
-    lost(fmt::format(
-        "cannot connect to {} at {}: {}", peer, to_string(endpoint),
-        late ? fmt::format("no answer within {:.1f} s", seconds(limit)) : error.message()));
+  if (error) fail(Fault::network, "{}: {} is no numeric address", peer_, endpoint.address);
+  const Deadline deadline(*this, limit);
+  const Socket::endpoint_type target(asio::ip::tcp::endpoint(address, endpoint.port));
+  co_await socket_.async_connect(target, asio::redirect_error(asio::use_awaitable, error));
+  if (error || deadline.expired()) {
+    net::lost(fmt::format("cannot connect to {} at {}: {}", peer_, to_string(endpoint),
+                          deadline.expired()
+                              ? fmt::format("no answer within {:.1f} s", seconds(limit))
+                              : error.message()));
   }
-  Socket generic(std::move(socket));
-  set_options(generic, limit);
-  co_return Connection(std::move(generic), fmt::format("{} at {}", peer, to_string(endpoint)));
+  set_options(socket_, limit);
+  peer_ = fmt::format("{} at {}", peer_, to_string(endpoint));
+}
+
+Task<Connection> connect(asio::io_context& context, Endpoint endpoint, std::string peer,
+                         Duration limit) {
+  Connection connection{Socket(context), std::move(peer)};
+  co_await connection.connect(std::move(endpoint), limit);
+  co_return std::move(connection);
 }
 
 std::pair<Connection, Connection> connected_pair(asio::io_context& a, asio::io_context& b) {

@@ -32,8 +32,14 @@ std::string to_string(const Endpoint& endpoint);
 
 class Connection {
  public:
-  // Takes an open socket. `peer` names the other side in errors: "server 1 at 10.0.0.2:20001".
+  // Takes an open socket, or one for connect(). `peer` names the other side in errors: "server 1 at
+  // 10.0.0.2:20001".
   Connection(Socket socket, std::string peer);
+
+  // Connects by TCP; gives up after `limit`. Options as every connection of ours: no delay,
+  // keepalive, and unacknowledged data for `limit` ends it. From then on the peer is named with its
+  // address.
+  Task<void> connect(Endpoint endpoint, Duration limit);
 
   // Returns when there is something to read, or the peer has closed; false if this end has.
   // REQUIRES: not encrypted.
@@ -93,8 +99,7 @@ class Connection {
   std::string peer_;
 };
 
-// Connects by TCP; gives up after `limit` with Fault::network. Options as every connection of ours:
-// no delay, keepalive, and unacknowledged data for `limit` ends it.
+// A new connection, connected as by its connect().
 Task<Connection> connect(asio::io_context& context, Endpoint endpoint, std::string peer,
                          Duration limit);
 void set_options(Socket& socket, Duration limit);

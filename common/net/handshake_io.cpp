@@ -1,34 +1,10 @@
 #include "common/net/handshake_io.h"
 
-#include <memory>
-
 #include "common/base/error.h"
+#include "common/net/deadline.h"
 
 namespace sheaf::net {
 namespace {
-
-// Closes the connection when a handshake takes too long. Destroyed when it is over.
-class Deadline {
- public:
-  Deadline(Connection& connection, Duration limit) : timer_(connection.executor(), limit) {
-    timer_.async_wait([&connection, expired = expired_](const ErrorCode& cancelled) {
-      if (cancelled || *expired == State::over) return;
-      *expired = State::expired;
-      connection.close();
-    });
-  }
-  ~Deadline() {
-    if (*expired_ == State::running) *expired_ = State::over;
-    timer_.cancel();
-  }
-  bool expired() const { return *expired_ == State::expired; }
-
- private:
-  enum class State { running, expired, over };
-  // Outlives this object: an expired timer's handler still runs.
-  std::shared_ptr<State> expired_ = std::make_shared<State>(State::running);
-  asio::steady_timer timer_;
-};
 
 constexpr const char* kOneSetting =
     "start every rank with the same job file; where addresses are translated on the way, set "

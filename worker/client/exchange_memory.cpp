@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/base/error.h"
+#include "common/net/deadline.h"
 
 namespace sheaf::worker {
 
@@ -82,20 +83,20 @@ net::Task<wire::ShareStatus> ExchangeMemory::ask_to_share(net::Connection& conne
   request.step = ring_frames_;
   request.value = outgoing_bytes();
   const wire::HeaderBytes sent = wire::encode(request);
-  // Outlives this coroutine: the handler of a timer that has expired runs although it is cancelled.
-  const auto over = std::make_shared<bool>(false);
-  const struct AtEnd {
-    bool& over;
-    ~AtEnd() { over = true; }
-  } at_end{*over};
-  net::asio::steady_timer deadline(connection.executor(), limit);
-  deadline.async_wait([&connection, over](const net::ErrorCode& cancelled) {
-    if (!cancelled && !*over) connection.close();
-  });
-  co_await connection.write(sent);
+  const net::Deadline deadline(connection, limit);
   wire::HeaderBytes received;
   wire::Header answer;
-  const bool answered = co_await connection.read(received);
+  bool answered = false;
+  try {
+    co_await connection.write(sent);
+    answered = co_await connection.read(received);
+  } catch (const Error&) {
+    if (!deadline.expired()) throw;
+  }
+  if (deadline.expired()) {
+    fail(Fault::network, "{} did not answer within {:.1f} s whether it shares memory",
+         connection.peer(), seconds(limit));
+  }
   if (!answered || wire::decode(received, answer) != wire::HeaderFault::none ||
       answer.type != wire::FrameType::share_ack) {
     fail(Fault::network, "{} did not answer whether it shares memory", connection.peer());

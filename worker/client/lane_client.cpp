@@ -22,6 +22,7 @@ LaneClient::LaneClient(PushPull& owner, params::LaneId lane, net::asio::io_conte
                                            owner.pull_.max_bytes(owner.chunks_.largest())),
                  .entries = 4 * owner.shards_.chunks_of(lane).size() + 64},
                 *this),
+      connection_(net::Socket(context), server_),
       wakeup_(context, [this] { drain_inbox(); }) {
   inbox_.reserve(2 * owner.shards_.chunks_of(lane).size() + 16);
   taken_.reserve(inbox_.capacity());
@@ -61,10 +62,10 @@ std::optional<wire::Header> LaneClient::oldest() const {
 
 // ---- the lane's thread --------------------------------------------------------------------------
 
-void LaneClient::attach(net::Connection connection) {
-  connection.set_peer(server_);  // whoever made it, errors name the server
+void LaneClient::attach() {
+  connection_.set_peer(server_);  // whoever made it, errors name the server
   channel_ = std::make_unique<net::FrameChannel>(
-      std::move(connection), *this, [this](std::exception_ptr error) {
+      std::move(connection_), *this, [this](std::exception_ptr error) {
         if (closing_) return;
         if (!error) {
           error = std::make_exception_ptr(net::ConnectionLost(
@@ -79,6 +80,7 @@ void LaneClient::attach(net::Connection connection) {
 
 void LaneClient::close() {
   closing_ = true;
+  connection_.close();
   if (channel_) channel_->close();
 }
 

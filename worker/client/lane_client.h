@@ -36,8 +36,10 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   // For compressed pulls: where the bytes of a chunk are received before they are decoded.
   std::span<std::byte> staging(std::uint32_t chunk, std::span<float> parameters);
 
-  // From the lane's thread, except before it runs.
-  void attach(net::Connection connection);
+  // From the lane's thread, except before it runs. The connection is made outside, then attached.
+  net::Connection& connection() { return connection_; }
+  void attach();
+  // Ends it, whether it is attached or only being made.
   void close();
   params::LaneId lane() const { return lane_; }
   net::asio::io_context& context() { return context_; }
@@ -76,6 +78,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   // The lane thread's own.
   std::vector<Request> taken_;
   Exchange exchange_;
+  net::Connection connection_;  // until it is attached
   std::unique_ptr<net::FrameChannel> channel_;
   bool closing_ = false;
   net::Wakeup wakeup_;

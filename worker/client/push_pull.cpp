@@ -22,7 +22,10 @@ PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params
       spin_(options_.spin),
       memory_({.workspaces = options_.workspaces,
                .workspace_bytes = options_.workspace_bytes,
-               .warn = options_.warn},
+               .warn =
+                   [this](const std::string& text) {
+                     if (!shutdown_.ended()) options_.warn(text);  // else that is why
+                   }},
               chunks, shards),
       arrived_(chunks.size(), 0),
       shared_(shards.lane_count()) {
@@ -42,9 +45,7 @@ PushPull::~PushPull() { stop(); }
 void PushPull::stop() {
   if (std::exchange(stopped_, true)) return;
   on_end_.reset();
-  for (const auto& client : clients_) {
-    net::asio::post(client->context(), [c = client.get()] { c->close(); });
-  }
+  close_connections();
   // The contexts run dry when all channels have ended: in their threads or, without any or if one
   // has failed, here.
   threads_.clear();
@@ -54,10 +55,18 @@ void PushPull::stop() {
   }
 }
 
+void PushPull::close_connections() {
+  for (const auto& client : clients_) {
+    net::asio::post(client->context(), [c = client.get()] { c->close(); });
+  }
+}
+
 net::asio::io_context& PushPull::context(std::uint32_t lane) { return *contexts_[lane]; }
 
 void PushPull::adopt(params::LaneId lane, net::Connection connection) {
-  clients_[shards_.index(lane)]->attach(std::move(connection));
+  LaneClient& client = *clients_[shards_.index(lane)];
+  client.connection() = std::move(connection);
+  client.attach();
 }
 
 // ---- connecting ---------------------------------------------------------------------------------
@@ -68,8 +77,10 @@ net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& serv
   credentials.self.lane = lane.lane;
   const net::Endpoint endpoint{server.address, server.ports.at(lane.lane)};
   const ProcessId whom{Role::server, lane.server};
-  net::Connection connection =
-      co_await net::connect(client.context(), endpoint, to_string(whom), options_.dead_limit);
+  // From here on, closing the connection ends whatever waits for it.
+  throw_if_ended("connecting to", to_string(whom));
+  net::Connection& connection = client.connection();
+  co_await connection.connect(endpoint, options_.dead_limit);
   co_await net::greet(connection, credentials, whom, options_.dead_limit);
   if (memory_.shared() && server.host_id == options_.host_id) {
     auto shared = co_await memory_.offer(connection, lane, options_.share_limit);
@@ -77,10 +88,15 @@ net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& serv
       shared_[shards_.index(lane)] = std::make_unique<SharedLane>(*this, lane, std::move(*shared));
     }
   }
-  client.attach(std::move(connection));
+  client.attach();
 }
 
 void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
+  const cluster::Shutdown::Subscription on_end(shutdown_, [this] {
+    if (options_.keeper != nullptr) options_.keeper->interrupt();
+    close_connections();
+  });
+  throw_if_ended("connecting to", "the servers");
   if (options_.keeper != nullptr && pull_.identity()) {
     memory_.share(*options_.keeper, options_.credentials.self);
   }
@@ -95,8 +111,16 @@ void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
     // Run only until this connection stands; its channel goes on when the threads start.
     while (!done) client->context().run_one();
     client->context().restart();
-    if (failure) std::rethrow_exception(failure);
+    if (!failure) continue;
+    throw_if_ended("connecting to", fmt::format("server {}", client->lane().server));
+    std::rethrow_exception(failure);
   }
+}
+
+void PushPull::throw_if_ended(std::string_view doing, std::string_view what) const {
+  if (!shutdown_.ended()) return;
+  shutdown_.throw_if_failed();
+  fail(Fault::network, "the job ended while {} {}", doing, what);
 }
 
 std::size_t PushPull::shared_lanes() const {
@@ -216,10 +240,7 @@ void PushPull::wait(Ready ready, const char* what) {
       if (!slept) spin_.found();
       break;
     }
-    if (shutdown_.ended()) {
-      shutdown_.throw_if_failed();
-      fail(Fault::network, "the job ended while waiting for {}", what);
-    }
+    throw_if_ended("waiting for", what);
     const auto now = std::chrono::steady_clock::now();
     if (moved) spin_.start(now);
     if (spin_.look(now)) {

@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -70,7 +71,7 @@ class PushPull {
   ~PushPull();
 
   // Connects to every lane and proves the key; shares memory where it can. Throws Fault::network or
-  // Fault::auth.
+  // Fault::auth; when the job ends, at once.
   void connect(const std::vector<wire::ProcessInfo>& servers);
   // Uses a connection made elsewhere for one lane (tests). Its context runs in our threads.
   net::asio::io_context& context(std::uint32_t lane);
@@ -138,6 +139,8 @@ class PushPull {
   bool poll_shared();
   std::string oldest() const;  // the request that has waited longest, in words
   net::Task<void> join(LaneClient& client, const wire::ProcessInfo& server);
+  void close_connections();
+  void throw_if_ended(std::string_view doing, std::string_view what) const;
 
   Options options_;
   const params::ChunkMap& chunks_;

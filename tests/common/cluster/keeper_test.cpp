@@ -152,6 +152,13 @@ TEST_F(KeeperTest, AClientThatWasLeftWithoutAnAnswerAsksNoMore) {
   EXPECT_THAT(message_of([&] { client.get("anything"); }), HasSubstr("failed to answer before"));
 }
 
+TEST_F(KeeperTest, AnInterruptedClientAsksNoMore) {
+  KeeperClient client(self_, kLimit);
+  client.put("event", net::Descriptor(::eventfd(0, EFD_NONBLOCK)));
+  client.interrupt();
+  EXPECT_NE(message_of([&] { client.get("event"); }), "no error");
+}
+
 // A client of another process that is killed leaves the keeper as it was.
 TEST_F(KeeperTest, SurvivesAKilledClient) {
   int ready[2];

@@ -3,21 +3,32 @@
 
 #include <gmock/gmock.h>
 
+#include <latch>
+
 #include "common/base/error.h"
 #include "common/config/section.h"
 #include "common/net/listener.h"
+#include "tests/worker/client/lane_stub.h"
 
 namespace sheaf::worker {
 namespace {
+
+using testing::HasSubstr;
+
+constexpr Duration kNotInThisTest = std::chrono::minutes(10);
 
 class PushPullTest : public testing::Test {
  protected:
   PushPullTest() { layout_.add("weight", {32}, {}); }
 
-  std::unique_ptr<PushPull> make() {
+  std::unique_ptr<PushPull> make(Duration share_limit = kNotInThisTest) {
     PushPull::Options options;
+    options.keeper = client_.get();
+    options.host_id = LaneStub::kHost;
+    options.dead_limit = kNotInThisTest;
+    options.share_limit = share_limit;
     options.hosted = {0, 1};
-    options.credentials = {wire::JobKey(), wire::Identity{}};
+    options.credentials = {key_, wire::Identity{}};
     options.warn = [](const std::string&) {};
     return std::make_unique<PushPull>(std::move(options), chunks(), shards(), *pull_, shutdown_);
   }
@@ -30,6 +41,23 @@ class PushPullTest : public testing::Test {
     return *shards_;
   }
 
+  // As the failure of another rank ends the job.
+  void end_the_job() {
+    shutdown_.fail(std::make_exception_ptr(
+        Error(Fault::data, "somebody else failed", std::source_location::current())));
+  }
+  static std::string message_of_connecting(PushPull& exchange, const wire::ProcessInfo& server) {
+    try {
+      exchange.connect({server});
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "connected";
+  }
+
+  const wire::JobKey key_;
+  std::unique_ptr<cluster::Keeper> keeper_;  // none unless a test starts it
+  std::unique_ptr<cluster::KeeperClient> client_;
   params::Layout layout_;
   std::unique_ptr<params::ChunkMap> chunks_;
   std::unique_ptr<params::ShardMap> shards_;
@@ -54,10 +82,7 @@ TEST_F(PushPullTest, AWaitEndsWithTheJob) {
   exchange->adopt({0, 0}, std::move(ours));
   exchange->start();
   exchange->pull(0, 0);
-  const std::jthread failing([this] {
-    shutdown_.fail(std::make_exception_ptr(
-        Error(Fault::data, "somebody else failed", std::source_location::current())));
-  });
+  const std::jthread failing([this] { end_the_job(); });
   try {
     exchange->wait_arrived(0, 32, 0);
     FAIL() << "nothing arrived, and the wait returned";
@@ -97,8 +122,76 @@ TEST_F(PushPullTest, AServerThatIsNotThereIsNamed) {
     FAIL() << "connected to nobody";
   } catch (const Error& error) {
     EXPECT_EQ(error.fault(), Fault::network);
-    EXPECT_THAT(error.message(), testing::HasSubstr("cannot connect to server 0"));
+    EXPECT_THAT(error.message(), HasSubstr("cannot connect to server 0"));
   }
+}
+
+// The job ends while a server is waited for that does nothing more; the deadlines are minutes away.
+TEST_F(PushPullTest, ConnectingEndsWithTheJob) {
+  const auto exchange = make();
+  const LaneStub server(key_, LaneStub::Until::greeted_by_worker,
+                        [this](const wire::Header&) { end_the_job(); });
+  EXPECT_EQ(message_of_connecting(*exchange, server.info()), "somebody else failed");
+}
+
+TEST_F(PushPullTest, ConnectingEndsWithAJobThatHasFinished) {
+  const auto exchange = make();
+  const LaneStub server(key_, LaneStub::Until::greeted_by_worker,
+                        [this](const wire::Header&) { shutdown_.finish(); });
+  EXPECT_THAT(message_of_connecting(*exchange, server.info()),
+              HasSubstr("the job ended while connecting to server 0"));
+}
+
+TEST_F(PushPullTest, NobodyConnectsWhenTheJobHasEnded) {
+  const auto exchange = make();
+  const LaneStub server(key_, LaneStub::Until::greeted_by_worker,
+                        [](const wire::Header&) { ADD_FAILURE() << "connected"; });
+  end_the_job();
+  EXPECT_EQ(message_of_connecting(*exchange, server.info()), "somebody else failed");
+}
+
+// Sharing memory: a keeper, which may be slow to reserve it, and a server that is asked to share.
+class SharingTest : public PushPullTest {
+ protected:
+  void start_keeper(cluster::KeeperStore::Reserve reserve) {
+    net::Credentials server{key_, wire::Identity{}};
+    server.self.process = {Role::server, 0};
+    keeper_ = cluster::Keeper::start(server, kNotInThisTest, std::move(reserve));
+    client_ = std::make_unique<cluster::KeeperClient>(server, kNotInThisTest);
+    client_->put(cluster::wake_name(0, 0), net::SharedMemory::create("wake", 1).descriptor());
+  }
+};
+
+TEST_F(SharingTest, AskingToShareEndsWithTheJob) {
+  start_keeper(&net::SharedMemory::create);
+  const auto exchange = make();
+  const LaneStub server(key_, LaneStub::Until::asked_to_share, [this](const wire::Header& request) {
+    EXPECT_EQ(request.type, wire::FrameType::share);
+    end_the_job();
+  });
+  EXPECT_EQ(message_of_connecting(*exchange, server.info()), "somebody else failed");
+}
+
+TEST_F(SharingTest, WaitingForMemoryEndsWithTheJob) {
+  std::latch over(1);
+  start_keeper([&](const std::string& name, std::size_t bytes) {
+    end_the_job();
+    over.wait();
+    return net::SharedMemory::create(name, bytes);
+  });
+  const auto exchange = make();
+  const LaneStub server(key_, LaneStub::Until::greeted_by_worker, [](const wire::Header&) {});
+  EXPECT_EQ(message_of_connecting(*exchange, server.info()), "somebody else failed");
+  over.count_down();
+  keeper_.reset();  // before the latch that it may still look at
+}
+
+TEST_F(SharingTest, AServerThatDoesNotSayWhetherItSharesIsNamed) {
+  start_keeper(&net::SharedMemory::create);
+  const auto exchange = make(std::chrono::milliseconds(1));
+  const LaneStub server(key_, LaneStub::Until::asked_to_share, [](const wire::Header&) {});
+  EXPECT_THAT(message_of_connecting(*exchange, server.info()),
+              HasSubstr("did not answer within 0.0 s whether it shares memory"));
 }
 
 }  // namespace
