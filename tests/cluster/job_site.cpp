@@ -1,0 +1,101 @@
+#include "tests/cluster/job_site.h"
+
+#include <fmt/format.h>
+
+#include "common/base/random.h"
+#include "tests/server/shard/shard_job.h"
+#include "worker/data/examples.h"
+
+namespace sheaf::threads {
+namespace {
+
+constexpr std::size_t kFeatures = 6;
+constexpr char kModel[] = R"([model]
+loss = "mse"
+layers = [
+  { kind = "dense", units = 9, activation = "tanh" },
+  { kind = "dropout", rate = 0.2 },
+  { kind = "dense", units = 7, rate_scale = 0.5 },
+  { kind = "dense", units = 1 },
+]
+)";
+
+// y = sum of squares of normal inputs; every row a function of its number.
+class Points final : public worker::Source {
+ public:
+  explicit Points(std::uint64_t rows) : rows_(rows) {}
+  worker::Schema schema() override { return {kFeatures, 1}; }
+  std::uint64_t rows(worker::SourcePart part) override {
+    return part == worker::SourcePart::train ? rows_ : 0;
+  }
+  void read(worker::SourcePart, const worker::RowFilter& keep, worker::Examples& into) override {
+    for (std::uint64_t row = 0; row < rows_; ++row) {
+      if (!keep(row)) continue;
+      Stream stream(kSeed, Purpose::test, row);
+      std::vector<float> inputs(kFeatures);
+      float target = 0;
+      for (float& x : inputs) {
+        x = static_cast<float>(stream.normal());
+        target += x * x;
+      }
+      into.append(row, std::span<const float>(inputs), {&target, 1});
+    }
+  }
+  std::string locate(worker::SourcePart, std::uint64_t row) const override {
+    return fmt::format("row {}", row);
+  }
+  std::vector<std::filesystem::path> files() const override { return {}; }
+
+ private:
+  std::uint64_t rows_;
+};
+
+// Adds to each value a draw named by (step, partition, chunk): the same for any host.
+class ToyNoise final : public privacy::Mechanism {
+ public:
+  bool perturbs_at_worker() const override { return true; }
+  void perturb(std::span<float> values, const privacy::NoiseKey& key) const override {
+    Stream stream(kSeed + 1, Purpose::test, key.step, key.partition, key.chunk);
+    for (float& value : values) value += stream.uniform();
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<privacy::Mechanism> make_mechanism(bool noise) {
+  if (noise) return std::make_unique<ToyNoise>();
+  const auto document = config::Document::from_text("", "job.toml");
+  return find_mode(privacy::mechanisms(), "none")->make(document->root());
+}
+
+std::unique_ptr<compression::Compressor> make_compressor(bool lossy) {
+  if (lossy) return std::make_unique<server::UpperHalves>();
+  return server::no_compressor();
+}
+
+std::unique_ptr<server::Optimizer> make_optimizer() {
+  const auto document = config::Document::from_text("decay = 0.1\n", "job.toml");
+  return find_mode(server::optimizers(), "adam")->make(document->root());
+}
+
+Site::Site(const JobOptions& o, PartitionRange hosted, const worker::SumOverPartitions& sum)
+    : source(std::make_unique<Points>(o.examples)),
+      data(*source, {o.partitions, {0.2, 0}, kSeed}, hosted),
+      plan(data.size(worker::Part::train), o.batch, o.partitions, kSeed),
+      normaliser(worker::make_normaliser(worker::Normalisation::standard, data, sum)),
+      document(config::Document::from_text(kModel, "job.toml")),
+      model(document->root().table("model"), source->schema()),
+      chunks(model.layout(), kChunkBytes),
+      shards(chunks, o.servers, o.lanes),
+      push(make_compressor(o.lossy_push)),
+      pull(make_compressor(o.lossy_pull)),
+      mechanism(make_mechanism(o.noise)) {
+  document->throw_if_faulty();
+}
+
+params::Layout job_layout() {
+  const auto document = config::Document::from_text(kModel, "job.toml");
+  return worker::Model(document->root().table("model"), {kFeatures, 1}).layout();
+}
+
+}  // namespace sheaf::threads

@@ -1,0 +1,132 @@
+// The job whose ranks are threads, worked out serially by one loop over the partitions.
+#include <cmath>
+#include <optional>
+
+#include "common/math/blas.h"
+#include "common/math/kernels.h"
+#include "common/params/partition_tree.h"
+#include "tests/cluster/job_site.h"
+#include "tests/cluster/threaded_job.h"
+
+namespace sheaf::threads {
+namespace {
+
+using Sum = std::optional<std::vector<float>>;
+
+// Left half plus right half; the left one has the largest power of two below the width.
+Sum tree_sum(const std::vector<Sum>& leaves, PartitionRange node) {
+  if (node.count == 1) return leaves[node.first];
+  std::uint32_t half = 1;
+  while (2 * half < node.count) half *= 2;
+  Sum left = tree_sum(leaves, {node.first, half});
+  const Sum right = tree_sum(leaves, {node.first + half, node.count - half});
+  if (!left) return right;
+  if (!right) return left;
+  for (std::size_t i = 0; i < left->size(); ++i) (*left)[i] += (*right)[i];
+  return left;
+}
+
+class Serial {
+ public:
+  explicit Serial(const JobOptions& options)
+      : options_(options),
+        site_(options_, {0, options.partitions},
+              [](std::string_view, std::map<std::uint32_t, std::vector<double>> mine) {
+                std::vector<std::vector<double>> in_order;
+                for (auto& [partition, values] : mine) in_order.push_back(std::move(values));
+                return params::tree_sum(in_order);
+              }),
+        fill_(worker::training_batches(site_.data, site_.plan, site_.normaliser)),
+        optimizer_(make_optimizer()),
+        parameters_(site_.model.layout().size()),
+        state_(optimizer_->state_per_parameter() * parameters_.size()) {
+    site_.model.reserve(options.batch);
+  }
+
+  Reference run() {
+    site_.model.initialise(parameters_, kSeed);
+    for (Step step = 0; step < options_.steps; ++step) take(step);
+    return {pulled(), site_.chunks.size(), parameters_.size() * sizeof(float)};
+  }
+
+ private:
+  // The parameters as workers see them.
+  std::vector<float> pulled() const {
+    if (!options_.lossy_pull) return parameters_;
+    return through(*site_.pull, parameters_);
+  }
+  static std::vector<float> through(const compression::Compressor& compressor,
+                                    std::span<const float> values) {
+    std::vector<std::byte> bytes(compressor.max_bytes(values.size()));
+    bytes.resize(compressor.encode(values, {}, bytes));
+    std::vector<float> out(values.size());
+    compressor.decode_add(bytes, out);
+    return out;
+  }
+
+  // What leaves one partition: the gradient, then the noise chunk by chunk, then the encoding.
+  Sum contribution(Step step, std::uint32_t partition, std::span<const float> seen) {
+    if (site_.plan.count(step, partition) == 0) return std::nullopt;
+    worker::Batch batch = worker::make_batch(options_.batch, site_.model.schema());
+    fill_(step, partition, batch);
+    std::vector<float> gradient(parameters_.size());
+    site_.model.gradient(seen, batch, {kSeed, step, partition}, gradient);
+    for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
+      const params::Chunk& chunk = site_.chunks[c];
+      const auto values = std::span(gradient).subspan(chunk.offset, chunk.size);
+      if (options_.noise) site_.mechanism->perturb(values, {step, partition, c});
+      if (options_.lossy_push) std::ranges::copy(through(*site_.push, values), values.begin());
+    }
+    return gradient;
+  }
+
+  void take(Step step) {
+    const auto seen = pulled();
+    std::vector<Sum> leaves;
+    std::uint64_t examples = 0;
+    for (std::uint32_t p = 0; p < options_.partitions; ++p) {
+      leaves.push_back(contribution(step, p, seen));
+      examples += site_.plan.count(step, p);
+    }
+    Sum sum = tree_sum(leaves, {0, options_.partitions});
+    if (!sum) return;
+    double squares = 0;
+    for (const params::Chunk& c : site_.chunks.chunks()) {
+      squares += math::sum_squares(std::span(*sum).subspan(c.offset, c.size));
+    }
+    const double norm = std::sqrt(squares) / static_cast<double>(examples);
+    const bool clipped = options_.clip_norm != 0 && norm > options_.clip_norm;
+    server::OptimizerStep request;
+    request.step = step;
+    request.rate = options_.rate;
+    request.gradient_scale =
+        (clipped ? options_.clip_norm / norm : 1) / static_cast<double>(examples);
+    std::vector<float> next(parameters_.size());
+    const std::size_t per_parameter = optimizer_->state_per_parameter();
+    // Tensor by tensor: optimizers are elementwise, so chunks must not show.
+    for (const params::Tensor& t : site_.model.layout().tensors()) {
+      request.group = site_.model.layout().groups()[t.group];
+      optimizer_->step(request, std::span(parameters_).subspan(t.offset, t.size),
+                       std::span(*sum).subspan(t.offset, t.size),
+                       std::span(state_).subspan(t.offset * per_parameter, t.size * per_parameter),
+                       std::span(next).subspan(t.offset, t.size));
+    }
+    parameters_ = next;
+  }
+
+  JobOptions options_;
+  Site site_;
+  worker::Batcher::Fill fill_;
+  std::unique_ptr<server::Optimizer> optimizer_;
+  std::vector<float> parameters_;
+  std::vector<float> state_;
+};
+
+}  // namespace
+
+Reference reference(const JobOptions& options) {
+  math::set_blas_threads(1);
+  return Serial(options).run();
+}
+
+}  // namespace sheaf::threads
