@@ -15,6 +15,7 @@
 #include <climits>
 #include <cstring>
 
+#include "common/base/descriptor.h"
 #include "common/base/error.h"
 
 namespace sheaf::launcher {
@@ -24,23 +25,6 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kKillPatience{5000};
-
-// A descriptor that is closed at the end of its scope.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() { reset(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  void reset() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-
- private:
-  int fd_;
-};
 
 // `fd`, or a copy of it above 2. In a process that was started without standard streams a new
 // descriptor may be one of 0, 1 and 2, which the child is about to replace.
@@ -151,7 +135,7 @@ Child::Child(const ChildCommand& command) {
            report.get());
   }
   // exec closes the last writing end: end of file is success.
-  report.reset();
+  report = Descriptor();
   int reason = 0;
   ssize_t got = 0;
   do {

@@ -2,55 +2,17 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
-#include <utility>
+
+#include "common/base/descriptor.h"
+#include "common/base/file_error.h"
 
 namespace sheaf::launcher {
 namespace {
 
 namespace fs = std::filesystem;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-  // A network file system may report a failed write only here.
-  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
-
- private:
-  int fd_;
-};
-
-std::string text_of(int error) { return std::generic_category().message(error); }
-
-bool is_lack_of_space(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
-
-[[noreturn]] void fail_to_write(const fs::path& path, std::uint64_t need, int error, Fault fault) {
-  if (!is_lack_of_space(error)) {
-    fail(fault, "{}: cannot be written: {}", path.string(), text_of(error));
-  }
-  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  struct statvfs volume{};
-  const std::string available =
-      ::statvfs(folder.c_str(), &volume) == 0
-          ? fmt::format("{} bytes", std::uint64_t{volume.f_bavail} * volume.f_frsize)
-          : "an unknown number of bytes";
-  fail(Fault::data,
-       "{}: cannot be written: {}: needs {} bytes, {} are free on its file system; make room there "
-       "or set run.dir to another one",
-       path.string(), text_of(error), need, available);
-}
 
 // 0 or an errno.
 int write_all(int fd, std::span<const std::byte> bytes) {
@@ -69,19 +31,20 @@ int write_all(int fd, std::span<const std::byte> bytes) {
 void sync_folder(const fs::path& path) {
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.valid()) ::fsync(fd.get());
+  if (fd) ::fsync(fd.get());
 }
 
 // 0 or an errno.
 int write_file(const fs::path& path, std::span<const std::span<const std::byte>> parts,
                const ReplaceOptions& options) {
   Descriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, options.permissions));
-  if (!fd.valid()) return errno;
+  if (!fd) return errno;
   for (const auto part : parts) {
     if (const int error = write_all(fd.get(), part)) return error;
   }
   if (options.durable && ::fsync(fd.get()) != 0) return errno;
-  return fd.close() ? 0 : errno;
+  // A network file system may report a failed write only here.
+  return ::close(fd.release()) == 0 ? 0 : errno;
 }
 
 }  // namespace
@@ -97,7 +60,7 @@ void replace_file(const fs::path& path, std::span<const std::span<const std::byt
   if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
   if (error != 0) {
     ::unlink(temporary.c_str());
-    fail_to_write(path, need, error, options.fault);
+    fail(lacks_space(error) ? Fault::data : options.fault, "{}", not_written(path, need, error));
   }
   if (options.durable) sync_folder(path);
 }
@@ -111,7 +74,7 @@ bool AppendedFile::append(std::string_view line) {
   std::string text(line);
   if (text.empty() || text.back() != '\n') text += '\n';
   const Descriptor fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
-  if (!fd.valid()) return drop(errno);
+  if (!fd) return drop(errno);
   struct stat before{};
   if (::fstat(fd.get(), &before) != 0) return drop(errno);
   const int error = write_all(fd.get(), std::as_bytes(std::span(text)));

@@ -84,16 +84,6 @@ std::span<std::byte> map_bytes(const Descriptor& descriptor, std::size_t bytes, 
 
 }  // namespace
 
-Descriptor::~Descriptor() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-Descriptor Descriptor::duplicate() const {
-  const int copy = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) fail(Fault::internal, "duplicating a descriptor: {}", std::strerror(errno));
-  return Descriptor(copy);
-}
-
 SharedMemory SharedMemory::create(const std::string& name, std::size_t bytes) {
   const std::size_t available = available_bytes();
   if (bytes > available - available / 8) {

@@ -7,6 +7,7 @@
 
 namespace sheaf::wire {
 
-std::uint32_t crc32c(std::span<const std::byte> bytes);
+// Of `bytes`, or of all bytes so far and these, if `before` is the checksum of those.
+std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t before = 0);
 
 }  // namespace sheaf::wire

@@ -32,5 +32,12 @@ TEST(ChecksumTest, EqualsTheBitwiseDefinitionForEveryLengthAndAlignment) {
   }
 }
 
+TEST(ChecksumTest, GoesOnFromTheChecksumOfWhatCameBefore) {
+  const auto bytes = std::as_bytes(std::span<const char>("123456789", 9));
+  for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
+    EXPECT_EQ(crc32c(bytes.subspan(cut), crc32c(bytes.first(cut))), 0xE3069283U) << cut;
+  }
+}
+
 }  // namespace
 }  // namespace sheaf::wire
