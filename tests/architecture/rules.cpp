@@ -51,7 +51,7 @@ const std::vector<Door> kDoors = {
     {"gtest/", {}},
     {"isa-l", {"common/wire/checksum.cpp"}},
     {"mpi.h", {"launcher/mpi_session.cpp"}},
-    {"nlohmann/", {"launcher/"}},
+    {"nlohmann/", {"common/checkpoint/", "launcher/"}},
     {"openblas", {"common/math/blas.cpp"}},
     {"openssl/",
      {"common/net/tls.cpp", "common/wire/handshake.cpp", "launcher/model_file.cpp",
