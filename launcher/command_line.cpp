@@ -73,6 +73,13 @@ constexpr CommandText kCommands[] = {
      "A finding a line: ok, warning or fault, what was found, and what to do. Reaches hosts as\n"
      "mpirun does (ssh, or plm_rsh_agent of launch.mpirun_args). Exit 0 without a fault, else 2\n"
      "for the job file and the hosts' files, 3 for data, 4 for hosts and network."},
+    {"verify", "sheaf verify RUN [options]",
+     "Reads every byte of the checkpoints in a run directory and compares the checksums.",
+     R"(  sheaf verify runs/quickstart-20261122-114508
+  sheaf verify runs/quickstart-20261122-114508 --json)",
+     "A line for each checkpoint, newest first: ok, or what is damaged: file, block, what was\n"
+     "expected and what was found. Files of no checkpoint are named and are no damage.\n"
+     "Exit 0 if nothing is damaged, 5 if anything is, 2 if RUN is no run directory."},
     {"help", "sheaf help [TOPIC]", "Explains a command, or the exit codes.",
      R"(  sheaf help train
   sheaf help exit-codes)",
@@ -107,7 +114,7 @@ constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
   2    usage or config: the command line or the job file is wrong
   3    data: missing, damaged, or not what the job file says
   4    peers or network lost
-  5    no valid checkpoint (reserved: none are written yet)
+  5    no valid checkpoint, or a damaged one: sheaf verify says which
   6    diverged: a loss or gradient is not finite
   7    privacy budget spent (reserved)
   8    authentication refused
@@ -156,6 +163,8 @@ struct Parser {
     add_job("bench", parsed);
     app.get_subcommand("doctor")->add_flag("--json", parsed.json, "findings for a program");
     add_job("doctor", parsed);
+    app.get_subcommand("verify")->add_option("RUN", parsed.name);
+    app.get_subcommand("verify")->add_flag("--json", parsed.json, "findings for a program");
     add_exchange(*app.get_subcommand("bench"), parsed.exchange);
   }
 
@@ -299,6 +308,12 @@ Command make_command(Parser& parser, const Parsed& parsed) {
         "sheaf train: --resume {}: not built yet, this version writes no checkpoints; start the "
         "job again with sheaf train JOB.toml",
         parsed.resume)};
+  }
+  if (name == "verify") {
+    if (parsed.name.empty()) {
+      return usage("verify", "no run directory", "RUN, a directory that sheaf train made");
+    }
+    return VerifyCommand{parsed.name, parsed.json};
   }
   if (name == "doctor" && parsed.words.empty()) return DoctorCommand{std::nullopt, parsed.json};
   const std::optional<JobArguments> job = job_of(parsed);

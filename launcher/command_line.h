@@ -71,6 +71,11 @@ struct DoctorCommand {
   bool json = false;
 };
 
+struct VerifyCommand {
+  std::filesystem::path run;  // a run directory
+  bool json = false;
+};
+
 // What `doctor` starts on each host; no person does, so help does not know it.
 struct ProbeCommand {};
 
@@ -87,8 +92,8 @@ struct UsageFault {
 };
 
 using Command = std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
-                             ExchangeCommand, AllreduceCommand, DoctorCommand, ProbeCommand,
-                             VersionCommand, HelpCommand, UsageFault>;
+                             ExchangeCommand, AllreduceCommand, DoctorCommand, VerifyCommand,
+                             ProbeCommand, VersionCommand, HelpCommand, UsageFault>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(std::span<const std::string> arguments);

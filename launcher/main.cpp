@@ -20,6 +20,7 @@
 #include "launcher/probe.h"
 #include "launcher/rank_main.h"
 #include "launcher/supervisor.h"
+#include "launcher/verify.h"
 
 namespace {
 
@@ -42,6 +43,7 @@ int run(const AllreduceCommand& command) {
   return 0;
 }
 int run(const DoctorCommand& command) { return doctor(command, std::cout); }
+int run(const VerifyCommand& command) { return verify_run(command, std::cout, std::cerr); }
 int run(const ProbeCommand&) { return probe(std::cin, std::cout); }
 int run(const VersionCommand&) {
   std::cout << fmt::format("sheaf {}\nMPI: {}\nnumerics: {}\n", build_text(), MpiSession::library(),

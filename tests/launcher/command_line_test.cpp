@@ -91,8 +91,21 @@ TEST(CommandLineTest, DoctorTakesAJobOrNone) {
             "configs/quickstart.toml");
 }
 
+TEST(CommandLineTest, VerifyTakesARunDirectory) {
+  const auto verify = std::get<VerifyCommand>(parse({"verify", "runs/a"}));
+  EXPECT_EQ(verify.run, "runs/a");
+  EXPECT_FALSE(verify.json);
+  EXPECT_TRUE(std::get<VerifyCommand>(parse({"verify", "--json", "runs/a"})).json);
+  EXPECT_EQ(
+      fault_of({"verify"}),
+      "sheaf verify: found no run directory, expected RUN, a directory that sheaf train made");
+  EXPECT_EQ(fault_of({"verify", "runs/a", "runs/b"}),
+            "sheaf verify: found \"runs/b\", expected nothing more");
+}
+
 TEST(CommandLineTest, HelpShowsExamplesBeforeOptions) {
-  for (const std::string command : {"train", "rank", "check", "list", "bench", "doctor", "help"}) {
+  for (const std::string command :
+       {"train", "rank", "check", "list", "bench", "doctor", "verify", "help"}) {
     const std::string help = help_of({command, "--help"});
     EXPECT_EQ(help, help_of({"help", command}));
     EXPECT_LT(help.find("Examples:"), help.find("Usage: sheaf " + command)) << help;
@@ -111,7 +124,7 @@ TEST(CommandLineTest, HelpListsEveryExitCode) {
 }
 
 TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
-  const std::string commands = "a command: train, rank, check, list, bench, doctor, help";
+  const std::string commands = "a command: train, rank, check, list, bench, doctor, verify, help";
   EXPECT_EQ(fault_of({}), "sheaf: found no command, expected " + commands + ", try sheaf --help");
   EXPECT_EQ(fault_of({"trian", "job.toml"}),
             "sheaf: found \"trian\", expected " + commands + ", try train");
@@ -135,7 +148,7 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
             "sheaf list: found \"loss\", expected nothing more");
   EXPECT_EQ(fault_of({"help", "exitcodes"}),
             "sheaf help: found \"exitcodes\", expected one of train, rank, check, list, bench, "
-            "doctor, help, exit-codes, try exit-codes");
+            "doctor, verify, help, exit-codes, try exit-codes");
   EXPECT_EQ(fault_of({"rank", "job.toml", "--process", "worker:1"}),
             "sheaf rank: found --process alone, expected both --join CONTROL_FILE and --process "
             "ROLE:ID");
