@@ -24,25 +24,32 @@ struct Moment {
   bool committed;
 };
 
-// Two older checkpoints, what a crash has left of the new one, then the new one and pruning: the
-// disk before each operation, and at the end.
+// The disk before each operation of `action`, and at the end. The action may set `committed`.
+template <typename Action>
+std::vector<Moment> watch(VirtualDisk& disk, bool& committed, const Action& action) {
+  std::vector<Moment> all;
+  WatchedDisk watched(disk, [&](const Operation& operation) {
+    if (!operation.changes) return;
+    all.push_back({fmt::format("{} {}", operation.name, operation.path.string()), disk, committed});
+  });
+  action(watched);
+  all.push_back({"nothing", disk, committed});
+  return all;
+}
+
+// Two older checkpoints, what a crash has left of the new one; then the new one, and pruning.
 std::vector<Moment> moments(const Sample& sample, VirtualDisk disk) {
   disk.make_folder(kRun);
   sample.save(disk, kRun, kOldest);
   sample.save(disk, kRun, kOld);
   Store(disk, kRun).begin(kNew);
   sample.write(disk, kRun, kNew, 1);
-  std::vector<Moment> all;
   bool committed = false;
-  WatchedDisk watched(disk, [&](const Operation& operation) {
-    if (!operation.changes) return;
-    all.push_back({fmt::format("{} {}", operation.name, operation.path.string()), disk, committed});
+  return watch(disk, committed, [&](Disk& watched) {
+    sample.save(watched, kRun, kNew);
+    committed = true;
+    Store(watched, kRun).prune(1, kNew);
   });
-  sample.save(watched, kRun, kNew);
-  committed = true;
-  Store(watched, kRun).prune(1, kNew);
-  all.push_back({"nothing", disk, committed});
-  return all;
 }
 
 // What a crash breaks: a line for each.
@@ -97,6 +104,21 @@ TEST(CrashTest, TheJobGoesOnAndCleansUp) {
   const Sample sample;
   for (const Moment& moment : moments(sample, VirtualDisk())) {
     for (std::uint64_t seed = 0; seed < 20; ++seed) go_on(sample, moment, seed);
+  }
+}
+
+TEST(CrashTest, NoManifestOutlivesTheFilesOfOlderCheckpointsThatItNeeds) {
+  const Sample sample;
+  VirtualDisk disk;
+  disk.make_folder(kRun);
+  sample.save_increment(disk, kRun, kOld, sample.save(disk, kRun, kOldest));
+  sample.save(disk, kRun, kNew);
+  bool committed = true;
+  const auto prune = [](Disk& watched) { Store(watched, kRun).prune(1, kNew); };
+  for (const Moment& moment : watch(disk, committed, prune)) {
+    for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+      for (const std::string& line : broken_after(moment, seed)) ADD_FAILURE() << line;
+    }
   }
 }
 

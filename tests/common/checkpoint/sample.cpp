@@ -79,6 +79,21 @@ Manifest Sample::save(Disk& disk, const std::filesystem::path& checkpoints, Step
   return manifest;
 }
 
+Manifest Sample::save_increment(Disk& disk, const std::filesystem::path& checkpoints, Step step,
+                                const Manifest& older) const {
+  Store store(disk, checkpoints);
+  store.begin(step);
+  Manifest manifest = empty_manifest(step);
+  WrittenFile kept{older.files.at(0), {}};
+  for (const StoredChunk& chunk : older.chunks) {
+    if (chunk.file == 0) kept.chunks.push_back(chunk);
+  }
+  manifest.add(kept);
+  manifest.add(write(disk, checkpoints, step, 1));
+  store.commit(manifest);
+  return manifest;
+}
+
 std::optional<Step> newest_step(Disk& disk, const std::filesystem::path& checkpoints) {
   const auto choice = Store(disk, checkpoints).newest_verified();
   if (!choice.manifest) return std::nullopt;

@@ -40,6 +40,9 @@ struct Sample {
   Manifest empty_manifest(Step step) const;
   // A whole checkpoint, in the order of FORMAT.md.
   Manifest save(Disk& disk, const std::filesystem::path& checkpoints, Step step) const;
+  // One in which only server 1 has written anew; the chunks of server 0 are those of `older`.
+  Manifest save_increment(Disk& disk, const std::filesystem::path& checkpoints, Step step,
+                          const Manifest& older) const;
 };
 
 // Expects the newest checkpoint that verifies to be whole and to hold the values of its step;

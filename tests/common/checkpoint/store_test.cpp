@@ -8,6 +8,7 @@
 #include "common/checkpoint/reader.h"
 #include "tests/common/checkpoint/sample.h"
 #include "tests/common/checkpoint/virtual_disk.h"
+#include "tests/common/checkpoint/watched_disk.h"
 
 namespace sheaf::checkpoint {
 namespace {
@@ -41,22 +42,6 @@ class StoreTest : public testing::Test {
   void damage(Step step) {
     disk_.bytes(folder(step) / "server-0.safetensors").back() ^= std::byte{1};
   }
-  // What a checkpoint of `step` would be that has written only server 1 anew: the rest is in the
-  // files of `older`.
-  Manifest save_increment(Step step, const Manifest& older) {
-    store_.begin(step);
-    const WrittenFile fresh = sample_.write(disk_, kRun, step, 1);
-    Manifest manifest = sample_.empty_manifest(step);
-    WrittenFile kept{older.files.at(0), {}};
-    for (const StoredChunk& chunk : older.chunks) {
-      if (chunk.file == 0) kept.chunks.push_back(chunk);
-    }
-    manifest.add(kept);
-    manifest.add(fresh);
-    store_.commit(manifest);
-    return manifest;
-  }
-
   Sample sample_;
   VirtualDisk disk_;
   Store store_{disk_, kRun};
@@ -67,6 +52,46 @@ TEST_F(StoreTest, ARunWithoutCheckpointsHasNone) {
   EXPECT_THAT(store_.leftovers(), IsEmpty());
   EXPECT_FALSE(store_.newest_verified().manifest);
   EXPECT_THAT(Store(disk_, "/run/nowhere").list(), IsEmpty());
+}
+
+// FORMAT.md, "Order of writing". Which of these a crash can do without, CrashTest knows; a host
+// with a run directory of its own, and one that shares it, need different ones.
+TEST_F(StoreTest, EverythingIsDoneInTheOrderOfTheFormat) {
+  std::vector<std::string> operations;
+  WatchedDisk watched(disk_, [&](const Operation& o) {
+    if (o.changes) {
+      operations.push_back(o.name + (" " + o.path.lexically_relative("/run").string()));
+    }
+  });
+  Sample sample;
+  sample.shards = params::ShardMap(sample.chunks, 1, 1);
+  sample.servers = 1;
+  sample.state = 0;
+  const DataFileParts parts = sample.parts(1, 0);
+  Store store(watched, kRun);
+  store.begin(1);
+  EXPECT_THAT(operations,
+              ElementsAre("make_folder checkpoints", "make_folder checkpoints/step-000000000001",
+                          "sync_folder checkpoints", "sync_folder ."));
+  operations.clear();
+  Manifest manifest = sample.empty_manifest(1);
+  manifest.add(sample.write(watched, kRun, 1, 0));
+  const std::string file = " checkpoints/step-000000000001/server-0.safetensors";
+  std::vector<std::string> expected = {"make_folder checkpoints/step-000000000001",
+                                       "remove" + file + ".tmp", "create" + file + ".tmp",
+                                       "reserve" + file + ".tmp"};
+  expected.insert(expected.end(), 1 + parts.ids.size(), "write" + file + ".tmp");
+  expected.insert(expected.end(),
+                  {"sync" + file + ".tmp", "rename" + file + ".tmp",
+                   "sync_folder checkpoints/step-000000000001", "sync_folder checkpoints"});
+  EXPECT_EQ(operations, expected);
+  operations.clear();
+  store.commit(manifest);
+  const std::string text = " checkpoints/step-000000000001/MANIFEST.tmp";
+  EXPECT_THAT(operations,
+              ElementsAre("remove" + text, "create" + text, "reserve" + text, "write" + text,
+                          "sync" + text, "rename" + text,
+                          "sync_folder checkpoints/step-000000000001", "sync_folder checkpoints"));
 }
 
 TEST_F(StoreTest, CheckpointsAreListedByStepNewestFirst) {
@@ -192,7 +217,7 @@ TEST_F(StoreTest, PruningRemovesNothingIfTheManifestsThatCountCannotBeRead) {
 TEST_F(StoreTest, FilesThatAYoungerCheckpointRefersToStay) {
   const Manifest first = sample_.save(disk_, kRun, 1);
   sample_.save(disk_, kRun, 2);
-  const Manifest third = save_increment(3, first);
+  const Manifest third = sample_.save_increment(disk_, kRun, 3, first);
   EXPECT_TRUE(store_.newest_verified().manifest);
   store_.prune(1, 3);
   EXPECT_THAT(steps(), ElementsAre(3));
