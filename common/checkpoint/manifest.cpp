@@ -171,14 +171,12 @@ std::string json_of(const Manifest& m) {
 }  // namespace
 
 void Manifest::add(const WrittenFile& written) {
-  const auto old = static_cast<std::ptrdiff_t>(chunks.size());
   for (StoredChunk chunk : written.chunks) {
     chunk.file = static_cast<std::uint32_t>(files.size());
     chunks.push_back(chunk);
   }
-  std::inplace_merge(
-      chunks.begin(), chunks.begin() + old, chunks.end(),
-      [](const StoredChunk& a, const StoredChunk& b) { return a.offset < b.offset; });
+  std::sort(chunks.begin(), chunks.end(),
+            [](const StoredChunk& a, const StoredChunk& b) { return a.offset < b.offset; });
   files.push_back(written.file);
 }
 

@@ -6,22 +6,11 @@
 
 #include "common/base/error.h"
 #include "common/wire/messages.h"
-
-// Of the sanitizer that the fuzzer runs with; absent without AddressSanitizer, and then there is no
-// budget beyond the fuzzer's own limit.
-extern "C" __attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(
-    void (*on_malloc)(const volatile void*, std::size_t), void (*on_free)(const volatile void*));
+#include "tests/fuzz/allocation_budget.h"
 
 namespace {
 
-std::size_t budget = 0;  // bytes that may still be allocated; 0 = any number
-
-void on_malloc(const volatile void*, std::size_t size) {
-  if (budget == 0) return;
-  if (size >= budget) std::abort();
-  budget -= size;
-}
-void on_free(const volatile void*) {}
+using sheaf::fuzz::budget;
 
 template <typename Message>
 void read(std::span<const std::byte> bytes) {
@@ -45,9 +34,7 @@ void read(std::span<const std::byte> bytes) {
 }  // namespace
 
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  if (__sanitizer_install_malloc_and_free_hooks != nullptr) {
-    __sanitizer_install_malloc_and_free_hooks(&on_malloc, &on_free);
-  }
+  sheaf::fuzz::watch_allocations();
   return 0;
 }
 
