@@ -3,6 +3,13 @@
 #include "common/base/error.h"
 
 namespace sheaf::server {
+namespace {
+
+// Answers that may wait for a worker to read them; then its next requests wait in its own socket.
+// More than a step usually has, at about a hundred bytes each.
+constexpr std::size_t kMostUnread = 1024;
+
+}  // namespace
 
 Session::Session(SessionId id, ProcessId peer, std::uint32_t incarnation,
                  net::Connection connection, Shard& shard, OnShare on_share, OnClosed on_closed)
@@ -32,6 +39,8 @@ void Session::send(wire::OutFrame frame) {
   outbox_.push_back(std::move(frame));
   channel_.wake();
 }
+
+bool Session::may_receive() const { return outbox_.size() - head_ < kMostUnread; }
 
 std::span<std::byte> Session::receive_into(const wire::Header& header) {
   if (header.type == wire::FrameType::share && header.payload_bytes == 0) return {};

@@ -30,6 +30,7 @@ class Session final : public net::FrameHandler {
   std::uint32_t incarnation() const { return incarnation_; }
 
   // net::FrameHandler
+  bool may_receive() const override;
   std::span<std::byte> receive_into(const wire::Header& header) override;
   void on_frame(const wire::Header& header) override;
   std::optional<wire::OutFrame> next_frame() override;

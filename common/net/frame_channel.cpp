@@ -24,7 +24,8 @@ FrameChannel::FrameChannel(Connection connection, FrameHandler& handler, OnClose
     : connection_(std::move(connection)),
       handler_(handler),
       on_closed_(std::move(on_closed)),
-      idle_(connection_.executor(), Timer::time_point::max()) {}
+      idle_(connection_.executor(), Timer::time_point::max()),
+      full_(connection_.executor(), Timer::time_point::max()) {}
 
 FrameChannel::~FrameChannel() { check(loops_ == 0, "a channel is destroyed after it has ended"); }
 
@@ -39,12 +40,18 @@ void FrameChannel::start() {
 
 void FrameChannel::wake() {
   if (waiting_) idle_.cancel();
+  let_in();
+}
+
+void FrameChannel::let_in() {
+  if (held_back_ && handler_.may_receive()) full_.cancel();
 }
 
 void FrameChannel::close() {
   closing_ = true;
   connection_.close();
   idle_.cancel();
+  full_.cancel();
 }
 
 void FrameChannel::ended(std::exception_ptr error) {
@@ -57,6 +64,12 @@ Loop FrameChannel::read_loop() {
   wire::HeaderBytes bytes;
   wire::Header header;
   while (true) {
+    while (!closing_ && !handler_.may_receive()) {
+      Operation waiting(read_memory_, [this](auto handler) { full_.async_wait(handler); });
+      held_back_ = true;
+      co_await waiting;
+      held_back_ = false;
+    }
     auto reading = read_whole(connection_, read_memory_, bytes);
     const auto head = co_await reading;
     if (!connection_.read_result(head.error, head.bytes, bytes.size())) break;
@@ -115,6 +128,7 @@ Loop FrameChannel::write_loop() {
     connection_.write_result(written.error);
     for (std::size_t i = 0; i < count; ++i) frames[i] = {};
     handler_.on_written(count);
+    let_in();
   }
 }
 

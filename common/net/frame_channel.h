@@ -20,6 +20,9 @@ namespace sheaf::net {
 class FrameHandler {
  public:
   virtual ~FrameHandler() = default;
+  // Whether another frame may come in. While it may not, the peer is left to wait; asked again when
+  // frames have been written, and by wake().
+  virtual bool may_receive() const { return true; }
   // Where the payload of this frame goes: exactly payload_bytes. Throws to refuse the frame.
   virtual std::span<std::byte> receive_into(const wire::Header& header) = 0;
   // A whole, verified frame. Throws to end the connection.
@@ -43,7 +46,7 @@ class FrameChannel {
 
   // Starts reading and writing.
   void start();
-  // Says that next_frame() may have something.
+  // Says that next_frame() may have something, or that may_receive() may have become true.
   void wake();
   // Ends the connection; on_closed is called soon after.
   void close();
@@ -56,6 +59,7 @@ class FrameChannel {
   Loop read_loop();
   Loop write_loop();
   void ended(std::exception_ptr error);
+  void let_in();
 
   Connection connection_;
   FrameHandler& handler_;
@@ -63,7 +67,9 @@ class FrameChannel {
   using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
                                            asio::wait_traits<std::chrono::steady_clock>, Executor>;
   Timer idle_;  // a condition variable: never expires, is cancelled by wake()
+  Timer full_;  // the same, of the reader
   bool waiting_ = false;
+  bool held_back_ = false;
   bool closing_ = false;
   int loops_ = 0;  // that have not ended
   OperationMemory read_memory_;

@@ -186,7 +186,14 @@ void Shard::on_pull(SessionId session, const Header& header) {
   ChunkState& state = state_of(header);
   const ParkedPull pull{session, header.step, header.partitions};
   if (answer(state, pull)) return;
-  if (std::ranges::find(state.parked, pull) == state.parked.end()) state.parked.push_back(pull);
+  if (std::ranges::find(state.parked, pull) != state.parked.end()) return;
+  // One for each worker, and one of the connection before, if that is only about to be closed.
+  const std::size_t most = 2 * std::size_t{parts_.partitions};
+  if (state.parked.size() >= most) {
+    fail(Fault::network, "pull of chunk {} at clock {}: {} pulls wait already, expected at most {}",
+         header.chunk, header.step, state.parked.size(), most);
+  }
+  state.parked.push_back(pull);
 }
 
 void Shard::on_scalar(Step step, std::uint32_t chunk, double value) {

@@ -353,6 +353,18 @@ TEST(ShardTest, EndsThatMakeNoSenseAreRefused) {
   EXPECT_THAT(refusal([&] { job.end(0, {1, 2}, 0); }), HasSubstr("no node"));
 }
 
+// A worker asks for one version at a time: what waits is bounded, whatever is asked for.
+TEST(ShardTest, PullsOfVersionsThatNobodyCanWaitForAreRefused) {
+  ShardJob job({.partitions = 2});
+  job.init_all(1);
+  for (Step clock = 1; clock <= 4; ++clock) {
+    job.pull(clock, 0);
+    job.pull(clock, 0);  // repeated: waits once
+  }
+  EXPECT_THAT(refusal([&] { job.pull(5, 0); }),
+              HasSubstr("pull of chunk 0 at clock 5: 4 pulls wait already"));
+}
+
 TEST(ShardTest, FirstValuesOfTheWrongLengthAreRefused) {
   ShardJob job({});
   const std::vector<std::byte> bytes(60);
