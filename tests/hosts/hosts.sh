@@ -10,7 +10,8 @@ readonly usage="usage: hosts.sh up DIR N [--rate RATE] [--bound]
          hosts (a hostfile, SLOTS=2 slots each) and agent (for --mca plm_rsh_agent).
          RATE is of tc, 1gbit or 100kbit, for each direction of each host.
          --bound: they go when standard input ends, however its other end came to be closed
-       hosts.sh exec DIR K COMMAND …   runs a command on host K, in the present folder
+       hosts.sh exec DIR K COMMAND …   runs a command on host K, in the present folder, or,
+         with K = bridge, where all they say to each other passes (each has a port of its name there)
        hosts.sh rate DIR RATE          another rate for all links; none: as fast as they can
        hosts.sh down DIR               removes the hosts; DIR itself stays
 Exit codes: 0 ok, 1 failed, 2 usage, 77 this machine cannot make them (the reason is on stderr)."
@@ -158,7 +159,9 @@ dir=$(realpath "$dir")
 case $command in
   up) up "${@:3}" ;;
   exec)
-    pid=$(<"$dir/h${3:-}.pid")
+    name=h${3:-}
+    [[ $name != hbridge ]] || name=bridge
+    pid=$(<"$dir/$name.pid")
     # shellcheck disable=SC2016  # for the inner shell: only there is the folder that of the host
     exec nsenter --target "$pid" --net --uts --mount -- \
       sh -c 'cd "$1" && shift && exec "$@"' sh "$PWD" "${@:4}"

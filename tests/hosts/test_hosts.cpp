@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -88,10 +89,25 @@ void TestHosts::call(std::vector<std::string> arguments) const {
   }
 }
 
-void TestHosts::run(unsigned host, const std::vector<std::string>& argv) const {
-  std::vector<std::string> arguments = {"exec", folder_, std::to_string(host)};
+void TestHosts::run_in(const std::string& place, const std::vector<std::string>& argv) const {
+  std::vector<std::string> arguments = {"exec", folder_, place};
   arguments.insert(arguments.end(), argv.begin(), argv.end());
   call(std::move(arguments));
+}
+
+void TestHosts::run(unsigned host, const std::vector<std::string>& argv) const {
+  run_in(std::to_string(host), argv);
+}
+
+void TestHosts::run_on_bridge(const std::vector<std::string>& argv) const {
+  run_in("bridge", argv);
+}
+
+void TestHosts::enter_bridge() const {
+  const std::string pid = contents_of(folder_ / "bridge.pid");
+  const std::string file = "/proc/" + pid.substr(0, pid.find('\n')) + "/ns/net";
+  const Descriptor network(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (::setns(network.get(), CLONE_NEWNET) != 0) throw std::runtime_error("cannot enter " + file);
 }
 
 void TestHosts::set_rate(const std::string& rate) const { call({"rate", folder_, rate}); }

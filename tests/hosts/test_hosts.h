@@ -30,6 +30,10 @@ class TestHosts {
   Command on(unsigned host, Command command) const;
   // Runs it on a host, to its end. Throws if it fails.
   void run(unsigned host, const std::vector<std::string>& argv) const;
+  // The same where all that the hosts say to each other passes.
+  void run_on_bridge(const std::vector<std::string>& argv) const;
+  // From here on the calling thread is in the network of the bridge: sockets it makes are there.
+  void enter_bridge() const;
   void set_rate(const std::string& rate) const;
   std::string rate_command() const;  // that does so, with {rate} in its place
   // A piece of shell that the agent runs before each command for this host, in its own namespaces:
@@ -38,6 +42,7 @@ class TestHosts {
 
  private:
   void call(std::vector<std::string> arguments) const;
+  void run_in(const std::string& place, const std::vector<std::string>& argv) const;
   std::filesystem::path folder_;
   int alive_ = -1;  // hosts.sh reads the other end: that it is open keeps them
   std::string missing_;

@@ -1,4 +1,5 @@
-// Jobs over three hosts: the same model as on one, and links that fail or crawl.
+// Jobs over three hosts: the same model as on one, nothing in the clear between them, and links
+// that fail or crawl.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <iostream>
 #include <set>
 
+#include "tests/hosts/capture.h"
 #include "tests/hosts/test_hosts.h"
 
 namespace sheaf::harness {
@@ -19,45 +21,83 @@ using testing::Not;
 constexpr Limit kEnd(3000);
 constexpr Limit kDead(5000);  // timeouts.dead of the job
 
+constexpr int kSteps = 60;
+
+struct Trained {
+  nlohmann::json result;
+  nlohmann::json processes;
+  Capture::Seen between_hosts = {};
+};
+
 // The quickstart for a few steps, cut into partitions for any number of workers.
-nlohmann::json quickstart(const TestHosts& hosts, Job& job, std::vector<std::string> overrides) {
+Trained quickstart(const TestHosts& hosts, const std::vector<std::string>& overrides) {
+  Job job;
+  job.mpirun = true;
   std::vector<std::string> words = {"train", SHEAF_SOURCE_DIR "/configs/quickstart.toml",
-                                    "run.dir=" + job.run().string(), "run.steps=60",
-                                    "run.partitions=6"};
+                                    "run.dir=" + job.run().string(),
+                                    "run.steps=" + std::to_string(kSteps), "run.partitions=6"};
   words.insert(words.end(), overrides.begin(), overrides.end());
   std::filesystem::create_directories(job.run());
+  Capture capture(hosts);
   Running running(job, hosts.on(1, job.command(words)));
   EXPECT_EQ(running.wait(Limit(60'000)), 0) << running.errors();
   EXPECT_THAT(wait_for_descendants(kEnd), IsEmpty());
-  return {{"result", running.result()},
-          {"processes", nlohmann::json::parse(running.file("processes.json"), nullptr, false)}};
+  return {running.result(), nlohmann::json::parse(running.file("processes.json"), nullptr, false),
+          capture.stop()};
 }
 
-TEST(Hosts, ThreeGiveTheModelOfOne) {
+std::vector<std::string> on_three(const TestHosts& hosts) {
+  return {"run.servers=3", "run.workers=3", "launch.hostfile=" + hosts.hostfile().string(),
+          "launch.mpirun_args=[\"--mca\", \"plm_rsh_agent\", \"" + hosts.agent().string() +
+              "\", \"--map-by\", \"node\"]"};
+}
+
+// Every link was listened to all the time: a worker exchanges two thirds of the model with servers
+// of other hosts.
+void expect_all_was_seen(const Trained& three) {
+  const auto& traffic = three.result["traffic"];
+  const double frames = traffic["push_bytes"].get<double>() + traffic["pull_bytes"].get<double>();
+  EXPECT_GT(static_cast<double>(three.between_hosts.bytes), 2 * frames / 3);
+  EXPECT_EQ(three.between_hosts.lost, 0U);
+}
+
+TEST(Hosts, ThreeGiveTheModelOfOneAndTellNobody) {
   const TestHosts hosts(3, "1gbit");
   if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
-  Job alone;
-  alone.mpirun = true;
-  const nlohmann::json one = quickstart(hosts, alone, {});
-  Job spread;
-  spread.mpirun = true;
-  const nlohmann::json three =
-      quickstart(hosts, spread,
-                 {"run.servers=3", "run.workers=3", "launch.hostfile=" + hosts.hostfile().string(),
-                  "launch.mpirun_args=[\"--mca\", \"plm_rsh_agent\", \"" + hosts.agent().string() +
-                      "\", \"--map-by\", \"node\"]"});
-  ASSERT_TRUE(one["result"].is_object() && three["result"].is_object());
-  EXPECT_EQ(one["result"]["steps"], 60);
-  EXPECT_EQ(three["result"]["model_sha256"], one["result"]["model_sha256"]);
-  EXPECT_EQ(three["result"]["test"], one["result"]["test"]);
+  const Trained one = quickstart(hosts, {});
+  const Trained three = quickstart(hosts, on_three(hosts));
+  ASSERT_TRUE(one.result.is_object() && three.result.is_object());
+  EXPECT_EQ(one.result["steps"], kSteps);
+  EXPECT_EQ(three.result["model_sha256"], one.result["model_sha256"]);
+  EXPECT_EQ(three.result["test"], one.result["test"]);
   std::set<std::string> names;
   std::set<std::string> addresses;
-  for (const auto& row : three["processes"]["processes"]) {
+  for (const auto& row : three.processes["processes"]) {
     names.insert(row["host"]);
     if (row["role"] == "server") addresses.insert(row["address"]);
   }
   EXPECT_EQ(names, (std::set<std::string>{"h1", "h2", "h3"}));
   EXPECT_EQ(addresses, (std::set<std::string>{"10.77.0.1", "10.77.0.2", "10.77.0.3"}));
+  expect_all_was_seen(three);
+  EXPECT_THAT(three.between_hosts.in_clear, IsEmpty());
+}
+
+// What the test above does not find, it would find.
+TEST(Hosts, ThreeWithoutEncryptionTellEverybody) {
+  const TestHosts hosts(3, "1gbit");
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  std::vector<std::string> overrides = on_three(hosts);
+  overrides.push_back("network.encryption=none");
+  Trained three = quickstart(hosts, overrides);
+  ASSERT_TRUE(three.result.is_object());
+  expect_all_was_seen(three);
+  auto& in_clear = three.between_hosts.in_clear;
+  for (const char* word : {"SHEAF-HI", "SHEAF-OK", "frame 7", "frame 10"}) {
+    EXPECT_GT(in_clear[word], 0U) << word;  // handshakes, initial values, control
+  }
+  for (const char* each_step : {"frame 1", "frame 2", "frame 3", "frame 4"}) {
+    EXPECT_GE(in_clear[each_step], kSteps) << each_step;
+  }
 }
 
 TEST(Hosts, AnInterfaceThatGoesAwayEndsTheJobByName) {
