@@ -165,6 +165,17 @@ TEST_F(Doctor, NamesASlowLink) {
   EXPECT_EQ(slow, 6);
 }
 
+TEST_F(Doctor, NamesAClockThatIsWrong) {
+  const auto set_clock = [&](const char* skew) {
+    hosts_.let_agent_first(2, std::string("export PATH; set -- \"$1\" \"SHEAF_TEST_SKEW=") + skew +
+                                  " LD_PRELOAD='" SHEAF_SKEWED_CLOCK "' ${*:2}\"");
+  };
+  set_clock("7");
+  expect("warning", "clock", "h2", 0, " s ahead of the clock here");
+  set_clock("-7");
+  expect("warning", "clock", "h2", 0, " s behind the clock here");
+}
+
 TEST_F(Doctor, NamesAFullDisk) {
   const fs::path scratch = job_ / "scratch";
   fs::create_directory(scratch);
