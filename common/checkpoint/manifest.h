@@ -64,8 +64,8 @@ struct Manifest {
 // REQUIRES: texts are UTF-8.
 std::string to_text(const Manifest& manifest);
 
-// Accepts what to_text() writes. Anything else throws Fault::checkpoint with the first thing that is
-// wrong; the caller names the file. Allocates a small multiple of the text.
+// Accepts what to_text() writes. Anything else throws Fault::checkpoint with the first thing that
+// is wrong; the caller names the file. Allocates a small multiple of the text.
 Manifest manifest_from_text(std::string_view text);
 
 // Throws std::invalid_argument unless the chunks cover the layout, and the extents the files, and
