@@ -5,16 +5,12 @@
 #include "common/base/error.h"
 
 namespace sheaf::launcher {
-namespace {
-
 bool same_layout(const params::Layout& a, const params::Layout& b) {
   return std::ranges::equal(
       a.tensors(), b.tensors(), [&](const params::Tensor& x, const params::Tensor& y) {
         return x.name == y.name && x.shape == y.shape && a.groups()[x.group] == b.groups()[y.group];
       });
 }
-
-}  // namespace
 
 Agreement compare(const std::map<ProcessId, wire::Registration>& registrations,
                   bool deterministic) {

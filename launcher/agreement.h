@@ -21,4 +21,7 @@ struct Agreement {
 // REQUIRES: worker 0 is among them.
 Agreement compare(const std::map<ProcessId, wire::Registration>& registrations, bool deterministic);
 
+// The same tensors in the same order, in groups that mean the same.
+bool same_layout(const params::Layout& a, const params::Layout& b);
+
 }  // namespace sheaf::launcher

@@ -118,7 +118,7 @@ constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
   6    diverged: a loss or gradient is not finite
   7    privacy budget spent (reserved)
   8    authentication refused
-  75   preempted, state saved (reserved)
+  75   preempted, state saved: sheaf train --resume RUN goes on
   130  interrupted
   128+n  ended by signal n
 mpirun's own exit code means nothing here.
@@ -131,6 +131,7 @@ struct Parsed {
   std::vector<std::string> words;  // positional: the job file, then overrides
   bool dry_run = false, print_launch = false, json = false, version = false;
   std::string resume, join, process, name;
+  std::optional<Step> resume_step;
   ExchangeCommand exchange;
 };
 
@@ -151,8 +152,13 @@ struct Parser {
     train->add_flag("--dry-run", parsed.dry_run, "check and print the plan, start nothing");
     train->add_flag("--print-launch", parsed.print_launch, "print the mpirun line, start nothing");
     train
-        ->add_option("--resume", parsed.resume, "not built yet: this version writes no checkpoints")
+        ->add_option("--resume", parsed.resume,
+                     "go on from the newest checkpoint of a run directory that is whole")
         ->type_name("RUN");
+    train
+        ->add_option("--resume-step", parsed.resume_step,
+                     "from the checkpoint of this step; newer ones are removed")
+        ->type_name("N");
     // In a hidden group: what joins a running job uses these, a person has mpirun.
     app.get_subcommand("rank")->add_option("--join", parsed.join)->group("");
     app.get_subcommand("rank")->add_option("--process", parsed.process)->group("");
@@ -247,6 +253,21 @@ std::optional<JobArguments> job_of(const Parsed& parsed) {
   return JobArguments{parsed.words.front(), {parsed.words.begin() + 1, parsed.words.end()}};
 }
 
+// RUN/config.toml is the job file, and the directory stays.
+Command make_resume(const Parsed& parsed) {
+  const std::filesystem::path run = parsed.resume;
+  JobArguments job{run / "config.toml", parsed.words};
+  for (const std::string& word : job.overrides) {
+    if (word.find('=') == std::string::npos) {
+      return usage("train", fmt::format("\"{}\" with --resume", word),
+                   "overrides only: RUN/config.toml is the job file",
+                   fmt::format("sheaf train --resume {} run.epochs=20", parsed.resume));
+    }
+  }
+  job.overrides.push_back("run.dir=" + run.string());
+  return TrainCommand{job, parsed.dry_run, parsed.print_launch, Resume{parsed.resume_step}};
+}
+
 Command make_rank(const Parsed& parsed, const JobArguments& job) {
   if (parsed.join.empty() != parsed.process.empty()) {
     return usage("rank", parsed.join.empty() ? "--process alone" : "--join alone",
@@ -303,11 +324,9 @@ Command make_command(Parser& parser, const Parsed& parsed) {
       return exchange;
     }
   }
-  if (name == "train" && !parsed.resume.empty()) {
-    return UsageFault{fmt::format(
-        "sheaf train: --resume {}: not built yet, this version writes no checkpoints; start the "
-        "job again with sheaf train JOB.toml",
-        parsed.resume)};
+  if (name == "train" && !parsed.resume.empty()) return make_resume(parsed);
+  if (name == "train" && parsed.resume_step) {
+    return usage("train", "--resume-step alone", "--resume RUN --resume-step N");
   }
   if (name == "verify") {
     if (parsed.name.empty()) {
@@ -322,7 +341,9 @@ Command make_command(Parser& parser, const Parsed& parsed) {
                  name == "bench" ? "sheaf bench step configs/quickstart.toml"
                                  : fmt::format("sheaf {} configs/quickstart.toml", name));
   }
-  if (name == "train") return TrainCommand{*job, parsed.dry_run, parsed.print_launch};
+  if (name == "train") {
+    return TrainCommand{*job, parsed.dry_run, parsed.print_launch, std::nullopt};
+  }
   if (name == "rank") return make_rank(parsed, *job);
   if (name == "check") return CheckCommand{*job};
   if (name == "doctor") return DoctorCommand{*job, parsed.json};

@@ -19,10 +19,16 @@ struct JobArguments {
   std::vector<std::string> overrides;
 };
 
+// Of a job that goes on: from the checkpoint of that step, or from the newest that is whole.
+struct Resume {
+  std::optional<Step> step;
+};
+
 struct TrainCommand {
   JobArguments job;
-  bool dry_run = false;       // check and print the plan, start nothing
-  bool print_launch = false;  // print the mpirun line alone, start nothing
+  bool dry_run = false;          // check and print the plan, start nothing
+  bool print_launch = false;     // print the mpirun line alone, start nothing
+  std::optional<Resume> resume;  // the job file is that of the run directory then
 };
 
 struct RankCommand {

@@ -4,7 +4,9 @@
 
 #include "common/base/error.h"
 #include "launcher/agreement.h"
+#include "launcher/host.h"
 #include "launcher/rank.h"
+#include "launcher/resume.h"
 
 namespace sheaf::launcher {
 
@@ -152,6 +154,7 @@ net::Task<void> Coordinator::tick_loop() {
     handle(events);
     if (!events.empty()) record_.on_members(membership_.members());
     for (const auto& peer : peers_) peer->beat();
+    if (checkpoints_) checkpoints_->on_tick(now, newest_step_);
   }
 }
 
@@ -212,10 +215,17 @@ void Coordinator::on_control(ControlPeer& peer, ControlKind kind, std::span<cons
     case ControlKind::drain: return on_drain_answer(peer, wire::from_bytes<wire::Drain>(body).step);
     case ControlKind::failure: return on_failure(peer, wire::from_bytes<wire::Failure>(body));
     case ControlKind::finished: return on_finished(peer, wire::from_bytes<wire::Finished>(body));
-    default:
-      fail(Fault::network, "control message {} is not for the coordinator",
-           static_cast<std::uint64_t>(kind));
+    case ControlKind::checkpoint:
+      if (!checkpoints_) break;
+      return checkpoints_->on_answer(peer.process().id,
+                                     wire::from_bytes<wire::CheckpointAnswer>(body));
+    case ControlKind::saved:
+      if (!checkpoints_) break;
+      return checkpoints_->on_saved(peer.process().id, wire::from_bytes<wire::Saved>(body));
+    default: break;
   }
+  fail(Fault::network, "control message {} is not for the coordinator",
+       static_cast<std::uint64_t>(kind));
 }
 
 void Coordinator::on_registration(ControlPeer& peer, wire::Registration registration) {
@@ -241,19 +251,71 @@ void Coordinator::begin_job() {
     misfit.phase = phase();
     return end_job(std::move(misfit));
   }
+  const wire::Registration& first = registrations_.at({Role::worker, 0});
+  if (options_.resumed && !same_layout(options_.resumed->layout, first.layout)) {
+    return end_job(wire::Failure{
+        {Role::coordinator, 0},
+        static_cast<int>(Fault::config),
+        phase(),
+        fmt::format("the checkpoint of step {} is of another model than the job file says: {} "
+                    "parameters in {} tensors, found {} in {}",
+                    options_.resumed->step, options_.resumed->layout.size(),
+                    options_.resumed->layout.tensors().size(), first.layout.size(),
+                    first.layout.tensors().size())});
+  }
   running_ = true;
   began_.store(true, std::memory_order_relaxed);
   membership_.on_running();
   say_encryption();
-  const wire::Registration& first = registrations_.at({Role::worker, 0});
   record_.on_start(first, agreement.warnings.empty() && options_.promises_bits,
                    std::chrono::steady_clock::now());
   record_.on_members(membership_.members());
   wire::Start start;
   for (const cluster::Member& member : membership_.members()) start.roster.push_back(member.info);
   start.layout = first.layout;
+  start.checkpoints = options_.checkpoints.string();
+  if (options_.resumed) {
+    start.first_step = options_.resumed->step;
+    start.manifest = checkpoint::to_text(*options_.resumed);
+  }
   send_all(Role::server, ControlKind::start, start);
   send_all(Role::worker, ControlKind::start, start);
+  begin_checkpoints(first);
+}
+
+// The first and the last version are always saved; those between as often as the job file says.
+void Coordinator::begin_checkpoints(const wire::Registration& first) {
+  last_ = steps_ = std::max(first.steps, start_step());
+  newest_step_ = start_step();
+  Checkpoints::Options o;
+  o.folder = options_.checkpoints;
+  o.host = options_.host;
+  o.servers = options_.servers;
+  o.every = options_.checkpoint.every;
+  o.keep = options_.checkpoint.keep;
+  o.last = last_;
+  o.manifest = options_.manifest;
+  o.manifest.layout = first.layout;
+  o.order = [this](const wire::CheckpointAt& order) {
+    send_all(Role::server, ControlKind::checkpoint, order);
+  };
+  o.post = [this](std::function<void()> task) {
+    net::asio::post(context_, [this, task = std::move(task)] {
+      if (!closing_) task();
+    });
+  };
+  o.warn = [this](std::string_view text) { record_.note(text); };
+  o.on_settled = [this] {
+    record_.on_checkpoint(checkpoints_->newest(), checkpoints_->failed());
+    if (membership_.all_finished(Role::worker)) complete_if_saved();
+  };
+  const std::optional<Version> newest =
+      options_.resumed ? std::optional(options_.resumed->step) : std::nullopt;
+  checkpoints_ =
+      std::make_unique<Checkpoints>(std::move(o), newest, std::chrono::steady_clock::now());
+  record_.on_checkpoint(newest, 0);
+  checkpoints_->take(0);
+  checkpoints_->take(last_);
 }
 
 // Once per job, and aloud where it matters: between hosts, and where somebody asked for it.
@@ -304,6 +366,8 @@ void Coordinator::on_drain_answer(ControlPeer& peer, Step begun) {
   if (drain_answers_.size() != options_.workers) return;
   Step last = 0;
   for (const auto& [process, step] : drain_answers_) last = std::max(last, step);
+  last_ = std::min(std::max(last, start_step()), steps_);
+  checkpoints_->take(last_);
   send_all(Role::worker, ControlKind::last_step, wire::Drain{last});
 }
 
@@ -311,7 +375,14 @@ void Coordinator::on_finished(ControlPeer& peer, const wire::Finished& report) {
   record_.on_finished(peer.process(), report);
   membership_.on_finished(peer.process());
   record_.on_members(membership_.members());
-  if (!ending_ && membership_.all_finished(Role::worker)) end_job(std::nullopt);
+  if (membership_.all_finished(Role::worker)) complete_if_saved();
+}
+
+// Workers are done; servers may still be writing what the job ends with.
+void Coordinator::complete_if_saved() {
+  if (ending_ || !checkpoints_->settled(last_)) return;
+  record_.on_end(last_ == steps_, checkpoints_->newest() == last_);
+  end_job(std::nullopt);
 }
 
 void Coordinator::abort(wire::Failure failure) {
@@ -390,7 +461,11 @@ Coordinator::Options coordinator_options(const RunConfig& config, const wire::Jo
           .beat = config.timeouts().beat,
           .suspect = config.timeouts().suspect,
           .dead = config.timeouts().dead,
-          .start = config.timeouts().start};
+          .start = config.timeouts().start,
+          .host = host_name(),
+          .checkpoint = config.checkpoint(),
+          .checkpoints = std::filesystem::absolute(config.run().dir) / "checkpoints",
+          .manifest = manifest_of(config)};
 }
 
 }  // namespace sheaf::launcher

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -20,6 +21,7 @@
 #include "common/net/handshake_io.h"
 #include "common/net/listener.h"
 #include "common/wire/messages.h"
+#include "launcher/checkpoints.h"
 #include "launcher/control_peer.h"
 #include "launcher/gathering.h"
 #include "launcher/job_record.h"
@@ -43,6 +45,12 @@ class Coordinator {
     Duration suspect{};
     Duration dead{};
     Duration start{};
+    std::string host = {};  // this one
+    CheckpointSection checkpoint = {};
+    std::filesystem::path checkpoints = {};  // the folder
+    // What the manifests of this job say besides steps, layout and files.
+    checkpoint::Manifest manifest = {};
+    std::optional<checkpoint::Manifest> resumed = {};  // where the job goes on from
   };
 
   Coordinator(Options options, JobRecord& record);
@@ -80,6 +88,8 @@ class Coordinator {
   void on_refused(const Error& refusal, const wire::Identity* peer, wire::Verdict verdict);
   void on_closed(ControlPeer& peer, std::exception_ptr error);
   void begin_job();
+  void begin_checkpoints(const wire::Registration& first);
+  void complete_if_saved();
   void say_encryption();
   void end_job(Outcome outcome);
   void finish_if_all_gone();
@@ -87,6 +97,7 @@ class Coordinator {
   template <typename Message>
   void send_all(Role role, wire::ControlKind kind, const Message& message);
   std::string phase() const;
+  Step start_step() const { return options_.resumed ? options_.resumed->step : 0; }
   ControlPeer* find(ProcessId process);
 
   Options options_;
@@ -98,6 +109,9 @@ class Coordinator {
   std::vector<std::unique_ptr<ControlPeer>> peers_;
   std::map<ProcessId, wire::Registration> registrations_;
   Gathering gathering_;
+  std::unique_ptr<Checkpoints> checkpoints_;
+  Step last_ = 0;  // version that the job ends with
+  Step steps_ = 0;
   std::map<ProcessId, Step> drain_answers_;
   bool draining_ = false;
   bool running_ = false;

@@ -55,11 +55,12 @@ std::string log_line(bool warning, std::string_view text) {
 
 }  // namespace
 
-JobRecord::JobRecord(const RunConfig& config, Output output)
-    : config_(config), output_(std::move(output)) {
-  directory_ = std::make_unique<RunDirectory>(config.run().dir, [this](std::string_view text) {
+JobRecord::JobRecord(const RunConfig& config, Output output, std::optional<Step> resumed)
+    : config_(config), output_(std::move(output)), resumed_(resumed) {
+  const auto warn = [this](std::string_view text) {
     if (progress_) progress_->note(text);
-  });
+  };
+  directory_ = std::make_unique<RunDirectory>(config.run().dir, warn, resumed);
   directory_->write_config(config.resolved());
   // Steps are not known before a worker has seen the data; until then there is only text to show.
   progress_ = std::make_unique<Progress>(Progress::Options{.style = output_.style}, output_.show,
@@ -82,11 +83,11 @@ void JobRecord::on_start(const wire::Registration& first, bool bit_exact, TimePo
   job_ = first;
   model_.resize(first.layout.size());
   result_.bit_exact = bit_exact;
-  rows_ =
-      std::make_unique<MetricRows>(MetricRows::Options{.partitions = config_.run().partitions,
-                                                       .every = config_.steps_per_row(),
-                                                       .steps_per_epoch = first.steps_per_epoch},
-                                   now);
+  rows_ = std::make_unique<MetricRows>(MetricRows::Options{.partitions = config_.run().partitions,
+                                                           .every = config_.steps_per_row(),
+                                                           .steps_per_epoch = first.steps_per_epoch,
+                                                           .first_step = resumed_.value_or(0)},
+                                       now);
   const std::uint64_t epochs = (first.steps + first.steps_per_epoch - 1) / first.steps_per_epoch;
   progress_ = std::make_unique<Progress>(
       Progress::Options{.style = output_.style, .epochs = epochs, .steps = first.steps},
@@ -194,6 +195,16 @@ void JobRecord::on_model(std::size_t offset, std::span<const std::byte> floats) 
 
 void JobRecord::on_finished(ProcessId process, const wire::Finished& report) {
   finished_[process] = report;
+}
+
+void JobRecord::on_checkpoint(std::optional<Step> newest, std::uint64_t failed) {
+  result_.checkpoint = newest;
+  result_.faults.failed_checkpoints = failed;
+}
+
+void JobRecord::on_end(bool all_steps, bool saved) {
+  all_steps_ = all_steps;
+  saved_ = saved;
 }
 
 const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, int exit) {

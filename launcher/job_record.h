@@ -27,8 +27,9 @@ class JobRecord {
     ProgressStyle style;
     Progress::Sink show;  // progress and warnings, for a person
   };
-  // Creates the run directory. Throws Fault::config or Fault::data if it cannot.
-  JobRecord(const RunConfig& config, Output output);
+  // Creates the run directory, or goes on in it from a step. Throws Fault::config or Fault::data if
+  // it cannot.
+  JobRecord(const RunConfig& config, Output output, std::optional<Step> resumed = std::nullopt);
 
   const std::filesystem::path& path() const { return directory_->path(); }
   void write_control(const Control& control) { directory_->write_control(control); }
@@ -43,6 +44,11 @@ class JobRecord {
   void on_list(const std::string& tag, std::vector<double> values, TimePoint now);
   void on_model(std::size_t offset, std::span<const std::byte> floats);
   void on_finished(ProcessId process, const wire::Finished& report);
+  void on_checkpoint(std::optional<Step> newest, std::uint64_t failed);
+  // What was asked of an end: all steps, or a checkpoint of the last one.
+  void on_end(bool all_steps, bool saved);
+  bool all_steps() const { return all_steps_; }
+  bool saved_at_end() const { return saved_; }
   void note(std::string_view text);
 
   // Writes model and result. `failure` as the coordinator saw it, `exit` the code of the job.
@@ -71,6 +77,9 @@ class JobRecord {
   std::vector<float> model_;
   std::size_t model_known_ = 0;  // floats that have arrived
   std::uint64_t examples_ = 0;
+  std::optional<Step> resumed_;
+  bool all_steps_ = false;
+  bool saved_ = false;
   RunResult result_;
 };
 

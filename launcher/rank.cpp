@@ -4,12 +4,17 @@
 #include <unistd.h>
 
 #include <iostream>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "common/base/error.h"
+#include "common/checkpoint/posix_disk.h"
 #include "common/cluster/control_link.h"
 #include "common/cluster/keeper.h"
 #include "common/math/blas.h"
 #include "launcher/build_identity.h"
+#include "launcher/checkpoints.h"
 #include "launcher/host.h"
 #include "launcher/process_identity.h"
 #include "launcher/readable.h"
@@ -112,6 +117,57 @@ struct Rank {
   }
 };
 
+// What the coordinator says of checkpoints, kept until the server can do it.
+class CheckpointOrders {
+ public:
+  explicit CheckpointOrders(Rank& rank) : rank_(rank) {
+    rank_.link.on_checkpoint([this](const wire::CheckpointAt& order) { take(order); });
+  }
+  ~CheckpointOrders() { rank_.link.on_checkpoint({}); }
+
+  void open(server::Server& server) {
+    const std::lock_guard lock(mutex_);
+    server_ = &server;
+    for (const wire::CheckpointAt& order : std::exchange(early_, {})) carry_out(order);
+  }
+
+ private:
+  void take(const wire::CheckpointAt& order) {
+    const std::lock_guard lock(mutex_);
+    if (server_ == nullptr) return early_.push_back(order);
+    carry_out(order);
+  }
+  void carry_out(const wire::CheckpointAt& order) {
+    if (order.abandoned) return server_->abandon_checkpoint(order.version);
+    const bool writes = server_->writes_checkpoints();
+    server_->checkpoint_at(order.version, [&link = rank_.link, order, writes](bool in_time) {
+      link.answer({order.version, in_time, writes});
+    });
+  }
+
+  Rank& rank_;
+  std::mutex mutex_;
+  server::Server* server_ = nullptr;       // guarded
+  std::vector<wire::CheckpointAt> early_;  // guarded
+};
+
+void open_checkpoints(Rank& rank, server::Server& server, checkpoint::Disk& disk,
+                      const wire::Start& start) {
+  const auto on_done = [&link = rank.link](Version version,
+                                           std::optional<checkpoint::WrittenFile> written,
+                                           const std::string& error) {
+    wire::Saved saved;
+    saved.version = version;
+    saved.error = error;
+    if (written) saved = saved_message(version, *written);
+    link.saved(saved);
+  };
+  server.checkpoint_into({disk, start.checkpoints, rank.config.run().name, host_name(), on_done});
+  if (start.manifest.empty()) return;
+  rank.phase = "reading the checkpoint";
+  server.restore(disk, start.checkpoints, checkpoint::manifest_from_text(start.manifest));
+}
+
 wire::Finished serve(Rank& rank) {
   const RunConfig& c = rank.config;
   // Before anybody is told of us, so that whoever knows the roster finds a keeper on each host.
@@ -119,10 +175,12 @@ wire::Finished serve(Rank& rank) {
   if (c.network().transport != "tcp") {
     keeper = cluster::Keeper::start(rank.credentials, c.timeouts().dead);
   }
-  std::unique_ptr<cluster::KeeperClient> shared;  // outlives the server
+  std::unique_ptr<cluster::KeeperClient> shared;  // these outlive the server
+  checkpoint::PosixDisk disk;
   server::Server server(server_options(c, rank.seat.process.id, rank.credentials, rank.warn()),
                         rank.shutdown);
 
+  CheckpointOrders orders(rank);
   rank.phase = "binding its ports";
   const std::string address = c.network().interface == "auto"
                                   ? rank.link.local_address()
@@ -138,8 +196,12 @@ wire::Finished serve(Rank& rank) {
   shared = rank.keeper(start.roster);
   server.open(start.layout, {start.roster.begin(), start.roster.begin() + c.run().servers},
               shared.get(), rank.spin(start.roster));
-  rank.link.log(fmt::format("holds its shard in at most {}", readable_bytes(server.memory_bound())),
+  open_checkpoints(rank, server, disk, start);
+  rank.link.log(fmt::format("holds its shard in at most {}, of that {} for checkpoints under way",
+                            readable_bytes(server.memory_bound()),
+                            readable_bytes(server.checkpoint_memory())),
                 false);
+  orders.open(server);
   rank.phase = "serving";
   server::ServerReport report;
   try {
@@ -187,9 +249,11 @@ wire::Finished work(Rank& rank) {
   exchange.start();
 
   rank.phase = "training";
-  worker::Worker worker(
-      role.parts(exchange, rank.link, rank.shutdown),
-      {.seed = c.run().seed, .steps = role.steps(), .prefetch = c.data().prefetch});
+  worker::Worker worker(role.parts(exchange, rank.link, rank.shutdown),
+                        {.seed = c.run().seed,
+                         .first = start.first_step,
+                         .steps = role.steps(),
+                         .prefetch = c.data().prefetch});
   const worker::WorkerReport report = worker.run();
   wire::Finished finished = resources();
   finished.steps = report.steps;

@@ -216,16 +216,14 @@ void RunConfig::read_network() {
 
 void RunConfig::read_recovery() {
   static constexpr std::array<std::string_view, 2> kSnapshots = {"none", "shm"};
-  const bool has_checkpoint = document_->root().has("checkpoint");
   const bool has_recovery = document_->root().has("recovery");
-  section("checkpoint").duration("every", 30s, {1000});
+  const Section checkpoint = section("checkpoint");
+  checkpoint_.every = checkpoint.duration("every", 30s, {10});
+  checkpoint_.keep = count(checkpoint, "keep", 2, {1, 1000});
   const Section recovery = section("recovery");
   recovery.integer("restarts", 3, {0, 1000});
   recovery.word("snapshot", kSnapshots, "none");
   recovery.integer("replicas", 1, {1, 2});
-  if (has_checkpoint) {
-    notes_.emplace_back("[checkpoint] is without effect: this version writes no checkpoints");
-  }
   if (has_recovery) {
     notes_.emplace_back("[recovery] is without effect: the death of any rank ends the job");
   }

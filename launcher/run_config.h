@@ -70,6 +70,11 @@ struct NetworkSection {
   std::uint32_t window = 1;     // chunks in flight per partition
 };
 
+struct CheckpointSection {
+  std::chrono::milliseconds every{};
+  std::uint32_t keep = 1;
+};
+
 struct TimeoutsSection {
   std::chrono::milliseconds beat{};
   std::chrono::milliseconds suspect{};
@@ -126,6 +131,7 @@ class RunConfig {
   const DataSection& data() const { return data_; }
   const OptimizerSection& optimizer() const { return optimizer_; }
   const NetworkSection& network() const { return network_; }
+  const CheckpointSection& checkpoint() const { return checkpoint_; }
   const TimeoutsSection& timeouts() const { return timeouts_; }
   const LaunchSection& launch() const { return launch_; }
   const ScalingSection& scaling() const { return scaling_; }
@@ -171,6 +177,7 @@ class RunConfig {
   DataSection data_;
   OptimizerSection optimizer_;
   NetworkSection network_;
+  CheckpointSection checkpoint_;
   TimeoutsSection timeouts_;
   LaunchSection launch_;
   ScalingSection scaling_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -52,9 +53,24 @@ std::string_view to_string(ProcessState state) {
   return "unknown";
 }
 
-RunDirectory::RunDirectory(fs::path path, Warn warn)
+RunDirectory::RunDirectory(fs::path path, Warn warn, std::optional<std::uint64_t> resumed)
     : path_(std::move(path)), warn_(std::move(warn)), metrics_(path_ / "metrics.jsonl") {
-  create_run_folder(path_);
+  if (resumed) {
+    go_back_to(*resumed);
+  } else {
+    create_run_folder(path_);
+  }
+}
+
+void RunDirectory::go_back_to(std::uint64_t step) {
+  std::ifstream old(metrics_.path());
+  std::string kept;
+  for (std::string line; std::getline(old, line);) {
+    if (const auto of = metric_step(line); of && *of <= step) kept += line + '\n';
+  }
+  if (old.is_open()) replace_file(metrics_.path(), kept, {.fault = Fault::config});
+  std::error_code none;  // there may be no old result
+  fs::remove(path_ / "result.json", none);
 }
 
 fs::path RunDirectory::log_path(ProcessId process) const {

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,8 +51,10 @@ class RunDirectory {
   using Warn = std::function<void(std::string_view text)>;
 
   // Creates the directory, or takes an empty one, with logs/ and checkpoints/ inside. Throws
-  // Fault::config if it is not empty, no directory, or cannot be written.
-  RunDirectory(std::filesystem::path path, Warn warn);
+  // Fault::config if it is not empty, no directory, or cannot be written. A job that is `resumed`
+  // from a step goes on in a directory: rows of metrics of later steps and the old result go.
+  RunDirectory(std::filesystem::path path, Warn warn,
+               std::optional<std::uint64_t> resumed = std::nullopt);
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path log_path(ProcessId process) const;  // logs/<role>-<id>.log
@@ -75,6 +78,7 @@ class RunDirectory {
   void write_result(const RunResult& result);
 
  private:
+  void go_back_to(std::uint64_t step);
   void append(AppendedFile& file, std::string_view line);
   void warn_once(std::string_view text);
 

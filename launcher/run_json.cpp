@@ -97,9 +97,11 @@ std::string result_json(const RunResult& result) {
                {"transport", result.transport},
                {"encryption", result.encrypted ? "tls" : "none"}};
   if (!result.privacy.empty()) json["privacy"] = of(result.privacy);
+  json["checkpoint"] = {{"step", or_null(result.checkpoint)}};
   json["faults"] = {{"restarts", result.faults.restarts},
                     {"duplicates_dropped", result.faults.duplicates_dropped},
                     {"rolled_back_steps", result.faults.rolled_back_steps},
+                    {"failed_checkpoints", result.faults.failed_checkpoints},
                     {"dropped_rows", result.faults.dropped_rows}};
   if (result.error) json["error"] = of(*result.error);
   return text_of(json, 1);
@@ -161,6 +163,14 @@ std::string metric_json(const MetricRow& row, WallTime now) {
   json["pull_bytes"] = row.pull_bytes;
   json["epsilon"] = or_null(row.epsilon);
   return text_of(json, -1);
+}
+
+std::optional<std::uint64_t> metric_step(const std::string& line) {
+  const Json json = Json::parse(line, nullptr, false);
+  if (!json.is_object() || !json.contains("step") || !json["step"].is_number_unsigned()) {
+    return std::nullopt;
+  }
+  return json["step"].get<std::uint64_t>();
 }
 
 }  // namespace sheaf::launcher

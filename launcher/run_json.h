@@ -2,7 +2,9 @@
 // all of them are always there, null where nothing is known; a figure that is not finite is null.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "launcher/run_directory.h"
@@ -22,5 +24,7 @@ ControlFile parse_control(const std::string& text, const std::string& file);
 std::string processes_json(const std::map<ProcessId, ProcessRow>& processes);  // indented
 // `time` is in seconds since 1970, to the millisecond.
 std::string metric_json(const MetricRow& row, WallTime now);  // one line, with newline
+// The step of such a line; nothing if it is torn.
+std::optional<std::uint64_t> metric_step(const std::string& line);
 
 }  // namespace sheaf::launcher

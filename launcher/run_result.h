@@ -33,6 +33,7 @@ struct FaultCounts {
   std::uint64_t restarts = 0;
   std::uint64_t duplicates_dropped = 0;
   std::uint64_t rolled_back_steps = 0;
+  std::uint64_t failed_checkpoints = 0;
   std::uint64_t dropped_rows = 0;  // of metrics and logs, for lack of space
 };
 
@@ -62,6 +63,7 @@ struct RunResult {
   std::string transport;
   bool encrypted = false;  // all connections, or at least those between hosts
   std::vector<std::pair<std::string, double>> privacy;  // epsilon, delta, …; empty = privacy is off
+  std::optional<std::uint64_t> checkpoint;              // step of the newest one
   FaultCounts faults;
   std::optional<RunError> error;  // empty = it ended as asked
 };

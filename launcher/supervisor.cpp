@@ -19,6 +19,7 @@
 #include "launcher/process_identity.h"
 #include "launcher/rank.h"
 #include "launcher/report.h"
+#include "launcher/resume.h"
 #include "launcher/scratch_folder.h"
 #include "launcher/signals.h"
 
@@ -66,10 +67,13 @@ void print_plan(const RunConfig& config, const MpirunCommand& launch) {
 // Watches one job: mpirun's process, its output, the signals sent to us, and the coordinator.
 class Supervision {
  public:
-  explicit Supervision(const RunConfig& config)
-      : config_(config), record_(config, {style_of(STDERR_FILENO), [](std::string_view text) {
-                                            std::cerr << text << std::flush;
-                                          }}) {}
+  Supervision(const RunConfig& config, std::optional<checkpoint::Manifest> resumed)
+      : config_(config),
+        resumed_(std::move(resumed)),
+        record_(config,
+                {style_of(STDERR_FILENO),
+                 [](std::string_view text) { std::cerr << text << std::flush; }},
+                resumed_ ? std::optional(resumed_->step) : std::nullopt) {}
 
   int run(const MpirunCommand& launch, const std::string& address, Signals& signals) {
     try {
@@ -86,8 +90,9 @@ class Supervision {
 
   void start(const MpirunCommand& launch, const std::string& address) {
     const net::PortRange ports{config_.network().port_low, config_.network().port_high};
-    coordinator_ =
-        std::make_unique<Coordinator>(coordinator_options(config_, key_, address, ports), record_);
+    Coordinator::Options options = coordinator_options(config_, key_, address, ports);
+    options.resumed = resumed_;
+    coordinator_ = std::make_unique<Coordinator>(std::move(options), record_);
     const net::Endpoint endpoint = coordinator_->endpoint();
     record_.write_control({config_.run().name, endpoint.address, endpoint.port, key_.bytes()});
     coordinator_->start();
@@ -129,7 +134,7 @@ class Supervision {
       if (asked_to_end_ == 0) {
         asked_to_end_ = *number;
         coordinator_->drain();
-        std::cerr << "\nsheaf: finishing the step and writing the model; again to stop at once\n";
+        std::cerr << "\nsheaf: finishing the step and saving it; again to stop at once\n";
       } else if (*number == SIGINT) {
         at_once_ = true;
         coordinator_->abort({{Role::coordinator, 0},
@@ -175,7 +180,11 @@ class Supervision {
     coordinator_.reset();  // the record is ours from here on
     int code = outcome ? outcome->fault : 0;
     const bool as_asked = !outcome || code == static_cast<int>(Fault::interrupted);
-    if (asked_to_end_ != 0 && as_asked) code = 128 + asked_to_end_;
+    // Asked to end, it may be done all the same; else it can go on from where it was saved.
+    if (asked_to_end_ != 0 && as_asked && (outcome || !record_.all_steps())) {
+      code = !outcome && record_.saved_at_end() ? static_cast<int>(Fault::preempted)
+                                                : 128 + asked_to_end_;
+    }
     const RunResult& result = record_.close(outcome, code);
     if (result.error) {
       std::cerr << failure_report(result, record_.path()) << std::flush;
@@ -187,6 +196,7 @@ class Supervision {
   }
 
   const RunConfig& config_;
+  const std::optional<checkpoint::Manifest> resumed_;
   const wire::JobKey key_;
   ScratchFolder scratch_;  // of mpirun; first, since it may fail and the record is then not begun
   JobRecord record_;
@@ -204,6 +214,12 @@ class Supervision {
 int train(const TrainCommand& command) {
   RunConfig config = RunConfig::load(command.job.file, command.job.overrides);
   const std::vector<std::string> notes = config.require_sound();
+  const auto say = [](std::string_view text) { std::cerr << "sheaf: " << text << "\n"; };
+  std::optional<checkpoint::Manifest> resumed;
+  if (command.resume) {
+    resumed = choose_checkpoint(config.run().dir, command.resume->step, say);
+    require_same_job(config, *resumed);
+  }
   const Placement placement = find_placement(config.launch().hostfile, config.launch().mpirun_args,
                                              [](const char* name) { return std::getenv(name); });
   const MpirunCommand launch = plan_launch(config, command, placement);
@@ -221,7 +237,11 @@ int train(const TrainCommand& command) {
       net::address_of_interface(config.network().interface, placement.one_host, &note);
   if (!note.empty()) std::cerr << "note: " << note << "\n";
   Signals signals;  // before any thread starts
-  return Supervision(config).run(launch, address, signals);
+  if (resumed) {
+    remove_newer(config.run().dir, resumed->step, say);
+    say(fmt::format("goes on from step {}", resumed->step));
+  }
+  return Supervision(config, std::move(resumed)).run(launch, address, signals);
 }
 
 }  // namespace sheaf::launcher

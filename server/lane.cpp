@@ -9,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "common/cluster/shared_links.h"
+#include "server/checkpoint/checkpointer.h"
 #include "server/session.h"
 #include "server/shared_session.h"
 
@@ -300,15 +301,35 @@ void Lane::share_scalar(Step step, std::uint32_t chunk, double value) {
   options_.share_scalar(step, chunk, value);
 }
 
-void Lane::add_scalar(Step step, std::uint32_t chunk, double value) {
-  net::asio::post(context_, [this, step, chunk, value] {
+// What others ask of the shard. It ends with the lane.
+void Lane::in_thread(std::function<void()> body) {
+  net::asio::post(context_, [this, body = std::move(body)] {
     if (closing_) return;
     try {
-      shard_->on_scalar(step, chunk, value);
+      body();
     } catch (...) {
       shutdown_.fail(std::current_exception());
     }
   });
+}
+
+void Lane::add_scalar(Step step, std::uint32_t chunk, double value) {
+  in_thread([this, step, chunk, value] { shard_->on_scalar(step, chunk, value); });
+}
+
+void Lane::checkpoint_at(Version version, std::function<void(bool)> answer) {
+  in_thread(
+      [this, version, answer = std::move(answer)] { answer(shard_->checkpoint_at(version)); });
+}
+
+void Lane::on_room() {
+  in_thread([this] { shard_->on_room(); });
+}
+
+std::span<float> Lane::checkpoint_room(std::size_t floats) { return checkpointer_->room(floats); }
+
+void Lane::checkpoint(Version version, std::uint32_t chunk, std::span<float> room) {
+  checkpointer_->ready(version, chunk, room);
 }
 
 std::string Lane::waiting_for(Duration limit) {

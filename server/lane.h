@@ -22,6 +22,7 @@
 
 namespace sheaf::server {
 
+class Checkpointer;
 class Session;
 class SharedSession;
 
@@ -50,6 +51,13 @@ class Lane final : public ShardOutput {
   // From now on workers of this host may share memory. `keeper` outlives the lane; `lanes` counts
   // those of the job. Looks for work for `spin` before it sleeps. Before run().
   void share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin);
+  // Where chunks go that a checkpoint wants; it outlives run(). Before run().
+  void save_to(Checkpointer& checkpointer) { checkpointer_ = &checkpointer; }
+  // From its thread: whether every chunk will be saved at that version. Thread-safe.
+  void checkpoint_at(Version version, std::function<void(bool)> answer);
+  // There is room for what waits to be saved. Thread-safe.
+  void on_room();
+  void restore(Version version, const Shard::ReadChunk& read) { shard_->restore(version, read); }
   // Serves a worker over a connection made and proved elsewhere. Before run(), or from its thread.
   void adopt(net::Connection connection, ProcessId worker, std::uint32_t incarnation = 0);
   // Serves until the shutdown ends or a session breaks the rules; returns when all is closed.
@@ -67,9 +75,12 @@ class Lane final : public ShardOutput {
   void reply(SessionId session, wire::OutFrame frame) override;
   bool needs_payload(SessionId session) const override;
   void share_scalar(Step step, std::uint32_t chunk, double value) override;
+  std::span<float> checkpoint_room(std::size_t floats) override;
+  void checkpoint(Version version, std::uint32_t chunk, std::span<float> room) override;
 
  private:
   friend class Session;
+  void in_thread(std::function<void()> body);
   net::Task<void> accept_loop();
   net::Task<void> receive(net::Connection connection);
   net::Task<void> watch_scalars();
@@ -90,6 +101,7 @@ class Lane final : public ShardOutput {
   // By SessionId less kShared. Those of workers that have left stay: what they lent is still read.
   std::vector<std::unique_ptr<SharedSession>> shared_;
   std::vector<SharedSession*> polled_;  // of workers that are here
+  Checkpointer* checkpointer_ = nullptr;
   cluster::KeeperClient* keeper_ = nullptr;
   std::size_t lanes_of_job_ = 0;
   net::Spin spin_;

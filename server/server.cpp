@@ -1,10 +1,13 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <atomic>
 #include <thread>
 
 #include "common/base/error.h"
+#include "common/checkpoint/reader.h"
 #include "common/cluster/shared_links.h"
+#include "server/checkpoint/checkpointer.h"
 #include "server/lane.h"
 #include "server/scalar_links.h"
 
@@ -97,10 +100,73 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
   if (links_) links_->open(servers);
 }
 
+void Server::checkpoint_into(const CheckpointOptions& options) {
+  constexpr std::size_t kBuffersPerLane = 4;
+  std::vector<std::uint32_t> ids;
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    const auto& chunks = shards_->chunks_of({options_.id, i});
+    ids.insert(ids.end(), chunks.begin(), chunks.end());
+  }
+  if (ids.empty()) return;  // more servers than chunks: it has nothing to save
+  std::ranges::sort(ids);
+  const auto per_parameter = static_cast<std::uint32_t>(options_.optimizer->state_per_parameter());
+  checkpointer_ = std::make_unique<Checkpointer>(
+      options.disk,
+      Checkpointer::Options{.folder = options.folder,
+                            .file = {.layout = layout_,
+                                     .chunks = *chunks_,
+                                     .ids = ids,
+                                     .state_per_parameter = per_parameter,
+                                     .job = options.job,
+                                     .step = 0,
+                                     .server = options_.id,
+                                     .host = options.host},
+                            .buffers = std::min(ids.size(), kBuffersPerLane * lanes_.size()),
+                            .on_room =
+                                [this] {
+                                  for (const auto& lane : lanes_) lane->on_room();
+                                },
+                            .on_done = options.on_done});
+  for (const auto& lane : lanes_) lane->save_to(*checkpointer_);
+}
+
+void Server::restore(checkpoint::Disk& disk, const std::filesystem::path& folder,
+                     const checkpoint::Manifest& manifest) {
+  checkpoint::Reader reader(disk, folder, manifest);
+  for (const auto& lane : lanes_) {
+    lane->restore(manifest.step,
+                  [&](const params::Chunk& chunk, std::span<float> parameters,
+                      std::span<float> state) { reader.read(chunk.offset, parameters, state); });
+  }
+}
+
+void Server::checkpoint_at(Version version, std::function<void(bool in_time)> answer) {
+  struct Answers {
+    std::atomic<std::size_t> missing;
+    std::atomic<bool> in_time{true};
+  };
+  const auto answers = std::make_shared<Answers>();
+  answers->missing = lanes_.size();
+  for (const auto& lane : lanes_) {
+    lane->checkpoint_at(version, [answers, answer](bool in_time) {
+      if (!in_time) answers->in_time = false;
+      if (--answers->missing == 0) answer(answers->in_time);
+    });
+  }
+}
+
+void Server::abandon_checkpoint(Version version) {
+  if (checkpointer_) checkpointer_->abandon(version);
+}
+
 std::size_t Server::memory_bound() const {
-  std::size_t bytes = 0;
+  std::size_t bytes = checkpoint_memory();
   for (const auto& lane : lanes_) bytes += lane->shard().memory_bound();
   return bytes;
+}
+
+std::size_t Server::checkpoint_memory() const {
+  return checkpointer_ ? checkpointer_->memory() : 0;
 }
 
 ServerReport Server::run() {

@@ -9,12 +9,16 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/checkpoint/disk.h"
+#include "common/checkpoint/manifest.h"
 #include "common/cluster/keeper.h"
 #include "common/cluster/shutdown.h"
 #include "common/compression/compressor.h"
@@ -29,6 +33,7 @@
 
 namespace sheaf::server {
 
+class Checkpointer;
 class Lane;
 class ScalarLinks;
 
@@ -51,6 +56,17 @@ struct ServerOptions {
   std::function<void(const std::string&)> warn;  // called from any lane's thread
 };
 
+// Where a server's part of each checkpoint goes.
+struct CheckpointOptions {
+  checkpoint::Disk& disk;
+  std::filesystem::path folder;  // checkpoints/ of the run directory
+  std::string job;
+  std::string host;
+  // One version is on the disk, or why it is not. Called from a thread of its own.
+  std::function<void(Version, std::optional<checkpoint::WrittenFile>, const std::string& error)>
+      on_done;
+};
+
 struct ServerReport {
   std::uint64_t duplicates = 0;
   std::size_t memory_bytes = 0;  // parameters, optimizer state, buffers
@@ -68,8 +84,21 @@ class Server {
   // looks for work for `spin` before it sleeps.
   void open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers,
             cluster::KeeperClient* keeper = nullptr, Duration spin = {});
+  // Checkpoints are written from now on. After open(), before run().
+  void checkpoint_into(const CheckpointOptions& options);
+  // Begins where a checkpoint ends. Throws Fault::checkpoint if it is damaged. After open(), before
+  // run().
+  void restore(checkpoint::Disk& disk, const std::filesystem::path& folder,
+               const checkpoint::Manifest& manifest);
+  // Each chunk is saved when it is at that version. The answer comes from another thread: false if
+  // one has passed it; then it is to be abandoned. While run() runs.
+  void checkpoint_at(Version version, std::function<void(bool in_time)> answer);
+  void abandon_checkpoint(Version version);
+  bool writes_checkpoints() const { return checkpointer_ != nullptr; }
   // What the lanes may allocate together, in bytes. After open().
   std::size_t memory_bound() const;
+  // Of that, what holds chunks on their way into a checkpoint.
+  std::size_t checkpoint_memory() const;
   // Serves until the shutdown ends. Throws the failure, if that is how it ended.
   ServerReport run();
   // The step that the fastest lane is at. REQUIRES: opened, and run() is not running.
@@ -90,7 +119,8 @@ class Server {
   std::unique_ptr<params::ChunkMap> chunks_;
   std::unique_ptr<params::ShardMap> shards_;
   std::vector<std::unique_ptr<Lane>> lanes_;
-  std::unique_ptr<ScalarLinks> links_;  // only if scalars are needed
+  std::unique_ptr<ScalarLinks> links_;          // only if scalars are needed
+  std::unique_ptr<Checkpointer> checkpointer_;  // only if checkpoints are written; calls the lanes
 };
 
 }  // namespace sheaf::server

@@ -46,14 +46,15 @@ WorkerReport Worker::run() {
 
   const Batcher::Fill fill = training_batches(parts_.data, parts_.plan, parts_.normaliser);
   Batcher batcher({.hosted = hosted,
-                   .first = 0,
+                   .first = options_.first,
                    .prefetch = options_.prefetch,
                    .examples = largest_batch,
                    .schema = parts_.model.schema()},
                   fill);
   // Before the training step, whose end stops the exchange: until then it may be sending these.
   const std::size_t size = parts_.model.layout().size();
-  AlignedBuffer<float> first(hosted.contains(0) ? size : 0);
+  const bool initialises = options_.first == 0 && hosted.contains(0);
+  AlignedBuffer<float> first(initialises ? size : 0);
   TrainingStep training({.model = parts_.model,
                          .plan = parts_.plan,
                          .batcher = batcher,
@@ -66,19 +67,19 @@ WorkerReport Worker::run() {
                          .hosted = hosted,
                          .seed = options_.seed});
 
-  if (hosted.contains(0)) {  // whoever hosts partition 0 gives the model its first values
+  if (initialises) {  // whoever hosts partition 0 gives the model its first values
     parts_.model.initialise(first.span(), options_.seed);
     parts_.exchange.init(first.span());
     parts_.exchange.wait_settled();
     first = {};
   }
   for (std::uint32_t c = 0; c < parts_.chunks.size(); ++c) {
-    parts_.exchange.pull(0, c);
+    parts_.exchange.pull(options_.first, c);
   }
-  parts_.exchange.wait_arrived(0, size, 0);
+  parts_.exchange.wait_arrived(0, size, options_.first);
 
   const auto begin = std::chrono::steady_clock::now();
-  Step step = 0;
+  Step step = options_.first;
   for (; step < options_.steps && parts_.coordination.may_begin(step); ++step) {
     if (step != 0 && step % parts_.plan.steps_per_epoch() == 0) {
       parts_.exchange.wait_arrived(0, size, step);
@@ -94,8 +95,10 @@ WorkerReport Worker::run() {
   report.waited_seconds = parts_.exchange.waited_seconds();
   report.traffic = parts_.exchange.traffic();
   const std::span<const float> final_model = parts_.exchange.parameters(step);
-  for (const Part part : {Part::validation, Part::train, Part::test}) {
-    evaluate(part, step, final_model);
+  if (step >= options_.steps) {  // a job that drains goes on later: the test part is used once
+    for (const Part part : {Part::validation, Part::train, Part::test}) {
+      evaluate(part, step, final_model);
+    }
   }
   if (hosted.contains(0)) parts_.coordination.send_model(0, final_model);
   return report;

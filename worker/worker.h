@@ -35,6 +35,7 @@ struct WorkerParts {
 
 struct WorkerOptions {
   std::uint64_t seed = 0;
+  Step first = 0;            // to take; 0 = the job begins, and with it the model
   Step steps = 0;            // of the job
   std::size_t prefetch = 2;  // batches
   bool evaluate = true;  // after epochs and at the end; a benchmark does not want to wait for it

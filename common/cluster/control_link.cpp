@@ -114,6 +114,14 @@ void ControlLink::send(ControlKind kind, const Message& message) {
   enqueue(std::move(outgoing));
 }
 
+void ControlLink::on_checkpoint(std::function<void(const wire::CheckpointAt&)> handler) {
+  const std::lock_guard lock(handler_mutex_);
+  on_checkpoint_ = std::move(handler);
+}
+void ControlLink::answer(const wire::CheckpointAnswer& answer) {
+  send(ControlKind::checkpoint, answer);
+}
+void ControlLink::saved(const wire::Saved& saved) { send(ControlKind::saved, saved); }
 void ControlLink::log(const std::string& text, bool warning) {
   send(ControlKind::log, wire::Log{warning, text});
 }
@@ -276,6 +284,13 @@ void ControlLink::on_control(const Header& header) {
       draining_ = true;
       lock.unlock();
       return send(ControlKind::drain, wire::Drain{begun()});
+    }
+    case ControlKind::checkpoint: {
+      lock.unlock();
+      const auto order = wire::from_bytes<wire::CheckpointAt>(body_);
+      const std::lock_guard handler_lock(handler_mutex_);
+      if (on_checkpoint_) on_checkpoint_(order);  // a rank that has nothing to save left it empty
+      return;
     }
     case ControlKind::last_step: last_step_ = wire::from_bytes<wire::Drain>(body_).step; break;
     default:

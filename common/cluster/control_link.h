@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,10 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   // Registers and waits until everybody has, at most `start`.
   wire::Start enroll(const wire::Registration& registration);
 
+  // Who is told of checkpoints, in the link's thread; when this returns, nobody else is.
+  void on_checkpoint(std::function<void(const wire::CheckpointAt&)> handler);
+  void answer(const wire::CheckpointAnswer& answer);
+  void saved(const wire::Saved& saved);
   void log(const std::string& text, bool warning);
   // Reports the failure of this rank. The coordinator then ends the job.
   void fail(const wire::Failure& failure);
@@ -87,6 +92,9 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   std::string local_address_;
   std::atomic<Step> begun_{0};
   std::atomic<bool> stopped_{false};
+
+  std::mutex handler_mutex_;                                      // held while the handler runs
+  std::function<void(const wire::CheckpointAt&)> on_checkpoint_;  // guarded by handler_mutex_
 
   std::mutex mutex_;
   std::condition_variable changed_;

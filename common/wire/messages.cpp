@@ -69,7 +69,23 @@ void serialize(Archive& archive, Registration& m) {
 }
 template <typename Archive>
 void serialize(Archive& archive, Start& m) {
-  archive(m.roster, m.layout);
+  archive(m.roster, m.layout, m.checkpoints, m.first_step, m.manifest);
+}
+template <typename Archive>
+void serialize(Archive& archive, CheckpointAt& m) {
+  archive(m.version, m.abandoned);
+}
+template <typename Archive>
+void serialize(Archive& archive, CheckpointAnswer& m) {
+  archive(m.version, m.in_time, m.writes);
+}
+template <typename Archive>
+void serialize(Archive& archive, SavedChunk& m) {
+  archive(m.offset, m.size, m.at, m.crc);
+}
+template <typename Archive>
+void serialize(Archive& archive, Saved& m) {
+  archive(m.version, m.error, m.file, m.bytes, m.header_bytes, m.header_crc, m.host, m.chunks);
 }
 template <typename Archive>
 void serialize(Archive& archive, StepLoss& m) {
@@ -137,6 +153,9 @@ SHEAF_MESSAGE(Log)
 SHEAF_MESSAGE(Failure)
 SHEAF_MESSAGE(Drain)
 SHEAF_MESSAGE(Finished)
+SHEAF_MESSAGE(CheckpointAt)
+SHEAF_MESSAGE(CheckpointAnswer)
+SHEAF_MESSAGE(Saved)
 #undef SHEAF_MESSAGE
 
 }  // namespace wire

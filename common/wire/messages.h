@@ -31,6 +31,8 @@ enum class ControlKind : std::uint64_t {
   last_step = 9,     // coordinator → worker: Drain
   finished = 10,     // rank → coordinator: Finished
   stop = 11,         // coordinator → rank: Failure; fault 0 = the job is complete
+  checkpoint = 12,   // coordinator → server: CheckpointAt; server → coordinator: CheckpointAnswer
+  saved = 13,        // server → coordinator: Saved
 };
 
 struct ProcessInfo {
@@ -59,6 +61,40 @@ struct Registration {
 struct Start {
   std::vector<ProcessInfo> roster;
   params::Layout layout;
+  std::string checkpoints;  // the folder for them; empty: none are written
+  Step first_step = 0;
+  std::string manifest;  // of the checkpoint that the job goes on from; empty: it begins
+};
+
+// Every chunk is to be saved when it has taken so many steps; or is not any more.
+struct CheckpointAt {
+  Version version = 0;
+  bool abandoned = false;
+};
+
+struct CheckpointAnswer {
+  Version version = 0;
+  bool in_time = true;  // else a chunk had passed it
+  bool writes = true;   // a server without chunks writes nothing
+};
+
+struct SavedChunk {
+  std::uint64_t offset = 0;  // elements of the vector
+  std::uint64_t size = 0;
+  std::uint64_t at = 0;  // bytes of the file
+  std::uint32_t crc = 0;
+};
+
+// A server's part of a checkpoint: the file that is on its disk, or why there is none.
+struct Saved {
+  Version version = 0;
+  std::string error;  // empty: it is there
+  std::string file;   // relative to the folder
+  std::uint64_t bytes = 0;
+  std::uint64_t header_bytes = 0;
+  std::uint32_t header_crc = 0;
+  std::string host;
+  std::vector<SavedChunk> chunks;
 };
 
 struct StepLoss {

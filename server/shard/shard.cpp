@@ -49,6 +49,30 @@ bool outgrows_cache(const ShardParts& parts) {
 // still in the first cache for the next. Part of what decides the bits of a norm.
 constexpr std::size_t kBlock = 4096;
 
+// Calls body(range, at, count) for each block of a chunk that one optimizer step takes: `at` counts
+// from the start of the chunk, and the block lies in one range.
+template <typename Body>
+void each_block(const params::Chunk& chunk, Body body) {
+  for (const params::GroupRange& range : chunk.ranges) {
+    const std::size_t end = range.offset + range.size;
+    for (std::size_t at = range.offset; at < end; at += kBlock) {
+      body(range, at, std::min(kBlock, end - at));
+    }
+  }
+}
+
+// The state of a chunk lies block by block, as apply() goes, the runs of each behind one another.
+// Calls body(ours, theirs, count) for each piece of a run: where it lies there, and where in whole
+// runs one after the other.
+template <typename Body>
+void each_piece_of_state(const params::Chunk& chunk, std::size_t runs, Body body) {
+  each_block(chunk, [&](const params::GroupRange&, std::size_t at, std::size_t count) {
+    for (std::size_t run = 0; run < runs; ++run) {
+      body(at * runs + run * count, run * chunk.size + at, count);
+    }
+  });
+}
+
 }  // namespace
 
 Shard::Shard(const ShardParts& parts, ShardOutput& output)
@@ -70,7 +94,8 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
                        {},
                        AlignedBuffer<float>(chunk.size * per_parameter),
                        Aggregator(parts.partitions, chunk.size, pool_),
-                       {}});
+                       {},
+                       0});
     states_.back().parked.reserve(parts.partitions);
   }
 }
@@ -124,6 +149,7 @@ void Shard::on_init(SessionId session, const Header& header, Buffer payload) {
   }
   if (!state.initialised()) {
     std::ranges::copy(payload.floats(state.chunk->size), room(state, 0).begin());
+    checkpoint(state);
   }
   acknowledge(session, header, FrameType::init_ack);
   answer_parked(state);
@@ -254,40 +280,95 @@ void Shard::advance(ChunkState& state) {
 }
 
 void Shard::apply(ChunkState& state, double clip_scale) {
+  if (!checkpoint(state)) return;  // on_room() comes back
   const Step step = state.newest;
   const std::span<const float> in = state.published[step % 2].values;
   const std::span<float> out = room(state, step + 1);
-  const std::size_t per_parameter = parts_.optimizer.state_per_parameter();
+  const std::size_t runs = parts_.optimizer.state_per_parameter();
+  const std::uint64_t examples = state.aggregator.examples();
   OptimizerStep request;
   request.step = step;
   request.rate = parts_.schedule.rate(step);
   request.streamed = streams_;
-  const std::uint64_t examples = state.aggregator.examples();
   request.gradient_scale = clip_scale / static_cast<double>(examples);
-  for (const params::GroupRange& range : state.chunk->ranges) {
+  each_block(*state.chunk, [&](const params::GroupRange& range, std::size_t at, std::size_t count) {
     request.group = parts_.layout.groups()[range.group];
-    for (std::size_t at = range.offset; at < range.offset + range.size; at += kBlock) {
-      const std::size_t count = std::min(kBlock, range.offset + range.size - at);
-      if (examples == 0) {  // the next version is the same values
-        std::ranges::copy(in.subspan(at, count), out.subspan(at, count).begin());
-        continue;
-      }
-      const auto gradient = state.aggregator.sum(at, count, scratch_.span());
-      const bool finite = parts_.optimizer.step(
-          request, in.subspan(at, count), gradient,
-          state.optimizer_state.span().subspan(at * per_parameter, count * per_parameter),
-          out.subspan(at, count));
-      if (!finite) {  // version `step` stays as it is
-        fail(Fault::diverged,
-             "step {}: the gradient of parameters {}..{} is not finite; lower the rate, warm up, "
-             "or set optimizer.clip_norm",
-             step, state.chunk->offset, state.chunk->end());
-      }
+    if (examples == 0) {  // the next version is the same values
+      std::ranges::copy(in.subspan(at, count), out.subspan(at, count).begin());
+      return;
     }
-  }
+    const bool finite = parts_.optimizer.step(
+        request, in.subspan(at, count), state.aggregator.sum(at, count, scratch_.span()),
+        state.optimizer_state.span().subspan(at * runs, count * runs), out.subspan(at, count));
+    if (!finite) {  // version `step` stays as it is
+      fail(Fault::diverged,
+           "step {}: the gradient of parameters {}..{} is not finite; lower the rate, warm up, or "
+           "set optimizer.clip_norm",
+           step, state.chunk->offset, state.chunk->end());
+    }
+  });
   state.newest = step + 1;
   state.aggregator.reset();  // gives back what was lent, which acknowledge_returned() answers
   answer_parked(state);
+  checkpoint(state);  // while it is warm; what finds no room is asked again before the next step
+}
+
+// ---- checkpoints --------------------------------------------------------------------------------
+
+bool Shard::checkpoint_at(Version version) {
+  const auto passed = [](Version v) { return [v](const ChunkState& s) { return s.newest > v; }; };
+  if (std::ranges::any_of(states_, passed(version))) return false;
+  std::erase_if(checkpoints_, [&](Version v) { return std::ranges::all_of(states_, passed(v)); });
+  checkpoints_.push_back(version);
+  for (ChunkState& state : states_) checkpoint(state);
+  return true;
+}
+
+bool Shard::owes_checkpoint(const ChunkState& state) const {
+  return state.initialised() && state.checkpointed <= state.newest &&
+         std::ranges::find(checkpoints_, state.newest) != checkpoints_.end();
+}
+
+bool Shard::checkpoint(ChunkState& state) {
+  if (!owes_checkpoint(state)) return true;
+  const std::size_t runs = parts_.optimizer.state_per_parameter();
+  const std::size_t size = state.chunk->size;
+  const std::span<float> room = output_.checkpoint_room(size * (1 + runs));
+  if (room.empty()) return false;
+  std::ranges::copy(state.published[state.newest % 2].values, room.begin());
+  const std::span<const float> from = state.optimizer_state.span();
+  const auto copy = [&](std::size_t ours, std::size_t theirs, std::size_t count) {
+    std::ranges::copy(from.subspan(ours, count), room.subspan(size + theirs).begin());
+  };
+  each_piece_of_state(*state.chunk, runs, copy);
+  state.checkpointed = state.newest + 1;
+  output_.checkpoint(state.newest, state.id, room);
+  return true;
+}
+
+void Shard::on_room() {
+  for (ChunkState& state : states_) {
+    if (!owes_checkpoint(state)) continue;
+    if (!checkpoint(state)) break;
+    advance(state);  // its next step may have been waiting for this
+  }
+  acknowledge_returned();
+}
+
+void Shard::restore(Version version, const ReadChunk& read) {
+  const std::size_t runs = parts_.optimizer.state_per_parameter();
+  std::vector<float> plain;
+  for (ChunkState& state : states_) {
+    state.newest = version;
+    state.checkpointed = version + 1;  // there is one
+    plain.resize(state.chunk->size * runs);
+    read(*state.chunk, room(state, version), plain);
+    const auto copy = [&](std::size_t ours, std::size_t theirs, std::size_t count) {
+      std::ranges::copy(std::span(plain).subspan(theirs, count),
+                        state.optimizer_state.span().subspan(ours).begin());
+    };
+    each_piece_of_state(*state.chunk, runs, copy);
+  }
 }
 
 // ---- versions out -------------------------------------------------------------------------------
@@ -325,7 +406,8 @@ void Shard::encode(const ChunkState& state, Version version, Published& slot) {
 
 bool Shard::answer(ChunkState& state, const ParkedPull& pull) {
   if (!state.initialised()) return false;
-  const Version oldest = state.newest == 0 ? 0 : state.newest - 1;
+  Version oldest = state.newest;  // of the two that are held, or the one that was restored
+  if (oldest != 0 && !state.published[(oldest - 1) % 2].values.empty()) --oldest;
   const auto version = parts_.gate.answer(pull.clock, oldest, state.newest);
   // A partition whose version is gone has long finished that step: a late repetition, no answer.
   if (!version) return pull.clock < oldest;

@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -63,6 +64,11 @@ class ShardOutput {
   virtual bool needs_payload(SessionId) const { return true; }
   // This lane's scalar of one chunk, for every other lane of every server.
   virtual void share_scalar(Step step, std::uint32_t chunk, double value) = 0;
+  // Room for what a checkpoint keeps of a chunk, as many floats as were asked for. Empty: there is
+  // none now, and the chunk stays at its version until on_room().
+  virtual std::span<float> checkpoint_room(std::size_t floats) = 0;
+  // That room, filled: the parameters of `version`, then the runs of the optimizer's state.
+  virtual void checkpoint(Version version, std::uint32_t chunk, std::span<float> room) = 0;
 };
 
 class Shard {
@@ -84,6 +90,17 @@ class Shard {
   void on_frame(SessionId session, const wire::Header& header, Buffer payload);
   void on_scalar(Step step, std::uint32_t chunk, double value);
   void on_closed(SessionId session);
+
+  // From now on each chunk is handed to checkpoint() at that version, before the optimizer goes on.
+  // False if one has passed it already; then none is.
+  bool checkpoint_at(Version version);
+  // There may be room for what waits for it.
+  void on_room();
+  // Makes every chunk what a checkpoint kept of it. `read` fills in parameters and runs of state.
+  // Before the first frame.
+  using ReadChunk = std::function<void(const params::Chunk& chunk, std::span<float> parameters,
+                                       std::span<float> state)>;
+  void restore(Version version, const ReadChunk& read);
 
   // Who is waited for: "step 12 of chunk 3 waits for partitions 4, 5"; empty if nothing is open.
   std::string waiting_for() const;
@@ -124,7 +141,8 @@ class Shard {
     AlignedBuffer<float> optimizer_state;  // block by block, as apply() goes
     Aggregator aggregator;
     std::vector<ParkedPull> parked;
-    bool initialised() const { return !published[0].values.empty(); }
+    Version checkpointed = 0;  // 1 + the last version that a checkpoint has; 0 = none
+    bool initialised() const { return !published[newest % 2].values.empty(); }
   };
 
   ChunkState& state_of(const wire::Header& header);
@@ -136,6 +154,9 @@ class Shard {
   Buffer decode(const wire::Header& header, const params::Chunk& chunk, Buffer payload);
   void advance(ChunkState& state);
   void apply(ChunkState& state, double clip_scale);
+  bool owes_checkpoint(const ChunkState& state) const;
+  // Hands the chunk to the checkpoint that wants its version; false = there is no room.
+  bool checkpoint(ChunkState& state);
   // Room for the values of a version; what is there is about to be overwritten.
   std::span<float> room(ChunkState& state, Version version);
   void encode(const ChunkState& state, Version version, Published& slot);
@@ -157,6 +178,7 @@ class Shard {
   std::vector<ChunkState> states_;
   std::vector<std::int32_t> place_;  // chunk id → index into states_, -1 = another lane's
   StepScalars scalars_;
+  std::vector<Version> checkpoints_;  // wanted
   std::uint64_t duplicates_ = 0;
 };
 

@@ -42,7 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace sheaf::wire;
   if (size == 0) return 0;
   const auto bytes = std::as_bytes(std::span(data + 1, size - 1));
-  switch (data[0] % 9) {  // the first byte chooses the type
+  switch (data[0] % 12) {  // the first byte chooses the type
     case 0: read<Registration>(bytes); break;
     case 1: read<Start>(bytes); break;
     case 2: read<Losses>(bytes); break;
@@ -51,7 +51,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 5: read<Log>(bytes); break;
     case 6: read<Failure>(bytes); break;
     case 7: read<Drain>(bytes); break;
-    default: read<Finished>(bytes); break;
+    case 8: read<Finished>(bytes); break;
+    case 9: read<CheckpointAt>(bytes); break;
+    case 10: read<CheckpointAnswer>(bytes); break;
+    default: read<Saved>(bytes); break;
   }
   return 0;
 }

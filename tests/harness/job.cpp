@@ -156,6 +156,13 @@ Command Job::train() const {
   return command(std::move(arguments));
 }
 
+Command Job::resume(const std::vector<std::string>& words) const {
+  if (!mpirun) write_stand_in();
+  std::vector<std::string> arguments{"train", "--resume", run_};
+  arguments.insert(arguments.end(), words.begin(), words.end());
+  return command(std::move(arguments));
+}
+
 fs::path other_build(const Job& job) {
   std::string bytes = contents_of(SHEAF_PROGRAM);
   // ELF note: 4 bytes of name, 20 of content, type NT_GNU_BUILD_ID (3), the name, the content.

@@ -62,6 +62,8 @@ class Job {
   // job.toml with all tables. `sheaf train`, with everything that was set.
   std::filesystem::path write_job() const;
   Command train() const;
+  // The job of the run directory goes on, with the seats that are set now.
+  Command resume(const std::vector<std::string>& words) const;
   Command command(std::vector<std::string> arguments) const;
 
  private:

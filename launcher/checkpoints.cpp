@@ -1,0 +1,170 @@
+#include "launcher/checkpoints.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/checkpoint/names.h"
+
+namespace sheaf::launcher {
+
+Checkpoints::Checkpoints(Options options, std::optional<Version> newest, TimePoint now)
+    : options_(std::move(options)),
+      newest_(newest),
+      next_(now + options_.every),
+      seen_at_(now),
+      seen_(newest.value_or(0)),
+      store_(disk_, options_.folder),
+      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+
+// ---- when ---------------------------------------------------------------------------------------
+
+void Checkpoints::take(Version version) {
+  if (newest_ && version <= *newest_) return;
+  if (!under_way_.try_emplace(version).second) return;
+  options_.order({version, false});
+}
+
+void Checkpoints::on_tick(TimePoint now, Step begun) {
+  const double rate =
+      static_cast<double>(begun - std::min(begun, seen_)) / std::max(1e-3, seconds(now - seen_at_));
+  seen_ = begun;
+  seen_at_ = now;
+  if (now < next_ || periodic_ || begun == 0) return;
+  const Version version = begun + 2 + static_cast<Step>(rate * seconds(lead_));
+  if (version >= options_.last || under_way_.contains(version)) return;
+  next_ = now + options_.every;
+  periodic_ = version;
+  take(version);
+}
+
+// ---- whose part is missing ----------------------------------------------------------------------
+
+void Checkpoints::on_answer(std::uint32_t server, const wire::CheckpointAnswer& answer) {
+  const auto found = under_way_.find(answer.version);
+  if (found == under_way_.end()) return;
+  UnderWay& parts = found->second;
+  if (!parts.answered.insert(server).second) return;
+  parts.late |= !answer.in_time;
+  if (answer.writes) ++parts.writers;
+  look_at(answer.version);
+}
+
+void Checkpoints::on_saved(std::uint32_t server, const wire::Saved& saved) {
+  const auto found = under_way_.find(saved.version);
+  if (found == under_way_.end()) return;  // it was abandoned
+  UnderWay& parts = found->second;
+  if (saved.error.empty()) {
+    parts.files.push_back(written_file(saved));
+  } else {
+    ++parts.broken;
+    parts.error = fmt::format("server {}: {}", server, saved.error);
+  }
+  look_at(saved.version);
+}
+
+void Checkpoints::look_at(Version version) {
+  UnderWay& parts = under_way_.at(version);
+  if (parts.answered.size() != options_.servers) return;
+  if (parts.late) {
+    options_.order({version, true});
+    lead_ *= 2;
+    next_ = seen_at_;  // again at the next tick
+    periodic_.reset();
+    under_way_.erase(version);
+    return options_.on_settled();
+  }
+  if (parts.files.size() + parts.broken != parts.writers) return;
+  if (parts.broken != 0) return settle(version, parts.error);
+  commit(version, parts);
+}
+
+void Checkpoints::settle(Version version, const std::string& error) {
+  under_way_.erase(version);
+  if (periodic_ == version) periodic_.reset();
+  if (error.empty()) {
+    newest_ = std::max(newest_.value_or(0), version);
+  } else {
+    ++failed_;
+    options_.warn(fmt::format("warning: no checkpoint of step {}: {}{}", version, error,
+                              newest_ ? fmt::format("; the newest is of step {}", *newest_) : ""));
+  }
+  options_.on_settled();
+}
+
+// ---- files --------------------------------------------------------------------------------------
+
+void Checkpoints::commit(Version version, UnderWay& parts) {
+  checkpoint::Manifest manifest = options_.manifest;
+  manifest.step = version;
+  std::ranges::sort(parts.files, {}, [](const checkpoint::WrittenFile& f) { return f.file.name; });
+  for (const checkpoint::WrittenFile& file : parts.files) manifest.add(file);
+  in_background([this, version, manifest = std::move(manifest)] {
+    std::string error;
+    try {
+      disk_.make_folder(options_.folder / checkpoint::folder_name(version));
+      store_.commit(manifest);
+      keep_only(manifest);
+    } catch (const Error& e) {
+      error = e.message();
+    }
+    options_.post([this, version, error] { settle(version, error); });
+  });
+}
+
+// Reads back what was written before anything older goes, where this host sees it all.
+void Checkpoints::keep_only(const checkpoint::Manifest& manifest) {
+  const auto is_here = [&](const checkpoint::FileEntry& f) { return f.host == options_.host; };
+  if (std::ranges::all_of(manifest.files, is_here)) {
+    checkpoint::Checkpoint written{.step = manifest.step, .manifest = manifest, .damage = {}};
+    if (!store_.verify(written)) {
+      fail(Fault::checkpoint, "it is damaged right after it was written: {}",
+           written.damage.front().text());
+    }
+  }
+  store_.prune(options_.keep, manifest.step);
+}
+
+void Checkpoints::in_background(std::function<void()> task) {
+  {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+  }
+  changed_.notify_one();
+}
+
+void Checkpoints::run(const std::stop_token& stop) {
+  while (true) {
+    std::function<void()> task;
+    {
+      std::unique_lock lock(mutex_);
+      if (!changed_.wait(lock, stop, [&] { return !tasks_.empty(); })) return;
+      task = std::move(tasks_.front());
+      tasks_.erase(tasks_.begin());
+    }
+    task();
+  }
+}
+
+// ---- the wire -----------------------------------------------------------------------------------
+
+wire::Saved saved_message(Version version, const checkpoint::WrittenFile& written) {
+  const checkpoint::FileEntry& file = written.file;
+  wire::Saved saved{version,         {},        file.name, file.bytes, file.header_bytes,
+                    file.header_crc, file.host, {}};
+  for (const checkpoint::StoredChunk& c : written.chunks) {
+    saved.chunks.push_back({c.offset, c.size, c.at, c.crc});
+  }
+  return saved;
+}
+
+checkpoint::WrittenFile written_file(const wire::Saved& saved) {
+  checkpoint::WrittenFile written{
+      {saved.file, saved.bytes, saved.header_bytes, saved.header_crc, saved.host}, {}};
+  for (const wire::SavedChunk& c : saved.chunks) {
+    written.chunks.push_back({c.offset, c.size, 0, c.at, c.crc});
+  }
+  return written;
+}
+
+}  // namespace sheaf::launcher
