@@ -136,7 +136,8 @@ std::vector<Disk::Entry> PosixDisk::list(const fs::path& folder) {
 }
 
 void PosixDisk::sync_folder(const fs::path& folder) {
-  const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const char* name = folder.empty() ? "." : folder.c_str();  // the parent of a bare name
+  const Descriptor fd(::open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   // EINVAL: this file system has no such operation, and nothing better.
   if (!fd || (::fsync(fd.get()) != 0 && errno != EINVAL)) fail_at(folder, "synced", errno);
 }

@@ -9,6 +9,7 @@
 #include "common/checkpoint/reader.h"
 #include "tests/common/checkpoint/sample.h"
 #include "tests/common/checkpoint/virtual_disk.h"
+#include "tests/launcher_files/temporary_folder.h"
 
 namespace sheaf::checkpoint {
 namespace {
@@ -128,6 +129,12 @@ TEST(GoldenTest, WhatIsWrittenIsWhatTheFormatSays) {
   EXPECT_EQ(text_of(disk.bytes(folder / "server-1.safetensors")), server_1());
   EXPECT_EQ(text_of(disk.bytes(folder / "MANIFEST")), kManifestText);
   EXPECT_EQ(disk.list(folder).size(), 3U);
+}
+
+TEST(GoldenTest, TheExampleOfTheDocumentIsThisOne) {
+  const std::string document =
+      launcher::contents_of(std::string(SHEAF_SOURCE_DIR) + "/common/checkpoint/FORMAT.md");
+  EXPECT_THAT(document, testing::HasSubstr(kManifestText));
 }
 
 TEST(GoldenTest, WhatTheFormatSaysIsRead) {
