@@ -13,7 +13,7 @@ std::string text_of(int error) { return std::generic_category().message(error); 
 bool lacks_space(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
 
 std::string not_written(const std::filesystem::path& path, std::uint64_t need, int error) {
-  const std::string text = fmt::format("{}: cannot be written: {}", path.string(), text_of(error));
+  std::string text = fmt::format("{}: cannot be written: {}", path.string(), text_of(error));
   if (!lacks_space(error)) return text;
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   struct statvfs volume{};

@@ -75,6 +75,7 @@ std::optional<Damage> Extents::read(const StoredChunk& chunk) {
 std::vector<Damage> damage_of(Disk& disk, const std::filesystem::path& checkpoints,
                               const Manifest& manifest) {
   std::vector<const StoredChunk*> chunks;  // as they lie on the disk
+  chunks.reserve(manifest.chunks.size());
   for (const StoredChunk& chunk : manifest.chunks) chunks.push_back(&chunk);
   std::sort(chunks.begin(), chunks.end(), [](const StoredChunk* a, const StoredChunk* b) {
     return std::pair(a->file, a->at) < std::pair(b->file, b->at);

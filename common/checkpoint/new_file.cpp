@@ -19,7 +19,7 @@ NewFile::~NewFile() {
   file_.reset();
   try {
     disk_.remove(temporary_);
-  } catch (const Error&) {
+  } catch (const Error&) {  // NOLINT(bugprone-empty-catch)
     // It stays, as it would if we had been killed; `sheaf verify` names it.
   }
 }

@@ -38,11 +38,11 @@ std::vector<Store::Folder> Store::folders() const {
   for (const Disk::Entry& entry : disk_.list(path_)) {
     const auto step = step_of(entry.name);
     if (!step || !entry.folder) continue;
-    found.push_back({*step, true});
+    found.push_back({*step, false});
     try {
       found.back().has_manifest = has_manifest(disk_.list(folder(*step)));
     } catch (const Error&) {
-      // Then reading the manifest says what is wrong here.
+      found.back().has_manifest = true;  // reading it will say what is wrong here
     }
   }
   std::sort(found.begin(), found.end(),
