@@ -79,7 +79,7 @@ void Checkpoints::look_at(Version version) {
   commit(version, parts);
 }
 
-void Checkpoints::settle(Version version, const std::string& error) {
+void Checkpoints::settle(Version version, std::string error) {
   under_way_.erase(version);
   if (periodic_ == version) periodic_.reset();
   if (error.empty()) {

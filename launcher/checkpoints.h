@@ -69,7 +69,7 @@ class Checkpoints {
   };
   void look_at(Version version);
   void commit(Version version, UnderWay& parts);
-  void settle(Version version, const std::string& error);
+  void settle(Version version, std::string error);  // by value: it may be of what is erased
   void run(const std::stop_token& stop);
   void in_background(std::function<void()> task);
   void keep_only(const checkpoint::Manifest& manifest);

@@ -216,10 +216,10 @@ void RunConfig::read_network() {
 
 void RunConfig::read_recovery() {
   static constexpr std::array<std::string_view, 2> kSnapshots = {"none", "shm"};
-  const bool has_recovery = document_->root().has("recovery");
   const Section checkpoint = section("checkpoint");
   checkpoint_.every = checkpoint.duration("every", 30s, {10});
   checkpoint_.keep = count(checkpoint, "keep", 2, {1, 1000});
+  const bool has_recovery = document_->root().has("recovery");
   const Section recovery = section("recovery");
   recovery.integer("restarts", 3, {0, 1000});
   recovery.word("snapshot", kSnapshots, "none");

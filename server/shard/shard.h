@@ -66,9 +66,10 @@ class ShardOutput {
   virtual void share_scalar(Step step, std::uint32_t chunk, double value) = 0;
   // Room for what a checkpoint keeps of a chunk, as many floats as were asked for. Empty: there is
   // none now, and the chunk stays at its version until on_room().
-  virtual std::span<float> checkpoint_room(std::size_t floats) = 0;
+  virtual std::span<float> checkpoint_room(std::size_t) { return {}; }
   // That room, filled: the parameters of `version`, then the runs of the optimizer's state.
-  virtual void checkpoint(Version version, std::uint32_t chunk, std::span<float> room) = 0;
+  virtual void checkpoint(Version /*version*/, std::uint32_t /*chunk*/, std::span<float> /*room*/) {
+  }
 };
 
 class Shard {

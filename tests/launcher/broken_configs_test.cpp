@@ -192,7 +192,7 @@ const std::vector<Row> kRows = {
         "orphan_grace, try dead"},
     Row{15, "rate = 0.1\n[checkpoint]\nevery = \"1ms\"",
         R"(17:1: checkpoint.every: found "1ms", expected )" + std::string(kDuration) +
-            R"( of at least 1s, try "1s")"},
+            R"( of at least 10ms, try "10ms")"},
     Row{15, "rate = 0.1\n[recovery]\nreplicas = 3",
         "17:1: recovery.replicas: found 3, expected an integer from 1 to 2, try 2"},
     Row{0,

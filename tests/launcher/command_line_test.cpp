@@ -133,7 +133,7 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
             "sheaf: found \"--verison\", expected one of --help, --version, try --version");
   EXPECT_EQ(fault_of({"train", "job.toml", "--dryrun"}),
             "sheaf train: found \"--dryrun\", expected one of --help, --dry-run, --print-launch, "
-            "--resume, try --dry-run");
+            "--resume, --resume-step, try --dry-run");
   EXPECT_EQ(fault_of({"train"}),
             "sheaf train: found no job file, expected JOB.toml [key=value …], try sheaf train "
             "configs/quickstart.toml");
@@ -159,10 +159,17 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
   }
 }
 
-TEST(CommandLineTest, ResumeIsNotBuiltYet) {
-  EXPECT_THAT(fault_of({"train", "--resume", "runs/a", "run.epochs=9"}),
-              StartsWith("sheaf train: --resume runs/a: not built yet"));
+TEST(CommandLineTest, AJobThatGoesOnHasItsRunDirectoryForAJobFile) {
+  const std::vector<std::string> words = {"train",         "--resume", "runs/a",
+                                          "--resume-step", "40",       "run.epochs=9"};
+  const auto train = std::get<TrainCommand>(parse_command_line(words));
+  EXPECT_EQ(train.job.file, "runs/a/config.toml");
+  EXPECT_THAT(train.job.overrides, ElementsAre("run.epochs=9", "run.dir=runs/a"));
+  ASSERT_TRUE(train.resume);
+  EXPECT_EQ(train.resume->step, 40);
   EXPECT_THAT(fault_of({"train", "--resume"}), StartsWith("sheaf train: "));
+  EXPECT_THAT(fault_of({"train", "job.toml", "--resume-step", "4"}), HasSubstr("--resume RUN"));
+  EXPECT_THAT(fault_of({"train", "--resume", "runs/a", "job.toml"}), HasSubstr("overrides only"));
 }
 
 TEST(ListTest, EveryLineIsFamilyNameAndDescription) {
@@ -226,8 +233,8 @@ TEST_F(CheckTest, DataAtFaultIsThree) {
 }
 
 TEST_F(CheckTest, NotesDoNotFail) {
-  EXPECT_EQ(check(job_with(), {"checkpoint.every=10s"}), 0);
-  EXPECT_THAT(err_.str(), StartsWith("note: [checkpoint] is without effect"));
+  EXPECT_EQ(check(job_with(), {"recovery.restarts=1"}), 0);
+  EXPECT_THAT(err_.str(), StartsWith("note: [recovery] is without effect"));
   err_.str("");
   EXPECT_EQ(check(job_with(), {"timeouts.orphan_grace=10s"}), 0);
   EXPECT_THAT(err_.str(), StartsWith("note: timeouts.orphan_grace is without effect"));

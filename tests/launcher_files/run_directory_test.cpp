@@ -296,12 +296,12 @@ TEST(RunDirectory, FullVolumeStopsNoJobButNoResultIsAnError) {
 TEST(RunDirectory, ResultHasEveryKeyOfTheContractEvenWithNothingKnown) {
   const json result = json::parse(result_json({}));
   EXPECT_EQ(keys_of(result),
-            (std::set<std::string>{"job",         "exit",           "seed",       "config_sha256",
-                                   "build",       "servers",        "workers",    "partitions",
-                                   "parameters",  "steps",          "epochs",     "seconds",
-                                   "cpu_seconds", "peak_rss_bytes", "train",      "validation",
-                                   "test",        "throughput",     "traffic",    "model_sha256",
-                                   "bit_exact",   "transport",      "encryption", "faults"}));
+            (std::set<std::string>{
+                "job",        "exit",      "seed",        "config_sha256",  "build",
+                "servers",    "workers",   "partitions",  "parameters",     "steps",
+                "epochs",     "seconds",   "cpu_seconds", "peak_rss_bytes", "train",
+                "validation", "test",      "throughput",  "traffic",        "model_sha256",
+                "bit_exact",  "transport", "encryption",  "faults",         "checkpoint"}));
   EXPECT_TRUE(result.at("model_sha256").is_null());
   for (const char* part : {"train", "validation", "test"}) {
     EXPECT_EQ(result.at(part), (json{{"loss", nullptr}}));
@@ -311,7 +311,7 @@ TEST(RunDirectory, ResultHasEveryKeyOfTheContractEvenWithNothingKnown) {
                                    "seconds"}));
   EXPECT_EQ(keys_of(result.at("faults")),
             (std::set<std::string>{"restarts", "duplicates_dropped", "rolled_back_steps",
-                                   "dropped_rows"}));
+                                   "failed_checkpoints", "dropped_rows"}));
 }
 
 TEST(RunDirectory, ResultIsReadBackAsItWasGiven) {

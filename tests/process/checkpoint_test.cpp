@@ -26,7 +26,12 @@ struct SmallJob : Job {
         "kind = \"synthetic_sum\"\nexamples = 999\ntest_examples = 101\nfeatures = 32\n"
         "batch = 60\nvalidation = 0.1\n";
     tables["optimizer"] = "kind = \"adam\"\nrate = 1e-3\nclip_norm = 1.0\n";
-    tables["network"] = "chunk_kib = 1\nlanes = 2\n";
+    // One chunk of two blocks of the optimizer, and one of all that is small: a third server is
+    // idle.
+    tables["model"] =
+        "loss = \"mse\"\nlayers = [{ kind = \"dense\", units = 256, activation = \"tanh\" },\n"
+        "  { kind = \"dense\", units = 1 }]\n";
+    tables["network"] = "chunk_kib = 64\nlanes = 2\n";
     tables["checkpoint"] = "every = \"50ms\"\n";
   }
 };

@@ -66,7 +66,11 @@ Registration registration() {
 template <typename Visit>
 void each_message(Visit visit) {
   visit(registration());
-  visit(Start{{registration().info, registration().info}, registration().layout});
+  visit(Start{{registration().info, registration().info},
+              registration().layout,
+              "/runs/a/checkpoints",
+              120,
+              "{}"});
   visit(Losses{{{5, 1, 32, 0.25}, {6, 0, 31, -1e300}}, 100, 200});
   visit(Contribution{"validation 10", false, {{0, {1.5, -2.5}}, {7, {}}}});
   visit(Total{"t", {0.1, std::numeric_limits<double>::infinity()}});
@@ -74,6 +78,10 @@ void each_message(Visit visit) {
   visit(Failure{{Role::server, 1}, 6, "training", "not finite"});
   visit(Drain{99});
   visit(Finished{1, 2, 3, 4, 5, 6.5, 7, 8.5, 9});
+  visit(CheckpointAt{120, true});
+  visit(CheckpointAnswer{120, false, true});
+  visit(
+      Saved{120, "no space", "step-120/server-0", 10, 2, 3, "n2", {{0, 16, 64, 7}, {16, 1, 4, 9}}});
 }
 
 template <typename Message>
@@ -191,9 +199,9 @@ TEST(MessagesTest, AnUnknownRoleIsRefused) {
 
 // One tensor "t" with this shape, written by hand: its extents are what the message says.
 Bytes start_with_shape(const std::vector<std::uint32_t>& shape) {
-  Bytes bytes(8 + 8 + 8 + 1 + 8 + 4 * shape.size() + 8);
-  put<std::uint64_t>(bytes, 8, 1);   // no processes; one tensor
-  put<std::uint64_t>(bytes, 16, 1);  // its name
+  Bytes bytes(8 + 8 + 8 + 1 + 8 + 4 * shape.size() + 8 + 3 * 8);  // at the end, no checkpoint
+  put<std::uint64_t>(bytes, 8, 1);                                // no processes; one tensor
+  put<std::uint64_t>(bytes, 16, 1);                               // its name
   bytes[24] = std::byte{'t'};
   put<std::uint64_t>(bytes, 25, shape.size());
   for (std::size_t i = 0; i < shape.size(); ++i) put(bytes, 33 + 4 * i, shape[i]);

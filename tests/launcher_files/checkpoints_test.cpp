@@ -1,0 +1,181 @@
+// When a coordinator orders checkpoints and what it makes of the answers. Files are real; servers
+// are played by the test, which writes their parts as a server does.
+#include "launcher/checkpoints.h"
+
+#include <gmock/gmock.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+
+#include "common/checkpoint/data_file.h"
+#include "common/params/chunk_map.h"
+#include "tests/launcher_files/temporary_folder.h"
+
+namespace sheaf::launcher {
+namespace {
+
+using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr TimePoint kStart{seconds(1000)};
+
+class CheckpointsTest : public testing::Test {
+ protected:
+  CheckpointsTest() {
+    layout_.add("w", {64}, {});
+    Checkpoints::Options o;
+    o.folder = folder_.path() / "checkpoints";
+    o.host = "here";
+    o.servers = 2;
+    o.every = seconds(30);
+    o.keep = 2;
+    o.last = 1'000'000;
+    o.manifest.job = "job";
+    o.manifest.layout = layout_;
+    o.order = [this](const wire::CheckpointAt& order) {
+      (order.abandoned ? abandoned_ : ordered_).push_back(order.version);
+    };
+    o.post = [this](std::function<void()> task) {
+      const std::lock_guard lock(mutex_);
+      posted_.push_back(std::move(task));
+      changed_.notify_all();
+    };
+    o.warn = [this](std::string_view text) { warnings_.emplace_back(text); };
+    o.on_settled = [this] { ++settled_; };
+    std::filesystem::create_directories(o.folder);
+    path_ = o.folder;
+    checkpoints_ = std::make_unique<Checkpoints>(std::move(o), std::nullopt, kStart);
+  }
+
+  // Both servers answer.
+  void answer(Version version, bool in_time = true) {
+    checkpoints_->on_answer(0, {version, in_time, true});
+    checkpoints_->on_answer(1, {version, true, true});
+  }
+  // A server has written its half.
+  void save(Version version, std::uint32_t server) {
+    const params::ChunkMap chunks(layout_, 128);  // two chunks of 32 floats
+    checkpoint::DataFileWriter writer(disk_, path_,
+                                      {.layout = layout_,
+                                       .chunks = chunks,
+                                       .ids = {server},
+                                       .state_per_parameter = 0,
+                                       .job = "job",
+                                       .step = version,
+                                       .server = server,
+                                       .host = "here"});
+    const std::vector<float> values(32, static_cast<float>(version));
+    writer.write(server, values, {});
+    checkpoints_->on_saved(server, saved_message(version, writer.finish()));
+  }
+  // What the files' thread has to say, in ours.
+  void run_posted() {
+    std::unique_lock lock(mutex_);
+    ASSERT_TRUE(changed_.wait_for(lock, seconds(30), [&] { return !posted_.empty(); }));
+    const auto task = std::move(posted_.front());
+    posted_.pop_front();
+    lock.unlock();
+    task();
+  }
+  std::vector<Step> on_disk() {
+    std::vector<Step> steps;
+    for (const auto& c : checkpoint::Store(disk_, path_).list()) steps.push_back(c.step);
+    return steps;
+  }
+
+  TemporaryFolder folder_;
+  std::filesystem::path path_;
+  params::Layout layout_;
+  checkpoint::PosixDisk disk_;
+  std::vector<Version> ordered_, abandoned_;
+  std::vector<std::string> warnings_;
+  int settled_ = 0;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> posted_;
+  std::unique_ptr<Checkpoints> checkpoints_;  // last: its thread posts
+};
+
+TEST_F(CheckpointsTest, PartsOfAllServersMakeOne) {
+  checkpoints_->take(7);
+  EXPECT_THAT(ordered_, ElementsAre(7));
+  answer(7);
+  save(7, 1);
+  EXPECT_FALSE(checkpoints_->settled(7));
+  save(7, 0);
+  run_posted();
+  EXPECT_TRUE(checkpoints_->settled(7));
+  EXPECT_EQ(checkpoints_->newest(), 7);
+  EXPECT_EQ(settled_, 1);
+  EXPECT_THAT(on_disk(), ElementsAre(7));
+  EXPECT_THAT(warnings_, IsEmpty());
+}
+
+TEST_F(CheckpointsTest, OlderOnesGoWhenNewerOnesAreThere) {
+  for (const Version version : {1U, 2U, 3U}) {
+    checkpoints_->take(version);
+    answer(version);
+    save(version, 0);
+    save(version, 1);
+    run_posted();
+  }
+  EXPECT_THAT(on_disk(), ElementsAre(3, 2));
+}
+
+TEST_F(CheckpointsTest, AVersionAheadOfTheJobIsOrderedWhenItIsTime) {
+  checkpoints_->on_tick(kStart + seconds(1), 100);
+  checkpoints_->on_tick(kStart + seconds(29), 2900);
+  EXPECT_THAT(ordered_, IsEmpty());
+  checkpoints_->on_tick(kStart + seconds(30), 3000);
+  EXPECT_THAT(ordered_, ElementsAre(3102));  // 2 steps, and a second at 100 steps a second
+  checkpoints_->on_tick(kStart + seconds(90), 9000);
+  EXPECT_THAT(ordered_, SizeIs(1));  // one at a time
+}
+
+TEST_F(CheckpointsTest, WhatComesTooLateIsOrderedAgainFurtherAhead) {
+  checkpoints_->on_tick(kStart + seconds(29), 2900);
+  checkpoints_->on_tick(kStart + seconds(30), 3000);
+  answer(3102, false);
+  EXPECT_THAT(abandoned_, ElementsAre(3102));
+  EXPECT_TRUE(checkpoints_->settled(3102));
+  checkpoints_->on_tick(kStart + seconds(31), 3100);
+  EXPECT_THAT(ordered_, ElementsAre(3102, 3302));
+  checkpoints_->on_saved(1, wire::Saved{3102, "", "", 0, 0, 0, "", {}});  // what was abandoned
+  EXPECT_THAT(warnings_, IsEmpty());
+}
+
+TEST_F(CheckpointsTest, APartThatCannotBeWrittenCostsThisOneOnly) {
+  checkpoints_->take(1);
+  answer(1);
+  save(1, 0);
+  save(1, 1);
+  run_posted();
+  checkpoints_->take(2);
+  answer(2);
+  save(2, 0);
+  checkpoints_->on_saved(1, wire::Saved{2, "no space", "", 0, 0, 0, "", {}});
+  EXPECT_TRUE(checkpoints_->settled(2));
+  EXPECT_EQ(checkpoints_->newest(), 1);
+  EXPECT_EQ(checkpoints_->failed(), 1);
+  ASSERT_THAT(warnings_, SizeIs(1));
+  EXPECT_EQ(warnings_[0],
+            "warning: no checkpoint of step 2: server 1: no space; the newest is of step 1");
+  EXPECT_THAT(on_disk(), ElementsAre(1));
+}
+
+TEST_F(CheckpointsTest, AServerWithoutChunksHasNoPart) {
+  checkpoints_->take(5);
+  checkpoints_->on_answer(0, {5, true, true});
+  checkpoints_->on_answer(1, {5, true, false});
+  save(5, 0);
+  run_posted();
+  EXPECT_TRUE(checkpoints_->settled(5));
+  EXPECT_THAT(warnings_, SizeIs(1));  // half of the vector is nowhere, and that is noticed
+}
+
+}  // namespace
+}  // namespace sheaf::launcher
