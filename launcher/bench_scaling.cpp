@@ -129,6 +129,7 @@ class Sweep {
     if (status != ExitStatus{}) {
       err_ << fmt::format("sheaf bench scaling: {}: {}; see {}\n", label(point), to_string(status),
                           said.string());
+      if (interrupted_ != 0) return 128 + interrupted_;  // its job may be saved, the sweep is not
       return status.signal != 0 ? 128 + status.signal : status.code;
     }
     measurements_.push_back(read(point, run));
@@ -144,7 +145,9 @@ class Sweep {
       std::array<pollfd, 2> events{{{signals_.fd(), POLLIN, 0}, {child.pidfd(), POLLIN, 0}}};
       ::poll(events.data(), child.pidfd() < 0 ? 1 : 2, 100);
       while (const auto number = signals_.take()) {
-        if (*number != SIGCHLD) child.signal(*number);
+        if (*number == SIGCHLD) continue;
+        interrupted_ = *number;
+        child.signal(*number);
       }
     }
     return *child.ended();
@@ -174,6 +177,7 @@ class Sweep {
   const RunConfig& config_;
   std::ostream& err_;
   const fs::path folder_;
+  int interrupted_ = 0;  // the signal
   Signals signals_;
   double link_ = 0;  // bytes per second; 0 = not known
   std::vector<ScalingMeasurement> measurements_;

@@ -138,7 +138,7 @@ TEST(Hosts, SlowLinksDoNotStopTraining) {
   EXPECT_TRUE(running.wait_until([&] { return rows() >= 12; }, Limit(40'000))) << running.errors();
   EXPECT_GT(running.seconds() - before, 3) << "too fast for these links: are they slow?";
   running.signal(SIGINT);
-  EXPECT_EQ(running.wait(Limit(40'000)), 130) << running.errors();
+  EXPECT_EQ(running.wait(Limit(40'000)), 75) << running.errors();
   EXPECT_THAT(wait_for_descendants(kDead + kEnd), IsEmpty());
 }
 

@@ -68,7 +68,7 @@ TEST(Encryption, IsDemandedOfEverybody) {
   EXPECT_TRUE(running.wait_for_message("refused a connection to the coordinator", Limit(2000)));
   EXPECT_THAT(running.errors(), HasSubstr(reason));
   running.signal(SIGINT);
-  EXPECT_EQ(running.wait(patience(Limit(5000))), 130) << running.errors();
+  EXPECT_EQ(running.wait(patience(Limit(5000))), 75) << running.errors();
 }
 
 }  // namespace

@@ -107,7 +107,7 @@ struct Refusal {
 // Each exits with 2, in no time, and starts nothing.
 TEST(Faults, UsageIsCheckedBeforeAnythingStarts) {
   const std::vector<Refusal> refusals = {
-      {"resume", {"train", "--resume", "/tmp"}, {"--resume"}},
+      {"nothing to go on from", {"train", "--resume", "/nowhere"}, {"/nowhere/config.toml"}},
       {"no such command", {"trian", "job.toml"}, {"trian", "train"}},
       {"no command", {}, {"train"}},
       {"no job file", {"train"}, {"JOB.toml"}},

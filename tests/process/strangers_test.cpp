@@ -122,7 +122,7 @@ TEST(Faults, AHandshakeThatStopsHalfwayIsGivenUp) {
   EXPECT_TRUE(slow.is_closed_within(Limit(1000)));
   EXPECT_TRUE(running.wait_for_message("did not finish the handshake within 2.5 s", Limit(2000)));
   running.signal(SIGINT);
-  EXPECT_EQ(running.wait(patience(Limit(3000))), 130) << running.errors();
+  EXPECT_EQ(running.wait(patience(Limit(3000))), 75) << running.errors();
 }
 
 }  // namespace
