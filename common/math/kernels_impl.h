@@ -71,6 +71,15 @@ inline std::uint32_t is_bad(float x) {
                                     kExponent);
 }
 
+// The same for a line of them, all ones for a bad one; kept in registers where an array is not.
+using BitLine = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
+inline void mark_bad(const float* x, BitLine& bad) {
+  constexpr std::uint32_t kExponent = 0x7F800000U;
+  BitLine bits;
+  __builtin_memcpy(&bits, x, sizeof bits);
+  bad |= BitLine((bits & kExponent) == kExponent);
+}
+
 bool all_finite(const float* x, std::size_t n) {
   std::uint32_t bad = 0;
   for (std::size_t i = 0; i < n; ++i) bad |= is_bad(x[i]);
@@ -190,16 +199,19 @@ void standardise(const T* __restrict x, const float* __restrict mean, const floa
 // ---- the optimizers' passes
 
 // A line of values to where a line begins, past the caches.
-inline void stream_line(const Lanes<float>& values, float* out) {
+inline void stream_line(const float* values, float* out) {
 #if defined(__AVX512F__)
-  _mm512_stream_ps(out, _mm512_loadu_ps(values.lane));
+  // _mm512_stream_ps, but in the order of the program: the compiler would mix the lines.
+  __asm__ volatile("vmovntps %1, %0"
+                   : "=m"(*reinterpret_cast<__m512*>(out))
+                   : "v"(_mm512_loadu_ps(values)));
 #elif defined(__AVX__)
   for (std::size_t j = 0; j < kLanes; j += 8) {
-    _mm256_stream_ps(out + j, _mm256_loadu_ps(values.lane + j));
+    _mm256_stream_ps(out + j, _mm256_loadu_ps(values + j));
   }
 #else
   for (std::size_t j = 0; j < kLanes; j += 4) {
-    _mm_stream_ps(out + j, _mm_loadu_ps(values.lane + j));
+    _mm_stream_ps(out + j, _mm_loadu_ps(values + j));
   }
 #endif
 }
@@ -222,15 +234,17 @@ inline bool step_pass(const float* grad, float* out, std::size_t n, bool streame
     bad |= is_bad(grad[i]);
     out[i] = next(i);
   }
-  Lanes<std::uint32_t> bad_lanes{};
-  for (; i + kLanes <= n; i += kLanes) {
-    Lanes<float> line;
-    for (std::size_t j = 0; j < kLanes; ++j) bad_lanes.lane[j] |= is_bad(grad[i + j]);
+  // Several lines at a time: reads and stores that alternate line by line are slower.
+  constexpr std::size_t kBurst = 4 * kLanes;
+  BitLine bad_lanes{};
+  for (; i + kBurst <= n; i += kBurst) {
+    float burst[kBurst];
+    for (std::size_t j = 0; j < kBurst; j += kLanes) mark_bad(grad + i + j, bad_lanes);
 #pragma GCC ivdep
-    for (std::size_t j = 0; j < kLanes; ++j) line.lane[j] = next(i + j);
-    stream_line(line, out + i);
+    for (std::size_t j = 0; j < kBurst; ++j) burst[j] = next(i + j);
+    for (std::size_t j = 0; j < kBurst; j += kLanes) stream_line(burst + j, out + i + j);
   }
-  for (const std::uint32_t lane : bad_lanes.lane) bad |= lane;
+  for (std::size_t j = 0; j < kLanes; ++j) bad |= bad_lanes[j];
   for (; i < n; ++i) {
     bad |= is_bad(grad[i]);
     out[i] = next(i);

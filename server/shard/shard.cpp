@@ -36,11 +36,12 @@ std::size_t buffer_limit(const ShardParts& parts) {
 }
 
 // Whether a step drives the beginning of a version out of the last cache before a worker reads it
-// there. What goes over the wire is read at once.
+// there. What goes over the wire is read at once. Some processors state the cache of all their
+// cores, of which one core fills only the part next to it: hence the limit.
 bool outgrows_cache(const ShardParts& parts) {
-  constexpr long kUsual = 32L << 20;
+  constexpr long kUsual = 32L << 20, kMost = 64L << 20;
   const long known = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
-  const auto cache = static_cast<std::size_t>(known > 0 ? known : kUsual);
+  const auto cache = static_cast<std::size_t>(known > 0 ? std::min(known, kMost) : kUsual);
   const std::size_t vectors = 3 + parts.optimizer.state_per_parameter();  // gradient, old, new
   return vectors * parts.shared[0].size_bytes() > cache;
 }
