@@ -79,6 +79,7 @@ bool SharedSession::put(const wire::Header& header, std::span<const std::byte> b
     }
     if (!answers_.push(out)) return false;
     sent_ = true;
+    urgent_ |= !bits.empty();
     at_ += sizeof(std::uint64_t);
   } while (at_ < bits.size());
   at_ = 0;
@@ -94,7 +95,8 @@ bool SharedSession::put_waiting() {
 }
 
 void SharedSession::ring() {
-  if (std::exchange(sent_, false)) bell_.ring();
+  if (!std::exchange(sent_, false)) return;
+  if (answers_.must_wake(std::exchange(urgent_, false))) bell_.ring();
 }
 
 }  // namespace sheaf::server

@@ -32,7 +32,7 @@ class SharedSession {
   // An answer without a payload, or with the set of partitions of a partial push. What the ring
   // does not take waits here until the worker has made room.
   void send(const wire::OutFrame& frame);
-  // Wakes the worker if it was sent anything since the last call.
+  // Wakes the worker if it was sent what it waits for.
   void ring();
   // The lane is going to sleep until a wake-up (and then polls once more), or is awake again.
   void sleep() { requests_.sleep(); }
@@ -58,8 +58,9 @@ class SharedSession {
   net::Doorbell& bell_;
   // At most one for each frame of the ring: a worker has no more requests open.
   std::deque<Answer> waiting_;
-  std::size_t at_ = 0;  // bytes of the oldest answer that is not complete which are in the ring
-  bool sent_ = false;
+  std::size_t at_ = 0;   // bytes of the oldest answer that is not complete which are in the ring
+  bool sent_ = false;    // since the last ring()
+  bool urgent_ = false;  // part of it was a partial push: others may wait for what is pushed again
   bool overrun_ = false;
 };
 

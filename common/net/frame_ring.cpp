@@ -32,10 +32,11 @@ bool FrameRing::pop(RingFrame& frame) {
   return true;
 }
 
-bool FrameRing::must_wake() {
+bool FrameRing::must_wake(bool urgent) {
   // Our push before our look, its look before its sleep: one of the two sees the other.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return ends_->asleep.load(std::memory_order_relaxed) != 0 &&
+         (urgent || mine_ >= ends_->wanted.load(std::memory_order_relaxed)) &&
          ends_->asleep.exchange(0, std::memory_order_relaxed) != 0;
 }
 

@@ -68,6 +68,7 @@ class Exchange {
   void on_reconnected();
 
   bool idle() const { return open_ == 0; }
+  std::size_t open() const { return open_; }  // requests without an answer, sent or not
   // The oldest unanswered request, for stall messages.
   std::optional<wire::Header> oldest() const;
 

@@ -203,23 +203,26 @@ void PushPull::pull(Step clock, std::uint32_t chunk) {
 
 void PushPull::flush() {
   for (const auto& client : clients_) client->flush();
+  for_shared([](SharedLane& lane) { lane.flush(); });
+}
+
+template <typename Body>
+void PushPull::for_shared(Body body) const {
   for (const auto& lane : shared_) {
-    if (lane) lane->flush();
+    if (lane) body(*lane);
   }
 }
 
 bool PushPull::poll_shared() {
   bool any = false;
-  for (const auto& lane : shared_) {
-    if (lane) any |= lane->poll();
-  }
+  for_shared([&](SharedLane& lane) { any |= lane.poll(); });
   return any;
 }
 
 // ---- waits --------------------------------------------------------------------------------------
 
 template <typename Ready>
-void PushPull::wait(Ready ready, const char* what) {
+void PushPull::wait(Ready ready, bool settled, const char* what) {
   const auto is_ready = [&] {
     const std::lock_guard lock(mutex_);
     return ready();
@@ -248,7 +251,9 @@ void PushPull::wait(Ready ready, const char* what) {
       continue;
     }
     slept = true;
-    bell.wait(seen, warn_at);
+    for_shared([&](SharedLane& lane) { lane.sleep(settled); });
+    if (!poll_shared()) bell.wait(seen, warn_at);
+    for_shared([](SharedLane& lane) { lane.wake(); });
     if (std::chrono::steady_clock::now() < warn_at) continue;
     warn_at += options_.stall_warning;
     options_.warn(fmt::format("has waited {:.0f} s for {}; oldest without an answer: {}",
@@ -278,13 +283,13 @@ void PushPull::wait_arrived(std::size_t begin, std::size_t end, Version version)
         }
         return chunk == chunks_.size() || chunks_[chunk].offset >= end;
       },
-      "parameters");
+      false, "parameters");
 }
 
 void PushPull::wait_settled() {
   std::vector<Partial> partials;
   for (bool done = false; !done;) {
-    wait([&] { return unsettled_ == 0 || !partials_.empty(); }, "acknowledgements");
+    wait([&] { return unsettled_ == 0 || !partials_.empty(); }, true, "acknowledgements");
     {
       const std::lock_guard lock(mutex_);
       partials.swap(partials_);
@@ -337,9 +342,7 @@ TrafficCount PushPull::traffic() const {
     total.pull_bytes_raw += t.pull_bytes_raw;
   };
   for (const auto& client : clients_) add(client->traffic());
-  for (const auto& lane : shared_) {
-    if (lane) add(lane->traffic());
-  }
+  for_shared([&](const SharedLane& lane) { add(lane.traffic()); });
   return total;
 }
 

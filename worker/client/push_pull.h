@@ -130,8 +130,11 @@ class PushPull {
     std::uint32_t chunk;
     std::vector<std::uint32_t> missing;
   };
+  // `settled`: it is for acknowledgements, of which shared memory wakes us with the last one.
   template <typename Ready>
-  void wait(Ready ready, const char* what);
+  void wait(Ready ready, bool settled, const char* what);
+  template <typename Body>
+  void for_shared(Body body) const;
   void arrived(std::uint32_t chunk, Version version);
   void settled();
   void partial(Partial partial);

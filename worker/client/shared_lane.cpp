@@ -27,11 +27,13 @@ void SharedLane::push(Step step, std::uint32_t chunk, PartitionRange partitions,
                       std::uint64_t examples, std::span<const std::byte> payload,
                       Exchange::Lend lend) {
   exchange_.push(step, chunk, partitions, examples, payload, lend);
+  ++unsettled_;
   unsent_ = true;
 }
 
 void SharedLane::end(Step step, PartitionRange partitions, std::uint64_t examples) {
   exchange_.end(step, partitions, examples);
+  ++unsettled_;
   unsent_ = true;
 }
 
@@ -62,8 +64,8 @@ void SharedLane::send() {
   if (any) wake_lane();
 }
 
-void SharedLane::wake_lane() {
-  if (!shared_.requests.must_wake()) return;
+void SharedLane::wake_lane(bool urgent) {
+  if (!shared_.requests.must_wake(urgent)) return;
   const std::uint64_t one = 1;
   // It fails only when the counter is full, and then the lane is awake.
   [[maybe_unused]] const ssize_t written = ::write(shared_.wake.get(), &one, sizeof one);
@@ -90,8 +92,14 @@ bool SharedLane::poll() {
   }
   if (any) send();
   // More of them may wait for room. Without words nothing does: each request has its frame.
-  if (words) wake_lane();
+  if (words) wake_lane(true);
   return any;
+}
+
+// What has not been sent for want of room is waited for by nobody: then each answer counts.
+void SharedLane::sleep(bool settled) {
+  const bool all_sent = exchange_.open() == open_;
+  shared_.answers.sleep(settled && all_sent ? std::max<std::size_t>(unsettled_, 1) : 1);
 }
 
 void SharedLane::on_arrived(std::uint32_t chunk, Version version, std::size_t) {
@@ -102,9 +110,13 @@ void SharedLane::on_arrived(std::uint32_t chunk, Version version, std::size_t) {
   owner_.arrived(chunk, version);
 }
 
-void SharedLane::on_settled(const Header&) { owner_.settled(); }
+void SharedLane::on_settled(const Header&) {
+  --unsettled_;
+  owner_.settled();
+}
 
 void SharedLane::on_partial(const Header& request, std::span<const std::uint32_t> missing) {
+  --unsettled_;
   owner_.partial({request.step, request.chunk, {missing.begin(), missing.end()}});
 }
 

@@ -28,6 +28,10 @@ class SharedLane final : public ExchangeEvents {
   void flush();
   // Handles the answers that are there; returns whether there were any.
   bool poll();
+  // The compute thread is going to sleep until something arrives or, if `settled`, everything that
+  // was pushed is acknowledged (and then polls once more); or is awake again.
+  void sleep(bool settled);
+  void wake() { shared_.answers.wake(); }
 
   TrafficCount traffic() const { return traffic_; }
   std::optional<wire::Header> oldest() const { return exchange_.oldest(); }
@@ -39,13 +43,14 @@ class SharedLane final : public ExchangeEvents {
 
  private:
   void send();
-  void wake_lane();
+  void wake_lane(bool urgent = false);
 
   PushPull& owner_;
   ExchangeMemory::Lane shared_;
   Exchange exchange_;
   bool unsent_ = false;             // something was asked for since the last flush
-  std::size_t open_ = 0;            // requests without an answer
+  std::size_t open_ = 0;            // requests sent without an answer
+  std::size_t unsettled_ = 0;       // pushes and ends, sent or not, without an answer
   std::vector<std::byte> missing_;  // of a partial push whose answer is not complete
   TrafficCount traffic_;
 };

@@ -43,13 +43,35 @@ TEST_F(FrameRingTest, FramesComeOutAsTheyWentIn) {
 }
 
 TEST_F(FrameRingTest, ASleeperIsToBeWokenOnce) {
+  ASSERT_TRUE(in_.push(numbered(0)));
   EXPECT_FALSE(in_.must_wake());
+  RingFrame frame;
+  ASSERT_TRUE(out_.pop(frame));
   out_.sleep();
+  EXPECT_FALSE(in_.must_wake());
+  ASSERT_TRUE(in_.push(numbered(1)));
   EXPECT_TRUE(in_.must_wake());
   EXPECT_FALSE(in_.must_wake());
+  ASSERT_TRUE(out_.pop(frame));
   out_.sleep();
   out_.wake();
+  ASSERT_TRUE(in_.push(numbered(2)));
   EXPECT_FALSE(in_.must_wake());
+}
+
+TEST_F(FrameRingTest, ASleeperIsWokenWhenItHasWhatItNeeds) {
+  ASSERT_TRUE(in_.push(numbered(0)));
+  RingFrame frame;
+  ASSERT_TRUE(out_.pop(frame));
+  out_.sleep(3);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(in_.push(numbered(1)));
+    EXPECT_FALSE(in_.must_wake());
+  }
+  ASSERT_TRUE(in_.push(numbered(3)));
+  EXPECT_TRUE(in_.must_wake());
+  out_.sleep(kCapacity);
+  EXPECT_TRUE(in_.must_wake(true)) << "urgent";
 }
 
 TEST_F(FrameRingTest, ADamagedRingIsNoticed) {

@@ -224,14 +224,34 @@ TEST_F(SharedSessionTest, TheBellRingsForWordsThatHadToWait) {
   session_->ring();
   net::RingFrame frame;
   ASSERT_TRUE(answers_.pop(frame));
+  answers_.sleep();
   const std::uint32_t before = bell().count();
   session_->poll();
   session_->ring();
   EXPECT_NE(bell().count(), before);
+  answers_.sleep();
   const std::uint32_t after = bell().count();
   session_->poll();  // nothing is left
   session_->ring();
   EXPECT_EQ(bell().count(), after);
+}
+
+// A worker that waits for all of its pushes is woken once; a partial one it must push again, and
+// others may wait for that.
+TEST_F(SharedSessionTest, TheBellRingsWhenTheWorkerHasWhatItWaitsFor) {
+  answers_.sleep(3);
+  for (Step step : {0U, 1U}) {
+    session_->send(plain_answer(step));
+    session_->ring();
+  }
+  EXPECT_EQ(bell().count(), 0U);
+  session_->send(plain_answer(2));
+  session_->ring();
+  EXPECT_EQ(bell().count(), 1U);
+  answers_.sleep(3);
+  session_->send(partial_answer(3, numbered_words(1)));
+  session_->ring();
+  EXPECT_EQ(bell().count(), 2U);
 }
 
 }  // namespace
