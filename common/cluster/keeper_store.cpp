@@ -47,9 +47,11 @@ void KeeperStore::reserve(const std::string& name, std::size_t bytes) {
   } catch (...) {
     error = std::current_exception();
   }
-  net::asio::post(context_, [this, name, memory = std::move(made), error]() mutable {
-    finish(name, std::move(memory), error);
-  });
+  // Moved: an exception is for one thread at a time.
+  net::asio::post(context_,
+                  [this, name, memory = std::move(made), error = std::move(error)]() mutable {
+                    finish(name, std::move(memory), std::move(error));
+                  });
 }
 
 void KeeperStore::finish(const std::string& name, net::Descriptor memory,
