@@ -26,9 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
-constexpr seconds kRateCommand{30};
+constexpr std::chrono::seconds kRateCommand{30};
 
 // What makes the job of a point out of the job of the file.
 std::vector<std::string> overrides_of(const ScalingPoint& point, const ScalingSection& scaling,

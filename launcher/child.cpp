@@ -81,9 +81,9 @@ void close_others_on_exec() {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  execve(argv[0], argv, environment);
+  ::execve(argv[0], argv, environment);
   const int reason = errno;
-  [[maybe_unused]] const ssize_t written = write(report, &reason, sizeof(reason));
+  [[maybe_unused]] const ssize_t written = ::write(report, &reason, sizeof(reason));
   _exit(127);
 }
 

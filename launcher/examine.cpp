@@ -22,11 +22,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-constexpr seconds kAnswer{10};     // of a host that is well, also the first time
-constexpr seconds kJobAnswer{60};  // it opens the data
+constexpr std::chrono::seconds kAnswer{10};     // of a host that is well, also the first time
+constexpr std::chrono::seconds kJobAnswer{60};  // it opens the data
 constexpr milliseconds kConnect{3000};
 constexpr milliseconds kExchange{500};
 constexpr std::uint64_t kRunFiles = 1 << 20;  // metrics and logs of a short job

@@ -12,6 +12,7 @@
 #include "common/base/error.h"
 #include "common/checkpoint/checksum_text.h"
 #include "common/checkpoint/names.h"
+#include "common/checkpoint/refuse.h"
 #include "common/checkpoint/safetensors.h"
 #include "common/checkpoint/strict_json.h"
 #include "common/wire/checksum.h"
@@ -21,11 +22,6 @@ namespace {
 
 // Far beyond what fits a disk, and far below what overflows when it is added up.
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 60;
-
-template <typename... Args>
-[[noreturn]] void refuse(fmt::format_string<Args...> text, Args&&... args) {
-  throw std::invalid_argument(fmt::format(text, std::forward<Args>(args)...));
-}
 
 void require_layout(const Manifest& manifest) {
   if (manifest.layout.tensors().empty()) refuse("there is no tensor");
@@ -124,7 +120,6 @@ void require_files(const Manifest& manifest) {
 
 // As the double that it equals, which every reader of JSON gives back exactly.
 std::string real(float value) { return nlohmann::json(static_cast<double>(value)).dump(); }
-std::string quoted(const std::string& text) { return nlohmann::json(text).dump(); }
 
 // One value a line: "key": [ … ] with `line(value)` for each.
 template <typename Values, typename Line>

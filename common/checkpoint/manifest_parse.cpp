@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/checkpoint/checksum_text.h"
 #include "common/checkpoint/manifest.h"
+#include "common/checkpoint/refuse.h"
 #include "common/checkpoint/strict_json.h"
 #include "common/wire/checksum.h"
 
@@ -15,17 +16,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kMaxDepth = 4;  // {"tensors": [{"shape": [1]}]}
+constexpr int kManifestDepth = 4;  // {"tensors": [{"shape": [1]}]}
 constexpr auto kAny = std::numeric_limits<std::uint64_t>::max();
 constexpr std::uint64_t kMaxIndex = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 52;
 constexpr std::string_view kLastLine = "crc32c ";
 constexpr std::size_t kLastLineBytes = kLastLine.size() + 8 + 1;
-
-template <typename... Args>
-[[noreturn]] void refuse(fmt::format_string<Args...> text, Args&&... args) {
-  throw std::invalid_argument(fmt::format(text, std::forward<Args>(args)...));
-}
 
 // All but the last line, whose checksum is right.
 std::string_view checked_json(std::string_view text) {
@@ -136,7 +132,7 @@ std::map<std::string, std::string> parse_about(const Json& object) {
 }
 
 Manifest parse(std::string_view text) {
-  const Json json = parse_strict_json(checked_json(text), "it", kMaxDepth);
+  const Json json = parse_strict_json(checked_json(text), "it", kManifestDepth);
   Fields fields(json, "the manifest");
   require_format(fields);
   Manifest manifest;

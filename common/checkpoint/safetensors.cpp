@@ -20,10 +20,8 @@ using Json = nlohmann::json;
 
 static_assert(std::endian::native == std::endian::little, "tensors are written as they lie");
 
-constexpr int kMaxDepth = 3;  // {"tensor": {"shape": [1]}}
+constexpr int kHeaderDepth = 3;  // {"tensor": {"shape": [1]}}
 constexpr std::string_view kMetadata = "__metadata__";
-
-std::string quoted(const std::string& text) { return Json(text).dump(); }
 
 std::uint64_t unsigned_of(const Json& value) {
   if (!value.is_number_unsigned()) throw std::invalid_argument("a size is no unsigned integer");
@@ -118,7 +116,7 @@ std::string safetensors_head(std::span<const StoredTensor> tensors, const Metada
 SafetensorsHeader parse_safetensors(std::string_view json, std::uint64_t data_bytes) {
   if (!json.starts_with('{')) throw std::invalid_argument("the header does not start with '{'");
   SafetensorsHeader header;
-  const Json object = parse_strict_json(json, "the header", kMaxDepth);
+  const Json object = parse_strict_json(json, "the header", kHeaderDepth);
   for (const auto& [name, entry] : object.items()) {
     try {
       parse_entry(name, entry, header);

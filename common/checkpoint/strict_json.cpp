@@ -8,16 +8,12 @@
 #include <vector>
 
 #include "common/checkpoint/checksum_text.h"
+#include "common/checkpoint/refuse.h"
 
 namespace sheaf::checkpoint {
 namespace {
 
 using Json = nlohmann::json;
-
-template <typename... Args>
-[[noreturn]] void refuse(fmt::format_string<Args...> text, Args&&... args) {
-  throw std::invalid_argument(fmt::format(text, std::forward<Args>(args)...));
-}
 
 }  // namespace
 

@@ -15,6 +15,9 @@ namespace sheaf::checkpoint {
 // outermost has 0.
 nlohmann::json parse_strict_json(std::string_view text, std::string_view where, int max_depth);
 
+// Text as JSON writes it, with its quotes.
+inline std::string quoted(const std::string& text) { return nlohmann::json(text).dump(); }
+
 // The fields of one object, each taken once by the name that its format gives it.
 // Borrows the object.
 class Fields {

@@ -13,6 +13,8 @@
 
 namespace sheaf::worker {
 
+constexpr std::int64_t kMostFeatures = 1 << 24;  // of a synthetic example
+
 class SyntheticSource : public Source {
  public:
   // Reads `examples` and `test_examples` (default 0: no test set).

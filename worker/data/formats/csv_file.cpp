@@ -12,7 +12,7 @@
 namespace sheaf::worker {
 namespace {
 
-constexpr std::size_t kBuffer = 256 * 1024;
+constexpr std::size_t kReadBytes = 256 * 1024;
 constexpr std::size_t kLongestLine = std::size_t{64} << 20;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 constexpr std::size_t kShown = 40;  // characters of a bad cell in a message
@@ -48,7 +48,7 @@ std::optional<double> parse(std::string_view cell) {
 }  // namespace
 
 CsvFile::CsvFile(const std::filesystem::path& path, char delimiter)
-    : in_(path), delimiter_(delimiter), buffer_(kBuffer) {}
+    : in_(path), delimiter_(delimiter), buffer_(kReadBytes) {}
 
 bool CsvFile::next() {
   if (!next_raw()) return false;

@@ -7,8 +7,6 @@
 namespace sheaf::worker {
 namespace {
 
-constexpr std::int64_t kMostFeatures = 1 << 24;
-
 class SyntheticSum final : public SyntheticSource {
  public:
   SyntheticSum(const config::Section& section, std::uint64_t seed)
