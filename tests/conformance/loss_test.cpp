@@ -16,11 +16,11 @@
 namespace sheaf::worker {
 namespace {
 
-constexpr std::size_t kExamples = 6;
-constexpr double kStep = 0x1p-6;
+constexpr std::size_t kLossExamples = 6;
+constexpr double kLossStep = 0x1p-6;
 // Losses sum in fp64, but may take e^x in fp32: relative error 2^-23 of values below 8, divided by
-// kStep; the gradient itself is rounded to fp32.
-constexpr double kTolerance = 2e-4;
+// kLossStep; the gradient itself is rounded to fp32.
+constexpr double kLossTolerance = 2e-4;
 
 class LossConformance : public testing::TestWithParam<ModeEntry<Loss>> {
  protected:
@@ -30,11 +30,11 @@ class LossConformance : public testing::TestWithParam<ModeEntry<Loss>> {
     job_->throw_if_faulty();
     choose_shape();
     Stream stream(5, Purpose::test);
-    for (std::size_t i = 0; i < kExamples * width_; ++i) {
+    for (std::size_t i = 0; i < kLossExamples * width_; ++i) {
       outputs_.push_back(static_cast<float>(static_cast<int>(stream.next() % 4097) - 2048) *
                          0x1p-10F);  // -2 … 2 in multiples of 2^-10: a step is exact
     }
-    while (targets_.size() < kExamples * schema_.targets) draw_target(stream);
+    while (targets_.size() < kLossExamples * schema_.targets) draw_target(stream);
   }
 
   // The widest shape up to three that the loss accepts.
@@ -59,7 +59,7 @@ class LossConformance : public testing::TestWithParam<ModeEntry<Loss>> {
     targets_.insert(targets_.end(), target.begin(), target.end());
   }
 
-  double sum() const { return loss_->sum(kExamples, outputs_, targets_, {}); }
+  double sum() const { return loss_->sum(kLossExamples, outputs_, targets_, {}); }
 
   std::unique_ptr<config::Document> job_;
   std::unique_ptr<Loss> loss_;
@@ -70,28 +70,28 @@ class LossConformance : public testing::TestWithParam<ModeEntry<Loss>> {
 
 TEST_P(LossConformance, TheGradientIsTheDerivativeOfTheSum) {
   std::vector<float> gradient(outputs_.size(), std::numeric_limits<float>::quiet_NaN());
-  loss_->sum(kExamples, outputs_, targets_, gradient);
+  loss_->sum(kLossExamples, outputs_, targets_, gradient);
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     const float middle = outputs_[i];
     const auto at = [&](double steps) {
-      outputs_[i] = middle + static_cast<float>(steps * kStep);
+      outputs_[i] = middle + static_cast<float>(steps * kLossStep);
       return sum();
     };
-    const double slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * kStep);
+    const double slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * kLossStep);
     outputs_[i] = middle;
-    EXPECT_NEAR(gradient[i], slope, kTolerance) << "output " << i;
+    EXPECT_NEAR(gradient[i], slope, kLossTolerance) << "output " << i;
   }
 }
 
 TEST_P(LossConformance, TheSumIsTheSameWithAndWithoutAGradient) {
   std::vector<float> gradient(outputs_.size());
-  EXPECT_EQ(loss_->sum(kExamples, outputs_, targets_, gradient), sum());
+  EXPECT_EQ(loss_->sum(kLossExamples, outputs_, targets_, gradient), sum());
 }
 
 TEST_P(LossConformance, TheSumIsThatOfTheExamples) {
   const std::span<const float> outputs(outputs_), targets(targets_);
   double total = 0;
-  for (std::size_t i = 0; i < kExamples; ++i) {
+  for (std::size_t i = 0; i < kLossExamples; ++i) {
     const double one = loss_->sum(1, outputs.subspan(i * width_, width_),
                                   targets.subspan(i * schema_.targets, schema_.targets), {});
     EXPECT_GE(one, 0);
@@ -103,7 +103,7 @@ TEST_P(LossConformance, TheSumIsThatOfTheExamples) {
 TEST_P(LossConformance, LargeOutputsDoNotOverflow) {
   for (float& output : outputs_) output *= 5e3F;
   std::vector<float> gradient(outputs_.size());
-  EXPECT_TRUE(std::isfinite(loss_->sum(kExamples, outputs_, targets_, gradient)));
+  EXPECT_TRUE(std::isfinite(loss_->sum(kLossExamples, outputs_, targets_, gradient)));
   for (const float value : gradient) EXPECT_TRUE(std::isfinite(value));
 }
 

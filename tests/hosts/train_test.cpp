@@ -18,7 +18,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-constexpr Limit kEnd(3000);
+constexpr Limit kEndOfJob(3000);
 constexpr Limit kDead(5000);  // timeouts.dead of the job
 
 constexpr int kSteps = 60;
@@ -41,7 +41,7 @@ Trained quickstart(const TestHosts& hosts, const std::vector<std::string>& overr
   Capture capture(hosts);
   Running running(job, hosts.on(1, job.command(words)));
   EXPECT_EQ(running.wait(Limit(60'000)), 0) << running.errors();
-  EXPECT_THAT(wait_for_descendants(kEnd), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(kEndOfJob), IsEmpty());
   return {running.result(), nlohmann::json::parse(running.file("processes.json"), nullptr, false),
           capture.stop()};
 }
@@ -111,13 +111,13 @@ TEST(Hosts, AnInterfaceThatGoesAwayEndsTheJobByName) {
   ASSERT_EQ(running.rank("worker", 0)["host"], "h3");
   const double before = running.seconds();
   hosts.run(3, {"ip", "link", "set", "eth0", "down"});
-  EXPECT_EQ(running.wait(kDead + kEnd), 4) << running.errors();
+  EXPECT_EQ(running.wait(kDead + kEndOfJob), 4) << running.errors();
   std::cout << "ended after " << running.seconds() - before << " s\n";
   EXPECT_THAT(running.errors(), ContainsRegex("Job small failed: worker 0.*h3"));
   EXPECT_EQ(running.result()["error"]["rank"], 2);
   // The ranks of the lost host have nobody to ask, and end by themselves. Open MPI's daemon there
   // learns of the end when it is reached again.
-  EXPECT_THAT(describe(wait_for_descendants(kEnd)), Not(HasSubstr(" sheaf ")));
+  EXPECT_THAT(describe(wait_for_descendants(kEndOfJob)), Not(HasSubstr(" sheaf ")));
   hosts.run(3, {"ip", "link", "set", "eth0", "up"});
   const std::vector<pid_t> left = wait_for_descendants(Limit(60'000));
   EXPECT_THAT(left, IsEmpty()) << describe(left);
@@ -139,7 +139,7 @@ TEST(Hosts, SlowLinksDoNotStopTraining) {
   EXPECT_GT(running.seconds() - before, 3) << "too fast for these links: are they slow?";
   running.signal(SIGINT);
   EXPECT_EQ(running.wait(Limit(40'000)), 75) << running.errors();
-  EXPECT_THAT(wait_for_descendants(kDead + kEnd), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(kDead + kEndOfJob), IsEmpty());
 }
 
 }  // namespace

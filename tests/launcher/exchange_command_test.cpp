@@ -8,10 +8,12 @@ namespace {
 
 using testing::HasSubstr;
 
-Command parse(const std::vector<std::string>& arguments) { return parse_command_line(arguments); }
+Command parse_exchange(const std::vector<std::string>& arguments) {
+  return parse_command_line(arguments);
+}
 
 TEST(ExchangeCommandTest, HasDefaults) {
-  const auto command = std::get<ExchangeCommand>(parse({"bench", "exchange"}));
+  const auto command = std::get<ExchangeCommand>(parse_exchange({"bench", "exchange"}));
   EXPECT_EQ(command.transport, "both");
   EXPECT_EQ(command.encryption, "none");
   EXPECT_EQ(command.mib, 64U);
@@ -22,7 +24,7 @@ TEST(ExchangeCommandTest, HasDefaults) {
 }
 
 TEST(ExchangeCommandTest, TakesEveryOption) {
-  const auto command = std::get<ExchangeCommand>(parse(
+  const auto command = std::get<ExchangeCommand>(parse_exchange(
       {"bench", "exchange", "--transport", "shm", "--mib", "8", "--chunk-kib", "64", "--workers",
        "2", "--servers", "3", "--lanes", "4", "--repeat", "7", "--wait", "block", "--json"}));
   EXPECT_EQ(command.transport, "shm");
@@ -44,7 +46,7 @@ TEST(ExchangeCommandTest, MistakesAreOneLine) {
                                                   {"job.toml"}}) {
     std::vector<std::string> arguments = {"bench", "exchange"};
     arguments.insert(arguments.end(), mistake.begin(), mistake.end());
-    const auto fault = std::get<UsageFault>(parse(arguments));
+    const auto fault = std::get<UsageFault>(parse_exchange(arguments));
     EXPECT_THAT(fault.line, HasSubstr("bench")) << mistake[0];
     EXPECT_EQ(fault.line.find('\n'), std::string::npos) << fault.line;
   }

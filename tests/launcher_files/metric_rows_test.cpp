@@ -19,7 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-const TimePoint kStart{seconds(100)};
+const TimePoint kFirst{seconds(100)};
 
 struct Report {
   Step step;
@@ -39,25 +39,25 @@ std::vector<MetricRow> feed(MetricRows& rows, const std::vector<Report>& reports
 }
 
 TEST(MetricRows, RowIsTheMeanOverTheStepsSinceTheLastOne) {
-  MetricRows rows({.partitions = 2, .every = 2, .steps_per_epoch = 100}, kStart);
-  EXPECT_THAT(feed(rows, {{0, 0, 4, 4}, {0, 1, 2, 4}, {1, 0, 3, 4}}, kStart), IsEmpty());
-  const auto first = rows.add(1, 1, 3, 2, kStart + seconds(1));
+  MetricRows rows({.partitions = 2, .every = 2, .steps_per_epoch = 100}, kFirst);
+  EXPECT_THAT(feed(rows, {{0, 0, 4, 4}, {0, 1, 2, 4}, {1, 0, 3, 4}}, kFirst), IsEmpty());
+  const auto first = rows.add(1, 1, 3, 2, kFirst + seconds(1));
   ASSERT_THAT(first, SizeIs(1));
   EXPECT_EQ(first[0].step, 2U);
   EXPECT_EQ(first[0].epoch, 1U);
   EXPECT_EQ(first[0].split, "train");
   EXPECT_DOUBLE_EQ(first[0].loss, 12.0 / 14);
   EXPECT_FALSE(first[0].epoch_loss);
-  const auto second = feed(rows, {{2, 0, 1, 4}, {2, 1, 1, 4}, {3, 0, 1, 4}, {3, 1, 1, 4}}, kStart);
+  const auto second = feed(rows, {{2, 0, 1, 4}, {2, 1, 1, 4}, {3, 0, 1, 4}, {3, 1, 1, 4}}, kFirst);
   ASSERT_THAT(second, SizeIs(1));
   EXPECT_DOUBLE_EQ(second[0].loss, 0.25);
 }
 
 TEST(MetricRows, EveryEpochEndsWithARow) {
-  MetricRows rows({.partitions = 1, .every = 4, .steps_per_epoch = 6}, kStart);
+  MetricRows rows({.partitions = 1, .every = 4, .steps_per_epoch = 6}, kFirst);
   std::vector<std::pair<std::uint64_t, std::uint64_t>> found;
   for (Step step = 0; step < 12; ++step) {
-    for (const auto& row : rows.add(step, 0, static_cast<double>(step), 1, kStart)) {
+    for (const auto& row : rows.add(step, 0, static_cast<double>(step), 1, kFirst)) {
       found.emplace_back(row.step, row.epoch);
       if (row.step == 6) {
         EXPECT_DOUBLE_EQ(row.loss, 4.5) << "steps 4 and 5";
@@ -73,20 +73,20 @@ TEST(MetricRows, EveryEpochEndsWithARow) {
 }
 
 TEST(MetricRows, DuplicatesAreIgnored) {
-  MetricRows rows({.partitions = 2, .every = 1, .steps_per_epoch = 10}, kStart);
-  EXPECT_THAT(feed(rows, {{0, 0, 1, 1}, {0, 0, 99, 1}}, kStart), IsEmpty());
-  const auto row = rows.add(0, 1, 3, 1, kStart);
+  MetricRows rows({.partitions = 2, .every = 1, .steps_per_epoch = 10}, kFirst);
+  EXPECT_THAT(feed(rows, {{0, 0, 1, 1}, {0, 0, 99, 1}}, kFirst), IsEmpty());
+  const auto row = rows.add(0, 1, 3, 1, kFirst);
   ASSERT_THAT(row, SizeIs(1));
   EXPECT_DOUBLE_EQ(row[0].loss, 2);
-  EXPECT_THAT(feed(rows, {{0, 0, 99, 1}, {0, 1, 99, 1}}, kStart), IsEmpty()) << "long folded";
+  EXPECT_THAT(feed(rows, {{0, 0, 99, 1}, {0, 1, 99, 1}}, kFirst), IsEmpty()) << "long folded";
   EXPECT_EQ(rows.steps(), 1U);
 }
 
 TEST(MetricRows, LaterStepsWaitForEarlierOnes) {
-  MetricRows rows({.partitions = 2, .every = 1, .steps_per_epoch = 10}, kStart);
-  EXPECT_THAT(feed(rows, {{1, 0, 1, 1}, {1, 1, 1, 1}, {0, 1, 5, 1}}, kStart), IsEmpty());
+  MetricRows rows({.partitions = 2, .every = 1, .steps_per_epoch = 10}, kFirst);
+  EXPECT_THAT(feed(rows, {{1, 0, 1, 1}, {1, 1, 1, 1}, {0, 1, 5, 1}}, kFirst), IsEmpty());
   EXPECT_EQ(rows.steps(), 0U);
-  const auto both = rows.add(0, 0, 5, 1, kStart);
+  const auto both = rows.add(0, 0, 5, 1, kFirst);
   ASSERT_THAT(both, SizeIs(2));
   EXPECT_EQ(both[0].step, 1U);
   EXPECT_DOUBLE_EQ(both[0].loss, 5);
@@ -98,9 +98,9 @@ TEST(MetricRows, SumFollowsTheTreeOverPartitions) {
   // The values 1, B, 1, -B, 0.5 with B = 2^53, where 1 + B rounds to B (ties to even) and 1 - B is
   // exact: over the tree ((1 + B) + (1 - B)) + 0.5 = 1.5, from left to right 0.5.
   const double big = std::ldexp(1.0, 53);
-  MetricRows rows({.partitions = 5, .every = 1, .steps_per_epoch = 10}, kStart);
+  MetricRows rows({.partitions = 5, .every = 1, .steps_per_epoch = 10}, kFirst);
   const auto row = feed(
-      rows, {{0, 4, 0.5, 1}, {0, 3, -big, 1}, {0, 1, big, 1}, {0, 0, 1, 1}, {0, 2, 1, 1}}, kStart);
+      rows, {{0, 4, 0.5, 1}, {0, 3, -big, 1}, {0, 1, big, 1}, {0, 0, 1, 1}, {0, 2, 1, 1}}, kFirst);
   ASSERT_THAT(row, SizeIs(1));
   EXPECT_EQ(row[0].loss, 1.5 / 5);
 }
@@ -115,9 +115,9 @@ TEST(MetricRows, AnyOrderOfArrivalGivesTheSameBits) {
     }
   }
   const auto losses = [&] {
-    MetricRows rows({.partitions = kPartitions, .every = 7, .steps_per_epoch = 10}, kStart);
+    MetricRows rows({.partitions = kPartitions, .every = 7, .steps_per_epoch = 10}, kFirst);
     std::vector<std::tuple<std::uint64_t, double>> result;
-    for (const auto& row : feed(rows, reports, kStart)) result.emplace_back(row.step, row.loss);
+    for (const auto& row : feed(rows, reports, kFirst)) result.emplace_back(row.step, row.loss);
     return result;
   };
   const auto expected = losses();
@@ -131,52 +131,52 @@ TEST(MetricRows, AnyOrderOfArrivalGivesTheSameBits) {
 }
 
 TEST(MetricRows, ExhaustedPartitionsCountNothing) {
-  MetricRows rows({.partitions = 3, .every = 1, .steps_per_epoch = 10}, kStart);
-  const auto row = feed(rows, {{0, 0, 6, 3}, {0, 1, 0, 0}, {0, 2, 0, 0}}, kStart);
+  MetricRows rows({.partitions = 3, .every = 1, .steps_per_epoch = 10}, kFirst);
+  const auto row = feed(rows, {{0, 0, 6, 3}, {0, 1, 0, 0}, {0, 2, 0, 0}}, kFirst);
   ASSERT_THAT(row, SizeIs(1));
   EXPECT_DOUBLE_EQ(row[0].loss, 2);
 }
 
 TEST(MetricRows, RatesAreThoseOfTheWindow) {
-  MetricRows rows({.partitions = 1, .every = 1, .steps_per_epoch = 10}, kStart);
+  MetricRows rows({.partitions = 1, .every = 1, .steps_per_epoch = 10}, kFirst);
   rows.set_traffic(1000, 3000);
-  const auto first = rows.add(0, 0, 1, 50, kStart + milliseconds(500));
+  const auto first = rows.add(0, 0, 1, 50, kFirst + milliseconds(500));
   EXPECT_DOUBLE_EQ(first.at(0).examples_per_s, 100);
   EXPECT_DOUBLE_EQ(first.at(0).push_bytes_per_s, 2000);
   EXPECT_DOUBLE_EQ(first.at(0).pull_bytes_per_s, 6000);
   // Reports come in bursts: a shorter window than a second keeps the rates it had.
   rows.set_traffic(1500, 4000);
-  const auto second = rows.add(1, 0, 1, 50, kStart + milliseconds(750));
+  const auto second = rows.add(1, 0, 1, 50, kFirst + milliseconds(750));
   EXPECT_DOUBLE_EQ(second.at(0).examples_per_s, 100);
   EXPECT_EQ(second.at(0).push_bytes, 1500U) << "bytes are those of the whole job";
   EXPECT_EQ(second.at(0).pull_bytes, 4000U);
   rows.set_traffic(3500, 5500);
-  const auto third = rows.add(2, 0, 1, 50, kStart + milliseconds(1750));
+  const auto third = rows.add(2, 0, 1, 50, kFirst + milliseconds(1750));
   EXPECT_DOUBLE_EQ(third.at(0).examples_per_s, 80) << "100 examples in 1.25 s";
   EXPECT_DOUBLE_EQ(third.at(0).push_bytes_per_s, 2000);
   EXPECT_DOUBLE_EQ(third.at(0).pull_bytes_per_s, 2000);
 }
 
 TEST(MetricRows, PausesCountInNoRate) {
-  MetricRows rows({.partitions = 1, .every = 1, .steps_per_epoch = 10}, kStart);
-  rows.resume(kStart + seconds(9));
-  EXPECT_DOUBLE_EQ(rows.add(0, 0, 1, 50, kStart + seconds(10)).at(0).examples_per_s, 50);
+  MetricRows rows({.partitions = 1, .every = 1, .steps_per_epoch = 10}, kFirst);
+  rows.resume(kFirst + seconds(9));
+  EXPECT_DOUBLE_EQ(rows.add(0, 0, 1, 50, kFirst + seconds(10)).at(0).examples_per_s, 50);
 }
 
 TEST(MetricRows, EarlyEndFlushesTheStepsSinceTheLastRow) {
-  MetricRows rows({.partitions = 1, .every = 20, .steps_per_epoch = 100, .first_step = 40}, kStart);
-  EXPECT_FALSE(rows.flush(kStart));
-  feed(rows, {{40, 0, 1, 1}, {41, 0, 3, 1}}, kStart);
-  const auto row = rows.flush(kStart + seconds(1));
+  MetricRows rows({.partitions = 1, .every = 20, .steps_per_epoch = 100, .first_step = 40}, kFirst);
+  EXPECT_FALSE(rows.flush(kFirst));
+  feed(rows, {{40, 0, 1, 1}, {41, 0, 3, 1}}, kFirst);
+  const auto row = rows.flush(kFirst + seconds(1));
   ASSERT_TRUE(row);
   EXPECT_EQ(row->step, 42U);
   EXPECT_DOUBLE_EQ(row->loss, 2);
-  EXPECT_FALSE(rows.flush(kStart + seconds(2)));
+  EXPECT_FALSE(rows.flush(kFirst + seconds(2)));
 }
 
 TEST(MetricRows, UnknownPartitionBreaksAnInvariant) {
-  MetricRows rows({.partitions = 2}, kStart);
-  EXPECT_THROW(rows.add(0, 2, 1, 1, kStart), Error);
+  MetricRows rows({.partitions = 2}, kFirst);
+  EXPECT_THROW(rows.add(0, 2, 1, 1, kFirst), Error);
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ std::string file_of(const std::string& header, const std::string& data) {
   return file + header + data;
 }
 
-std::string refusal_of(const std::string& file) {
+std::string refusal_of_model(const std::string& file) {
   const TemporaryFolder folder;
   std::ofstream(folder / "model.safetensors", std::ios::binary) << file;
   try {
@@ -113,19 +113,21 @@ TEST(ModelFile, EveryTruncationIsRefused) {
   write_model(folder / "m", small_layout(), kParameters);
   const std::string whole = contents_of(folder / "m");
   for (std::size_t size = 0; size < whole.size(); ++size) {
-    EXPECT_NE(refusal_of(whole.substr(0, size)), "accepted") << size << " bytes";
+    EXPECT_NE(refusal_of_model(whole.substr(0, size)), "accepted") << size << " bytes";
   }
-  EXPECT_THAT(refusal_of(whole + "x"), HasSubstr("the tensors have 28 bytes, the data section 29"));
+  EXPECT_THAT(refusal_of_model(whole + "x"),
+              HasSubstr("the tensors have 28 bytes, the data section 29"));
 }
 
 TEST(ModelFile, HeaderBeyondTheFileOrTheLimitIsRefusedBeforeItIsRead) {
   const std::string huge("\xff\xff\xff\xff\xff\xff\xff\x7f", 8);
-  EXPECT_THAT(refusal_of(huge + "{}"), HasSubstr("its header claims 9223372036854775807 bytes"));
+  EXPECT_THAT(refusal_of_model(huge + "{}"),
+              HasSubstr("its header claims 9223372036854775807 bytes"));
 }
 
 TEST(ModelFile, HeadersThatBreakTheFormatAreRefused) {
   const auto refuse = [](const std::string& entries, std::size_t data_bytes) {
-    return refusal_of(file_of("{" + entries + "}", std::string(data_bytes, '\0')));
+    return refusal_of_model(file_of("{" + entries + "}", std::string(data_bytes, '\0')));
   };
   EXPECT_EQ(refuse(tensor("a", "[2]", "[0,8]"), 8), "accepted");
   EXPECT_THAT(refuse(tensor("a", "[2]", "[4,12]"), 12), HasSubstr("a hole before a"));
@@ -146,7 +148,7 @@ TEST(ModelFile, HeadersThatBreakTheFormatAreRefused) {
   EXPECT_THAT(refuse("\"__metadata__\":{\"x\":1}", 0), HasSubstr("__metadata__: "));
   EXPECT_THAT(refuse("\"a\":[[[[[[]]]]]]", 0), HasSubstr("nested deeper"));
   EXPECT_THAT(refuse("\"a\":", 0), HasSubstr("no JSON"));
-  EXPECT_THAT(refusal_of(file_of("[]", "")), HasSubstr("does not start with '{'"));
+  EXPECT_THAT(refusal_of_model(file_of("[]", "")), HasSubstr("does not start with '{'"));
 }
 
 TEST(ModelFile, MissingFileAndFolderAreNamed) {

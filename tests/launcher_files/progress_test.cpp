@@ -17,14 +17,14 @@ using std::chrono::seconds;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-const TimePoint kStart{seconds(1000)};
+const TimePoint kBegin{seconds(1000)};
 
 class ProgressTest : public ::testing::Test {
  protected:
   Progress make(ProgressStyle style) {
     return Progress(
         {.style = style, .epochs = 8, .steps = 6752},
-        [this](std::string_view text) { output_.emplace_back(text); }, kStart);
+        [this](std::string_view text) { output_.emplace_back(text); }, kBegin);
   }
   // What was written since the last call.
   std::vector<std::string> written() { return std::exchange(output_, {}); }
@@ -53,17 +53,17 @@ constexpr ProgressStyle kPlain{};
 TEST_F(ProgressTest, TerminalLineIsRedrawnInPlace) {
   Progress progress = make(kTerminal);
   // A quarter of the steps in 10 s: 30 s remain.
-  progress.update(row_at(1688), kStart + seconds(10));
+  progress.update(row_at(1688), kBegin + seconds(10));
   EXPECT_THAT(written(), ElementsAre("\r" + kLine + "\x1b[K"));
 }
 
 TEST_F(ProgressTest, TerminalIsNotFloodedButEndsUpToDate) {
   Progress progress = make(kTerminal);
-  progress.update(row_at(1000), kStart + seconds(10));
+  progress.update(row_at(1000), kBegin + seconds(10));
   written();
-  progress.update(row_at(1100), kStart + seconds(10) + milliseconds(50));
+  progress.update(row_at(1100), kBegin + seconds(10) + milliseconds(50));
   EXPECT_THAT(written(), IsEmpty());
-  progress.update(row_at(1688), kStart + seconds(10) + milliseconds(99));
+  progress.update(row_at(1688), kBegin + seconds(10) + milliseconds(99));
   progress.finish();
   EXPECT_THAT(written(), ElementsAre("\r" + kLine + "\x1b[K", "\n"));
   progress.finish();
@@ -84,7 +84,7 @@ TEST_F(ProgressTest, LineFitsTheTerminalWithoutTouchingItsLastColumn) {
   };
   for (const auto& [columns, line] : expected) {
     Progress progress = make({.in_place = true, .colour = false, .columns = columns});
-    progress.update(row_at(1688), kStart + seconds(10));
+    progress.update(row_at(1688), kBegin + seconds(10));
     EXPECT_THAT(written(), ElementsAre("\r" + line + "\x1b[K")) << columns << " columns";
     EXPECT_LT(line.size(), columns);
   }
@@ -94,7 +94,7 @@ TEST_F(ProgressTest, WarningsStandAboveTheMovingLine) {
   Progress progress = make(kTerminal);
   progress.warning({Role::worker, 1}, "host2", "slow disk");
   EXPECT_THAT(written(), ElementsAre("worker 1@host2: slow disk\n"));
-  progress.update(row_at(1688), kStart + seconds(10));
+  progress.update(row_at(1688), kBegin + seconds(10));
   written();
   progress.warning({Role::server, 0}, "host1", "slow disk");
   EXPECT_THAT(written(), ElementsAre("\r\x1b[Kserver 0@host1: slow disk\n" + kLine));
@@ -112,13 +112,13 @@ TEST_F(ProgressTest, TextOfARankCannotSteerTheTerminal) {
 
 TEST_F(ProgressTest, PlainLinesComeAtMostEveryFiveSeconds) {
   Progress progress = make(kPlain);
-  progress.update(row_at(100), kStart + milliseconds(4999));
+  progress.update(row_at(100), kBegin + milliseconds(4999));
   EXPECT_THAT(written(), IsEmpty());
-  progress.update(row_at(1688), kStart + seconds(10));
+  progress.update(row_at(1688), kBegin + seconds(10));
   EXPECT_THAT(written(), ElementsAre(kLine + "\n"));
-  progress.update(row_at(2000), kStart + milliseconds(14999));
+  progress.update(row_at(2000), kBegin + milliseconds(14999));
   EXPECT_THAT(written(), IsEmpty());
-  progress.update(row_at(2100), kStart + seconds(15));
+  progress.update(row_at(2100), kBegin + seconds(15));
   EXPECT_EQ(written().size(), 1U);
   progress.finish();
   EXPECT_THAT(written(), IsEmpty());
@@ -132,7 +132,7 @@ TEST_F(ProgressTest, EveryEpochLeavesALineWithItsValidationFigures) {
   make(kPlain).epoch(3, 0.3521, figures);
   EXPECT_THAT(written(), ElementsAre(line + "\n"));
   Progress progress = make(kTerminal);
-  progress.update(row_at(1688), kStart + seconds(10));
+  progress.update(row_at(1688), kBegin + seconds(10));
   written();
   progress.epoch(3, 0.3521, figures);
   EXPECT_THAT(written(), ElementsAre("\r\x1b[K" + line + "\n" + kLine));
@@ -144,8 +144,8 @@ TEST_F(ProgressTest, TimeLeftCountsFromTheFirstStepOfThisRun) {
   // 1000 of the remaining 2000 steps in 10 s, the first 4752 were done before.
   Progress progress(
       {.style = kPlain, .epochs = 8, .steps = 6752, .first_step = 4752},
-      [this](std::string_view text) { output_.emplace_back(text); }, kStart);
-  progress.update(row_at(5752), kStart + seconds(10));
+      [this](std::string_view text) { output_.emplace_back(text); }, kBegin);
+  progress.update(row_at(5752), kBegin + seconds(10));
   EXPECT_THAT(written(), ElementsAre(::testing::EndsWith("ETA 0:10\n")));
 }
 

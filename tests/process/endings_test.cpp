@@ -13,14 +13,14 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr Limit kEnd(3000);
+constexpr Limit kEndOfJob(3000);
 constexpr Limit kDead(5000);  // timeouts.dead of the job
 
 // It ended as asked, after a whole step, saved it, and wrote its model. The test part is kept for
 // the end of the job.
 void expect_drained(Running& running) {
   constexpr int code = 75;
-  ASSERT_EQ(running.wait(patience(kEnd)), code) << running.errors();
+  ASSERT_EQ(running.wait(patience(kEndOfJob)), code) << running.errors();
   EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
   const nlohmann::json result = running.result();
   ASSERT_TRUE(result.is_object());
@@ -55,7 +55,7 @@ TEST(Faults, ASecondCtrlCEndsAtOnce) {
   running.signal(SIGINT);
   ASSERT_TRUE(running.wait_for_message("again to stop at once", Limit(1000)));
   running.signal(SIGINT);
-  ASSERT_EQ(running.wait(patience(kEnd)), 130) << running.errors();
+  ASSERT_EQ(running.wait(patience(kEndOfJob)), 130) << running.errors();
   EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
   EXPECT_EQ(running.result()["exit"], 130);
   EXPECT_TRUE(running.result()["model_sha256"].is_null());
@@ -68,7 +68,7 @@ void interrupt_the_start(int signal, int code) {
   Running running(job);
   ASSERT_TRUE(running.wait_until([&] { return running.has_arrived("server", 1); }, Limit(10'000)));
   running.signal(signal);
-  ASSERT_EQ(running.wait(patience(kEnd)), code) << running.errors();
+  ASSERT_EQ(running.wait(patience(kEndOfJob)), code) << running.errors();
   EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
   EXPECT_EQ(running.result()["exit"], code);
   EXPECT_THAT(running.result()["error"]["text"], "interrupted before training began");
@@ -82,8 +82,8 @@ TEST(Faults, RanksEndByThemselvesWhenTheSupervisorIsKilled) {
   Running running(job);
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
   running.signal(SIGKILL);
-  ASSERT_EQ(running.wait(patience(kEnd)), 128 + SIGKILL);
-  const std::vector<pid_t> left = wait_for_descendants(patience(kDead + kEnd));
+  ASSERT_EQ(running.wait(patience(kEndOfJob)), 128 + SIGKILL);
+  const std::vector<pid_t> left = wait_for_descendants(patience(kDead + kEndOfJob));
   EXPECT_THAT(left, IsEmpty()) << describe(left);
   EXPECT_THAT(running.file("logs/mpirun.err"), HasSubstr("the coordinator has left"));
 }
@@ -93,7 +93,7 @@ TEST(Faults, RanksEndByThemselvesWhenTheSupervisorStops) {
   Running running(job);
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
   running.signal(SIGSTOP);
-  const std::vector<pid_t> left = wait_for_descendants(patience(kDead + kEnd), running.pid());
+  const std::vector<pid_t> left = wait_for_descendants(patience(kDead + kEndOfJob), running.pid());
   EXPECT_THAT(left, IsEmpty()) << describe(left);
   EXPECT_THAT(running.file("logs/mpirun.err"), HasSubstr("the coordinator has been silent for"));
 }
@@ -120,7 +120,7 @@ TEST(Faults, UsageIsCheckedBeforeAnythingStarts) {
   for (const Refusal& refusal : refusals) {
     const Job job;
     Running running(job, job.command(refusal.arguments));
-    EXPECT_EQ(running.wait(patience(kEnd)), 2) << refusal.name << running.errors();
+    EXPECT_EQ(running.wait(patience(kEndOfJob)), 2) << refusal.name << running.errors();
     for (const std::string& part : refusal.says) {
       EXPECT_THAT(running.errors(), HasSubstr(part)) << refusal.name;
     }

@@ -14,8 +14,6 @@ namespace sheaf::checkpoint {
 namespace {
 
 constexpr Step kOldest = 100;
-constexpr Step kOld = 110;
-constexpr Step kNew = 120;
 constexpr std::uint64_t kSeeds = 300;  // at each point
 
 struct Moment {

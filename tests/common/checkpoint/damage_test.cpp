@@ -15,9 +15,6 @@
 namespace sheaf::checkpoint {
 namespace {
 
-constexpr Step kOld = 110;
-constexpr Step kNew = 120;
-
 params::Layout layout_of_64_kib() {
   params::Layout layout = odd_layout();
   layout.add("large", {71, 66}, {});

@@ -20,9 +20,6 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::ResultOf;
 
-constexpr Step kOld = 110;
-constexpr Step kNew = 120;
-
 struct Failure {
   const char* name;
   int error;

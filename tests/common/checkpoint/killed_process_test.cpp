@@ -17,9 +17,6 @@
 namespace sheaf::checkpoint {
 namespace {
 
-constexpr Step kOld = 110;
-constexpr Step kNew = 120;
-
 // Returns the status of a child that writes the new checkpoint and prunes, killed at operation
 // `number`.
 int run_child(const Sample& sample, const std::filesystem::path& checkpoints, int number) {

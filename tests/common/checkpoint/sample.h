@@ -14,6 +14,10 @@ namespace sheaf::checkpoint {
 
 inline const std::filesystem::path kRun = "/run/checkpoints";
 
+// Steps of the checkpoint that is there, and of the one that is being written when a fault comes.
+constexpr Step kOld = 110;
+constexpr Step kNew = 120;
+
 // Tensors of odd shapes: cut into pieces, several in one chunk, a scalar, names that JSON escapes.
 params::Layout odd_layout();
 

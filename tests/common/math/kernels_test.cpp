@@ -26,14 +26,13 @@ using testing::FloatEq;
 
 constexpr std::size_t kSizes[] = {0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65, 1000, 4099};
 constexpr std::size_t kStarts[] = {0, 1, 3};  // floats after a 64-byte boundary
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kQuietNan = std::numeric_limits<float>::quiet_NaN();
 
 // Values with known names; every seventh one is an edge case when `edges` is set.
 std::vector<float> values(std::size_t size, std::uint64_t name, bool edges = true) {
-  constexpr float kEdges[] = {0.0F,   -0.0F,      1e-40F,  -3e-45F,   1e-20F,  3e38F,
-                              -3e38F, 88.7F,      -100.0F, kInfinity, -1e-30F, 0.625F,
-                              104.0F, -kInfinity, 1.0F,    kNan};
+  constexpr float kEdges[] = {0.0F,    -0.0F, 1e-40F,  -3e-45F, 1e-20F, 3e38F, -3e38F, 88.7F,
+                              -100.0F, kInf,  -1e-30F, 0.625F,  104.0F, -kInf, 1.0F,   kQuietNan};
   Stream stream(7, Purpose::test, name);
   std::vector<float> x(size);
   for (float& value : x) {
@@ -283,7 +282,7 @@ TEST(Kernels, AllFiniteFindsOneBadValueAnywhere) {
     std::vector<float> x(size, std::numeric_limits<float>::max());
     EXPECT_TRUE(all_finite(x));
     for (std::size_t i = 0; i < size; ++i) {
-      for (const float bad : {kNan, kInfinity, -kInfinity}) {
+      for (const float bad : {kQuietNan, kInf, -kInf}) {
         x[i] = bad;
         EXPECT_FALSE(all_finite(x));
       }
@@ -308,7 +307,7 @@ TEST(Kernels, SoftmaxOfHugeLogitsDoesNotOverflow) {
 }
 
 TEST(Kernels, NanIsNeverHidden) {
-  const std::vector<float> x = {1, kNan, 2};
+  const std::vector<float> x = {1, kQuietNan, 2};
   std::vector<float> y(3);
   EXPECT_TRUE(std::isnan(softmax(x, y)));
   for (const Activation f :
@@ -327,7 +326,7 @@ TEST(Kernels, BiasIsAddedBeforeTheActivation) {
 
 TEST(Kernels, BiasGradientIsTheColumnSumBehindTheActivation) {
   const std::vector<float> y = {0, 1, 2, 0, 3, 4};
-  std::vector<float> dy = {10, 20, 30, 40, 50, 60}, sum(3, kNan);
+  std::vector<float> dy = {10, 20, 30, 40, 50, 60}, sum(3, kQuietNan);
   bias_gradient(Activation::relu, y, 2, dy, sum);
   EXPECT_THAT(dy, ElementsAre(0, 20, 30, 0, 50, 60));
   EXPECT_THAT(sum, ElementsAre(0, 70, 90));

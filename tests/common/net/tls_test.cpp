@@ -22,8 +22,8 @@ using Bytes = std::vector<std::byte>;
 constexpr std::size_t kRecord = 16384;
 constexpr std::size_t kOverhead = 22;  // of a record: header 5, type 1, tag 16
 
-const wire::JobKey kKey(wire::Digest{std::byte{0x42}});
-const wire::JobKey kOtherKey(wire::Digest{std::byte{0x43}});
+const wire::JobKey kTlsKey(wire::Digest{std::byte{0x42}});
+const wire::JobKey kOtherTlsKey(wire::Digest{std::byte{0x43}});
 
 Bytes random_text(std::size_t size, std::uint64_t seed = 1) {
   Stream stream(seed, Purpose::test);
@@ -52,10 +52,10 @@ std::size_t give(Tls& to, std::span<const std::byte> bytes) {
 struct Pair {
   using Alter = std::function<void(int flight, Bytes&)>;
 
-  explicit Pair(const wire::JobKey& client_key = kKey,
+  explicit Pair(const wire::JobKey& client_key = kTlsKey,
                 std::uint64_t records_per_key = Tls::kRecordsPerKey)
       : client(Tls::Side::client, client_key, records_per_key),
-        server(Tls::Side::server, kKey, records_per_key) {}
+        server(Tls::Side::server, kTlsKey, records_per_key) {}
 
   // The three flights: client, server, client.
   void shake(const Alter& alter = [](int, Bytes&) {}) {
@@ -148,7 +148,7 @@ TEST(TlsTest, AHeaderCostsNoRecordOfItsOwn) {
 }
 
 TEST(TlsTest, TheKeyChangesWithTheRecordsItHasServed) {
-  Pair pair(kKey, 3);
+  Pair pair(kTlsKey, 3);
   pair.shake();
   constexpr std::size_t kKeyUpdate = 5 + kOverhead;
   // Three records under the first key, three under the second, and one under the third.
@@ -161,7 +161,7 @@ TEST(TlsTest, TheKeyChangesWithTheRecordsItHasServed) {
 // ---- everybody else -----------------------------------------------------------------------------
 
 TEST(TlsTest, AnotherKeyIsNoticedByBothSides) {
-  Pair pair(kOtherKey);
+  Pair pair(kOtherTlsKey);
   pair.shake();
   EXPECT_EQ(pair.server_state, Tls::Handshake::failed);
   EXPECT_EQ(pair.client_state, Tls::Handshake::failed);
@@ -235,7 +235,7 @@ TEST(TlsTest, RecordsCannotBeRepeatedLeftOutOrExchanged) {
 
 TEST(TlsTest, OurOwnProtocolInTheClearIsRecognised) {
   for (const Tls::Side side : {Tls::Side::client, Tls::Side::server}) {
-    Tls tls(side, kKey);
+    Tls tls(side, kTlsKey);
     tls.handshake();
     const Bytes word = [] {
       const std::string_view text = "SHEAF-HI";
@@ -252,7 +252,7 @@ TEST(TlsTest, OurOwnProtocolInTheClearIsRecognised) {
 TEST(TlsTest, GarbageIsRefusedAtOnce) {
   for (const char* text : {"GET / HTTP/1.1\r\n\r\n", "\xff\xff\xff\xff\xff\xff\xff\xff",
                            "\x16\x03\x01\xff\xff too long for a record"}) {
-    Tls server(Tls::Side::server, kKey);
+    Tls server(Tls::Side::server, kTlsKey);
     const std::string_view view(text);
     give(server, std::as_bytes(std::span(view)));
     EXPECT_EQ(server.handshake(), Tls::Handshake::failed) << text;
@@ -310,7 +310,7 @@ class Foreign {
 // It may offer a certificate instead of the key; none is worth anything here.
 TEST(TlsTest, AServerWithACertificateIsNotBelieved) {
   Foreign server(true);
-  Tls client(Tls::Side::client, kKey);
+  Tls client(Tls::Side::client, kTlsKey);
   ASSERT_EQ(client.handshake(), Tls::Handshake::more);
   server.incoming(take(client));
   server.handshake();
@@ -326,7 +326,7 @@ TEST(TlsTest, AClientWithoutTheKeyIsRefused) {
     Foreign client(false);
     if (old) client.allow_1_2_only();
     client.handshake();
-    Tls server(Tls::Side::server, kKey);
+    Tls server(Tls::Side::server, kTlsKey);
     give(server, client.outgoing());
     EXPECT_EQ(server.handshake(), Tls::Handshake::failed) << "TLS 1.2: " << old;
   }

@@ -16,7 +16,7 @@ namespace {
 
 using testing::ElementsAre;
 
-constexpr Duration kLimit = std::chrono::seconds(10);
+constexpr Duration kKeeperLimit = std::chrono::seconds(10);
 constexpr std::uint32_t kPartitions = 128;
 
 net::Credentials as(const wire::JobKey& key, ProcessId process) {
@@ -86,9 +86,9 @@ class SharedLaneTest : public testing::Test {
 
   const wire::JobKey key_;
   std::unique_ptr<cluster::Keeper> keeper_ =
-      cluster::Keeper::start(as(key_, {Role::server, 0}), kLimit);
-  cluster::KeeperClient mine_{as(key_, {Role::worker, 0}), kLimit};
-  cluster::KeeperClient lane_{as(key_, {Role::server, 0}), kLimit};
+      cluster::Keeper::start(as(key_, {Role::server, 0}), kKeeperLimit);
+  cluster::KeeperClient mine_{as(key_, {Role::worker, 0}), kKeeperLimit};
+  cluster::KeeperClient lane_{as(key_, {Role::server, 0}), kKeeperLimit};
   net::Descriptor wake_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
   params::Layout layout_;
   std::unique_ptr<params::ChunkMap> chunks_;
