@@ -238,22 +238,23 @@ class Examiner {
     if (config_ != nullptr) place_ranks();
   }
 
-  // mpirun fills the slots of one host after the other. Where the user maps ranks differently the
-  // figures would be wrong, and are left out.
+  // Host by host in turn, as mpirun_command() asks mpirun to. Where the user maps ranks differently
+  // the figures would be wrong, and are left out.
   void place_ranks() {
-    for (const std::string& word : config_->launch().mpirun_args) {
-      if (word.find("map-by") != std::string::npos || word.find("bynode") != std::string::npos)
-        return;
-    }
+    if (maps_ranks(config_->launch().mpirun_args)) return;
     const RunSection& run = config_->run();
+    const std::uint32_t all = run.servers + run.workers;
     std::uint32_t rank = 0;
-    for (std::size_t i = 0; i < e_.hosts.size(); ++i) {
-      ExaminedHost& host = e_.hosts[i];
-      if (!host.has_ranks) continue;
-      const std::uint32_t all = run.servers + run.workers;
-      const std::uint32_t slots = one_host_ ? all : slots_[i].value_or(host.facts.cores);
-      for (; host.ranks < slots && rank < all; ++host.ranks, ++rank) {
+    for (bool placed = true; placed && rank < all;) {
+      placed = false;
+      for (std::size_t i = 0; i < e_.hosts.size() && rank < all; ++i) {
+        ExaminedHost& host = e_.hosts[i];
+        const std::uint32_t slots = one_host_ ? all : slots_[i].value_or(host.facts.cores);
+        if (!host.has_ranks || host.ranks >= slots) continue;
         host.memory += rank < run.servers ? memory_.server : memory_.worker;
+        ++host.ranks;
+        ++rank;
+        placed = true;
       }
     }
   }

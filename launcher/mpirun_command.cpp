@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <fstream>
 #include <set>
@@ -66,6 +67,10 @@ std::vector<MpirunFlag> flags_to_add(const MpirunRequest& request) {
                      fmt::format("{} ranks share {} cores or slots", request.ranks, *slots)});
   }
   flags.push_back({{"--bind-to", "none"}, "the threads of a rank may use every core of its host"});
+  if (!one_host && !maps_ranks(request.mpirun_args)) {
+    flags.push_back({{"--map-by", "node"},
+                     "host by host in turn: workers and servers then share the links evenly"});
+  }
   flags.push_back({{"--enable-recovery"},
                    "if a rank dies the others must be able to finish and report, not be killed"});
   flags.push_back({{"--mca", "pml", "ob1"},
@@ -95,6 +100,16 @@ bool is_executable_file(const std::filesystem::path& file) {
 }
 
 }  // namespace
+
+bool maps_ranks(std::span<const std::string> mpirun_args) {
+  constexpr std::array kFlags = {"--map-by",   "--bynode",  "--byslot",
+                                 "--npernode", "--pernode", "--npersocket",
+                                 "--rankfile", "-rf",       "-N"};
+  return std::ranges::any_of(mpirun_args, [&](const std::string& word) {
+    return word.starts_with("rmaps_") ||
+           std::ranges::any_of(kFlags, [&](const char* flag) { return is_flag(word, flag); });
+  });
+}
 
 std::optional<std::filesystem::path> find_program(std::string_view name, std::string_view path) {
   while (!path.empty()) {

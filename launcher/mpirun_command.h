@@ -30,6 +30,10 @@ struct Placement {
   std::optional<std::uint32_t> slots;  // how many it takes without --oversubscribe, where known
 };
 
+// Whether the user's own arguments say which rank goes to which host; else ranks go to the hosts in
+// turn, filling the slots of each.
+bool maps_ranks(std::span<const std::string> mpirun_args);
+
 // Reads the hostfile (may be empty: none), looks for hosts in `mpirun_args` and for the allocation
 // of a batch system in the environment; else it is this host, with a slot for each physical core.
 // Throws Fault::config if the hostfile cannot be read.

@@ -91,6 +91,23 @@ TEST(MpirunCommand, WhereTheSlotsAreUnknownMpirunDecides) {
   EXPECT_THAT(line(request), Not(HasSubstr("--oversubscribe")));
 }
 
+TEST(MpirunCommand, RanksGoToTheHostsInTurnUnlessTheUserMapsThem) {
+  MpirunRequest request = four_ranks();
+  request.placement = {.one_host = false, .slots = 4};
+  EXPECT_THAT(line(request), HasSubstr(" --map-by node "));
+  for (const std::vector<std::string>& own : {std::vector<std::string>{"-bynode"},
+                                              {"--map-by", "slot"},
+                                              {"--npernode", "2"},
+                                              {"-N", "2"},
+                                              {"--mca", "rmaps_base_mapping_policy", "slot"}}) {
+    request.mpirun_args = own;
+    EXPECT_THAT(line(request), Not(HasSubstr("--map-by node"))) << own[0];
+  }
+  request.mpirun_args = {};
+  request.placement.one_host = true;
+  EXPECT_THAT(line(request), Not(HasSubstr("--map-by")));
+}
+
 TEST(MpirunCommand, TheUsersOwnFlagReplacesOurs) {
   MpirunRequest request = four_ranks();
   request.mpirun_args = {"-bind-to", "core", "--mca", "btl", "self,sm"};
