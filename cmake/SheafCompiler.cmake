@@ -17,8 +17,8 @@ if(SHEAF_SANITIZE)
     target_compile_options(sheaf_compiler INTERFACE -Wno-tsan)
   endif()
 endif()
-if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # Several sources are one (CMakePresets.json: a third of the time with sanitizers): what each of
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Where several sources are compiled as one (tests, sanitizers: a third of the time) what each of
   # them has for itself looks shared.
   target_compile_options(sheaf_compiler INTERFACE -Wno-subobject-linkage)
 endif()
