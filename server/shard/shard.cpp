@@ -321,7 +321,7 @@ bool Shard::checkpoint_at(Version version) {
   if (std::ranges::any_of(states_, passed(version))) return false;
   std::erase_if(checkpoints_, [&](Version v) { return std::ranges::all_of(states_, passed(v)); });
   checkpoints_.push_back(version);
-  for (ChunkState& state : states_) checkpoint(state);
+  on_room();  // there may be: what this hands over goes on, too
   return true;
 }
 

@@ -65,6 +65,21 @@ TEST(ShardCheckpointTest, WithoutRoomAChunkStaysAtItsVersion) {
   }
 }
 
+// Room came, and another checkpoint was ordered before on_room() could say so.
+TEST(ShardCheckpointTest, AChunkThatWaitedForRoomGoesOnWhenTheNextCheckpointIsOrdered) {
+  ShardJob job({.tensors = {16}});
+  job.init_all(10);
+  job.rooms = 0;
+  EXPECT_TRUE(job.shard().checkpoint_at(1));
+  take_step(job, 0, 0, 1);
+  take_step(job, 1, 0, 1);
+  job.rooms = 1;
+  EXPECT_TRUE(job.shard().checkpoint_at(5));
+  ASSERT_THAT(job.saved, SizeIs(1));
+  EXPECT_EQ(job.saved[0].version, 1);
+  EXPECT_THAT(job.parameters(2, 0), Each(8.0F));
+}
+
 TEST(ShardCheckpointTest, AVersionThatAChunkHasPassedIsRefusedAndNothingHandedOver) {
   ShardJob job({.tensors = {16, 16}});
   job.init_all(10);
