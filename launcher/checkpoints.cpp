@@ -7,11 +7,18 @@
 #include "common/checkpoint/names.h"
 
 namespace sheaf::launcher {
+namespace {
+
+// How far ahead of the job a checkpoint is ordered.
+constexpr Duration kLead = std::chrono::seconds(1), kLongestLead = std::chrono::minutes(1);
+
+}  // namespace
 
 Checkpoints::Checkpoints(Options options, std::optional<Version> newest, TimePoint now)
     : options_(std::move(options)),
       newest_(newest),
       next_(now + options_.every),
+      lead_(kLead),
       seen_at_(now),
       seen_(newest.value_or(0)),
       store_(disk_, options_.folder),
@@ -21,6 +28,7 @@ Checkpoints::Checkpoints(Options options, std::optional<Version> newest, TimePoi
 
 void Checkpoints::take(Version version) {
   if (newest_ && version <= *newest_) return;
+  if (failed_.contains(version)) return;  // servers hand a version over once
   if (!under_way_.try_emplace(version).second) return;
   options_.order({version, false});
 }
@@ -68,7 +76,7 @@ void Checkpoints::look_at(Version version) {
   if (parts.answered.size() != options_.servers) return;
   if (parts.late) {
     options_.order({version, true});
-    lead_ *= 2;
+    lead_ = std::min(2 * lead_, kLongestLead);
     next_ = seen_at_;  // again at the next tick
     periodic_.reset();
     under_way_.erase(version);
@@ -84,8 +92,10 @@ void Checkpoints::settle(Version version, std::string error) {
   if (periodic_ == version) periodic_.reset();
   if (error.empty()) {
     newest_ = std::max(newest_.value_or(0), version);
+    lead_ = std::max(kLead, lead_ / 2);
   } else {
-    ++failed_;
+    failed_.insert(version);
+    in_background([this, version] { drop(version); });
     options_.warn(fmt::format("warning: no checkpoint of step {}: {}{}", version, error,
                               newest_ ? fmt::format("; the newest is of step {}", *newest_) : ""));
   }
@@ -104,25 +114,45 @@ void Checkpoints::commit(Version version, UnderWay& parts) {
     try {
       disk_.make_folder(options_.folder / checkpoint::folder_name(version));
       store_.commit(manifest);
-      keep_only(manifest);
     } catch (const Error& e) {
       error = e.message();
     }
+    if (error.empty()) error = keep_only(manifest);
     options_.post([this, version, error] { settle(version, error); });
   });
 }
 
-// Reads back what was written before anything older goes, where this host sees it all.
-void Checkpoints::keep_only(const checkpoint::Manifest& manifest) {
+// Reads back what was written before anything older goes, where this host sees it all; returns what
+// is wrong with it. That something older cannot be removed is no fault of the new one.
+std::string Checkpoints::keep_only(const checkpoint::Manifest& manifest) {
   const auto is_here = [&](const checkpoint::FileEntry& f) { return f.host == options_.host; };
-  if (std::ranges::all_of(manifest.files, is_here)) {
-    checkpoint::Checkpoint written{.step = manifest.step, .manifest = manifest, .damage = {}};
-    if (!store_.verify(written)) {
-      fail(Fault::checkpoint, "it is damaged right after it was written: {}",
-           written.damage.front().text());
+  try {
+    if (std::ranges::all_of(manifest.files, is_here)) {
+      checkpoint::Checkpoint written{.step = manifest.step, .manifest = manifest, .damage = {}};
+      if (!store_.verify(written)) {
+        return "it is damaged right after it was written: " + written.damage.front().text();
+      }
     }
+  } catch (const Error& e) {
+    return "it cannot be read back: " + e.message();
   }
-  store_.prune(options_.keep, manifest.step);
+  try {
+    store_.prune(options_.keep, manifest.step);
+  } catch (const Error& e) {
+    options_.post([this, text = e.message()] {
+      options_.warn(fmt::format("warning: older checkpoints stay: {}", text));
+    });
+  }
+  return {};
+}
+
+// What a checkpoint that failed has left takes room from the next one.
+void Checkpoints::drop(Version version) {
+  try {
+    store_.remove(version);
+  } catch (const Error&) {
+    // The next one that succeeds tries again.
+  }
 }
 
 void Checkpoints::in_background(std::function<void()> task) {
@@ -139,6 +169,7 @@ void Checkpoints::run(const std::stop_token& stop) {
     {
       std::unique_lock lock(mutex_);
       if (!changed_.wait(lock, stop, [&] { return !tasks_.empty(); })) return;
+      if (stop.stop_requested()) return;  // what the job still wanted it has waited for
       task = std::move(tasks_.front());
       tasks_.erase(tasks_.begin());
     }

@@ -56,7 +56,7 @@ class Checkpoints {
   std::optional<Version> newest() const { return newest_; }  // that is on the disk
   // Whether nothing more will happen to this version.
   bool settled(Version version) const { return !under_way_.contains(version); }
-  std::uint64_t failed() const { return failed_; }
+  std::uint64_t failed() const { return failed_.size(); }
 
  private:
   struct UnderWay {
@@ -72,18 +72,19 @@ class Checkpoints {
   void settle(Version version, std::string error);  // by value: it may be of what is erased
   void run(const std::stop_token& stop);
   void in_background(std::function<void()> task);
-  void keep_only(const checkpoint::Manifest& manifest);
+  std::string keep_only(const checkpoint::Manifest& manifest);
+  void drop(Version version);
 
   const Options options_;
   std::optional<Version> newest_;
   std::map<Version, UnderWay> under_way_;
   std::optional<Version> periodic_;  // the one under way that was due by time
   TimePoint next_;
-  Duration lead_ = std::chrono::seconds(1);  // how far ahead of the job
+  Duration lead_;  // how far ahead of the job: twice as far after one that was late
   // Of the rate of steps.
   TimePoint seen_at_;
   Step seen_ = 0;
-  std::uint64_t failed_ = 0;
+  std::set<Version> failed_;
 
   checkpoint::PosixDisk disk_;
   checkpoint::Store store_;  // the thread's own
