@@ -22,11 +22,12 @@ skip() { echo "hosts: skipped: $1" >&2 && exit 77; }
 # started PID: when it was, in ticks since the machine was; empty if it is gone.
 started() { cut -d ' ' -f 22 "/proc/$1/stat" 2>/dev/null || true; }
 
-# inside NAME COMMAND …: in the namespaces of a host, or of the bridge.
+# inside NAME COMMAND …: in the namespaces of a host, or of the bridge. Its root is ours: within a chroot
+# that of the namespace alone would be another.
 inside() {
   local pid
   pid=$(<"$dir/$1.pid")
-  nsenter --target "$pid" --net --uts --mount -- "${@:2}"
+  nsenter --target "$pid" --net --uts --mount --root -- "${@:2}"
 }
 
 # One more set of namespaces, kept by a process that dies with the keeper.
@@ -96,7 +97,7 @@ dir=$(printf %q "$dir")
 host=\$1
 [[ ! -e \$dir/\$host.agent ]] || . "\$dir/\$host.agent"
 [[ -e \$dir/\$host.pid ]] || { echo "agent: no host is called \$host" >&2; exit 255; }
-exec nsenter --target "\$(<"\$dir/\$host.pid")" --net --uts --mount -- \\
+exec nsenter --target "\$(<"\$dir/\$host.pid")" --net --uts --mount --root -- \\
   env -i PATH="\$PATH" HOME=/ sh -c "\${*:2}"
 END
   chmod +x "$dir/agent"
@@ -163,7 +164,7 @@ case $command in
     [[ $name != hbridge ]] || name=bridge
     pid=$(<"$dir/$name.pid")
     # shellcheck disable=SC2016  # for the inner shell: only there is the folder that of the host
-    exec nsenter --target "$pid" --net --uts --mount -- \
+    exec nsenter --target "$pid" --net --uts --mount --root -- \
       sh -c 'cd "$1" && shift && exec "$@"' sh "$PWD" "${@:4}"
     ;;
   rate) shape_all "${3:-none}" ;;

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "common/checkpoint/data_file.h"
+#include "common/checkpoint/names.h"
 #include "common/params/chunk_map.h"
 #include "tests/launcher_files/temporary_folder.h"
 
@@ -165,6 +166,25 @@ TEST_F(CheckpointsTest, APartThatCannotBeWrittenCostsThisOneOnly) {
   EXPECT_EQ(warnings_[0],
             "warning: no checkpoint of step 2: server 1: no space; the newest is of step 1");
   EXPECT_THAT(on_disk(), ElementsAre(1));
+}
+
+// Servers hand a version over once: a job that is asked to end at one that has failed would wait
+// for ever. What it has left makes room for the next one.
+TEST_F(CheckpointsTest, AVersionThatFailedIsNotOrderedAgainAndLeavesNoFiles) {
+  checkpoints_->take(1);
+  answer(1);
+  save(1, 0);
+  checkpoints_->on_saved(1, wire::Saved{1, "no space", "", 0, 0, 0, "", {}});
+  checkpoints_->take(1);
+  EXPECT_THAT(ordered_, ElementsAre(1));
+  EXPECT_TRUE(checkpoints_->settled(1));
+  checkpoints_->take(2);
+  answer(2);
+  save(2, 0);
+  save(2, 1);
+  run_posted();
+  EXPECT_EQ(checkpoints_->newest(), 2);
+  EXPECT_FALSE(std::filesystem::exists(path_ / checkpoint::folder_name(1)));
 }
 
 TEST_F(CheckpointsTest, AServerWithoutChunksHasNoPart) {
