@@ -21,8 +21,6 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # Where several sources are compiled as one (tests, sanitizers: a third of the time) what each of
   # them has for itself looks shared.
   target_compile_options(sheaf_compiler INTERFACE -Wno-subobject-linkage)
-endif()
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # False positives of g++ 12 at -O2 on inlined standard containers and coroutines.
   target_compile_options(sheaf_compiler INTERFACE -Wno-null-dereference -Wno-maybe-uninitialized
     -Wno-mismatched-new-delete -Wno-restrict)

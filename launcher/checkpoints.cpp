@@ -114,36 +114,33 @@ void Checkpoints::commit(Version version, UnderWay& parts) {
     try {
       disk_.make_folder(options_.folder / checkpoint::folder_name(version));
       store_.commit(manifest);
+      error = read_back(manifest);
     } catch (const Error& e) {
       error = e.message();
     }
-    if (error.empty()) error = keep_only(manifest);
+    if (error.empty()) prune(version);
     options_.post([this, version, error] { settle(version, error); });
   });
 }
 
-// Reads back what was written before anything older goes, where this host sees it all; returns what
-// is wrong with it. That something older cannot be removed is no fault of the new one.
-std::string Checkpoints::keep_only(const checkpoint::Manifest& manifest) {
+// What is wrong with what was written, where this host sees all of it; empty: nothing.
+std::string Checkpoints::read_back(const checkpoint::Manifest& manifest) {
   const auto is_here = [&](const checkpoint::FileEntry& f) { return f.host == options_.host; };
+  if (!std::ranges::all_of(manifest.files, is_here)) return {};
+  checkpoint::Checkpoint written{.step = manifest.step, .manifest = manifest, .damage = {}};
+  if (store_.verify(written)) return {};
+  return "it is damaged right after it was written: " + written.damage.front().text();
+}
+
+// That something older cannot be removed is no fault of the new one.
+void Checkpoints::prune(Version verified) {
   try {
-    if (std::ranges::all_of(manifest.files, is_here)) {
-      checkpoint::Checkpoint written{.step = manifest.step, .manifest = manifest, .damage = {}};
-      if (!store_.verify(written)) {
-        return "it is damaged right after it was written: " + written.damage.front().text();
-      }
-    }
-  } catch (const Error& e) {
-    return "it cannot be read back: " + e.message();
-  }
-  try {
-    store_.prune(options_.keep, manifest.step);
+    store_.prune(options_.keep, verified);
   } catch (const Error& e) {
     options_.post([this, text = e.message()] {
       options_.warn(fmt::format("warning: older checkpoints stay: {}", text));
     });
   }
-  return {};
 }
 
 // What a checkpoint that failed has left takes room from the next one.

@@ -72,7 +72,8 @@ class Checkpoints {
   void settle(Version version, std::string error);  // by value: it may be of what is erased
   void run(const std::stop_token& stop);
   void in_background(std::function<void()> task);
-  std::string keep_only(const checkpoint::Manifest& manifest);
+  std::string read_back(const checkpoint::Manifest& manifest);
+  void prune(Version verified);
   void drop(Version version);
 
   const Options options_;

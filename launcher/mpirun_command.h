@@ -31,7 +31,7 @@ struct Placement {
 };
 
 // Whether the user's own arguments say which rank goes to which host; else ranks go to the hosts in
-// turn, filling the slots of each.
+// turn, one at a time, as long as each has slots.
 bool maps_ranks(std::span<const std::string> mpirun_args);
 
 // Reads the hostfile (may be empty: none), looks for hosts in `mpirun_args` and for the allocation

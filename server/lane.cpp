@@ -106,9 +106,9 @@ void Lane::loop() {
     if (spin_.look(now)) {
       net::spin_pause();
     } else {
-      for (SharedSession* session : polled_) session->sleep();
+      for (SharedSession* session : polled_) session->ask_wake();
       if (!poll_shared()) context_.run_one();
-      for (SharedSession* session : polled_) session->wake();
+      for (SharedSession* session : polled_) session->stay_awake();
       idle = false;
     }
   }

@@ -35,8 +35,8 @@ class SharedSession {
   // Wakes the worker if it was sent what it waits for.
   void ring();
   // The lane is going to sleep until a wake-up (and then polls once more), or is awake again.
-  void sleep() { requests_.sleep(); }
-  void wake() { requests_.wake(); }
+  void ask_wake() { requests_.ask_wake(); }
+  void stay_awake() { requests_.stay_awake(); }
 
   SessionId id() const { return id_; }
   SessionId wire() const { return wire_; }

@@ -65,8 +65,9 @@ double sum_squares(const float* x, std::size_t n) {
   return sum_of(sums);
 }
 
+constexpr std::uint32_t kExponent = 0x7F800000U;  // all ones: infinite, or no number
+
 inline std::uint32_t is_bad(float x) {
-  constexpr std::uint32_t kExponent = 0x7F800000U;
   return static_cast<std::uint32_t>((__builtin_bit_cast(std::uint32_t, x) & kExponent) ==
                                     kExponent);
 }
@@ -74,7 +75,6 @@ inline std::uint32_t is_bad(float x) {
 // The same for a line of them, all ones for a bad one; kept in registers where an array is not.
 using BitLine = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
 inline void mark_bad(const float* x, BitLine& bad) {
-  constexpr std::uint32_t kExponent = 0x7F800000U;
   BitLine bits;
   __builtin_memcpy(&bits, x, sizeof bits);
   bad |= BitLine((bits & kExponent) == kExponent);

@@ -35,15 +35,15 @@ class FrameRing {
   // False if the ring is empty. Throws Fault::network if the other side has damaged the ring.
   bool pop(RingFrame& frame);
 
-  // The reader says that it is going to sleep, and how many more frames it needs before it has
-  // anything to do; it looks once more before it does. A wake-up costs the writer more than many
-  // frames do.
-  void sleep(std::size_t frames = 1) {
+  // The reader is about to sleep and asks to be woken when it has `frames` more: before that it has
+  // nothing to do, and a wake-up costs the writer more than many frames do. It looks once more
+  // before it sleeps.
+  void ask_wake(std::size_t frames = 1) {
     ends_->wanted.store(mine_ + frames, std::memory_order_relaxed);
     ends_->asleep.store(1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }
-  void wake() { ends_->asleep.store(0, std::memory_order_relaxed); }
+  void stay_awake() { ends_->asleep.store(0, std::memory_order_relaxed); }
   // After push(): true, once, if the reader has to be woken. `urgent`: however few frames it has.
   bool must_wake(bool urgent = false);
 

@@ -9,6 +9,7 @@
 #include "common/base/error.h"
 #include "common/math/kernels.h"
 #include "common/wire/checksum.h"
+#include "server/shard/blocks.h"
 
 namespace sheaf::server {
 
@@ -44,34 +45,6 @@ bool outgrows_cache(const ShardParts& parts) {
   const auto cache = static_cast<std::size_t>(known > 0 ? std::min(known, kMost) : kUsual);
   const std::size_t vectors = 3 + parts.optimizer.state_per_parameter();  // gradient, old, new
   return vectors * parts.shared[0].size_bytes() > cache;
-}
-
-// Sums, checks and optimizer steps run over so many floats at a time: what one reads or writes is
-// still in the first cache for the next. Part of what decides the bits of a norm.
-constexpr std::size_t kBlock = 4096;
-
-// Calls body(range, at, count) for each block of a chunk that one optimizer step takes: `at` counts
-// from the start of the chunk, and the block lies in one range.
-template <typename Body>
-void each_block(const params::Chunk& chunk, Body body) {
-  for (const params::GroupRange& range : chunk.ranges) {
-    const std::size_t end = range.offset + range.size;
-    for (std::size_t at = range.offset; at < end; at += kBlock) {
-      body(range, at, std::min(kBlock, end - at));
-    }
-  }
-}
-
-// The state of a chunk lies block by block, as apply() goes, the runs of each behind one another.
-// Calls body(ours, theirs, count) for each piece of a run: where it lies there, and where in whole
-// runs one after the other.
-template <typename Body>
-void each_piece_of_state(const params::Chunk& chunk, std::size_t runs, Body body) {
-  each_block(chunk, [&](const params::GroupRange&, std::size_t at, std::size_t count) {
-    for (std::size_t run = 0; run < runs; ++run) {
-      body(at * runs + run * count, run * chunk.size + at, count);
-    }
-  });
 }
 
 }  // namespace
@@ -312,64 +285,6 @@ void Shard::apply(ChunkState& state, double clip_scale) {
   state.aggregator.reset();  // gives back what was lent, which acknowledge_returned() answers
   answer_parked(state);
   checkpoint(state);  // while it is warm; what finds no room is asked again before the next step
-}
-
-// ---- checkpoints --------------------------------------------------------------------------------
-
-bool Shard::checkpoint_at(Version version) {
-  const auto passed = [](Version v) { return [v](const ChunkState& s) { return s.newest > v; }; };
-  if (std::ranges::any_of(states_, passed(version))) return false;
-  std::erase_if(checkpoints_, [&](Version v) { return std::ranges::all_of(states_, passed(v)); });
-  checkpoints_.push_back(version);
-  on_room();  // there may be: what this hands over goes on, too
-  return true;
-}
-
-bool Shard::owes_checkpoint(const ChunkState& state) const {
-  return state.initialised() && state.checkpointed <= state.newest &&
-         std::ranges::find(checkpoints_, state.newest) != checkpoints_.end();
-}
-
-bool Shard::checkpoint(ChunkState& state) {
-  if (!owes_checkpoint(state)) return true;
-  const std::size_t runs = parts_.optimizer.state_per_parameter();
-  const std::size_t size = state.chunk->size;
-  const std::span<float> room = output_.checkpoint_room(size * (1 + runs));
-  if (room.empty()) return false;
-  std::ranges::copy(state.published[state.newest % 2].values, room.begin());
-  const std::span<const float> from = state.optimizer_state.span();
-  const auto copy = [&](std::size_t ours, std::size_t theirs, std::size_t count) {
-    std::ranges::copy(from.subspan(ours, count), room.subspan(size + theirs).begin());
-  };
-  each_piece_of_state(*state.chunk, runs, copy);
-  state.checkpointed = state.newest + 1;
-  output_.checkpoint(state.newest, state.id, room);
-  return true;
-}
-
-void Shard::on_room() {
-  for (ChunkState& state : states_) {
-    if (!owes_checkpoint(state)) continue;
-    if (!checkpoint(state)) break;
-    advance(state);  // its next step may have been waiting for this
-  }
-  acknowledge_returned();
-}
-
-void Shard::restore(Version version, const ReadChunk& read) {
-  const std::size_t runs = parts_.optimizer.state_per_parameter();
-  std::vector<float> plain;
-  for (ChunkState& state : states_) {
-    state.newest = version;
-    state.checkpointed = version + 1;  // there is one
-    plain.resize(state.chunk->size * runs);
-    read(*state.chunk, room(state, version), plain);
-    const auto copy = [&](std::size_t ours, std::size_t theirs, std::size_t count) {
-      std::ranges::copy(std::span(plain).subspan(theirs, count),
-                        state.optimizer_state.span().subspan(ours).begin());
-    };
-    each_piece_of_state(*state.chunk, runs, copy);
-  }
 }
 
 // ---- versions out -------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ const std::set<std::string, std::less<>> kRoleDoors = {
 // A library, by the beginning of its include path, and the files or folders ('/' at the end) of the
 // product that may include it. Everything else goes through what these offer.
 struct Door {
-  std::string_view library;
+  std::string_view prefix;
   std::vector<std::string_view> places;
 };
 const std::vector<Door> kDoors = {
@@ -111,7 +111,7 @@ Faults door_faults(const SourceFile& file) {
   for (const auto& include : file.includes) {
     if (!include.angle) continue;
     const auto door = std::ranges::find_if(
-        kDoors, [&](const Door& d) { return include.path.starts_with(d.library); });
+        kDoors, [&](const Door& d) { return include.path.starts_with(d.prefix); });
     if (door == kDoors.end()) {
       const bool foreign = include.path.find('/') != std::string::npos &&
                            !kSystemFolders.contains(top_folder(include.path));

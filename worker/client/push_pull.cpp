@@ -222,7 +222,8 @@ bool PushPull::poll_shared() {
 // ---- waits --------------------------------------------------------------------------------------
 
 template <typename Ready>
-void PushPull::wait(Ready ready, bool settled, const char* what) {
+void PushPull::wait(Awaited awaited, Ready ready) {
+  const char* what = awaited == Awaited::parameters ? "parameters" : "acknowledgements";
   const auto is_ready = [&] {
     const std::lock_guard lock(mutex_);
     return ready();
@@ -251,9 +252,9 @@ void PushPull::wait(Ready ready, bool settled, const char* what) {
       continue;
     }
     slept = true;
-    for_shared([&](SharedLane& lane) { lane.sleep(settled); });
+    for_shared([&](SharedLane& lane) { lane.ask_wake(awaited); });
     if (!poll_shared()) bell.wait(seen, warn_at);
-    for_shared([](SharedLane& lane) { lane.wake(); });
+    for_shared([](SharedLane& lane) { lane.stay_awake(); });
     if (std::chrono::steady_clock::now() < warn_at) continue;
     warn_at += options_.stall_warning;
     options_.warn(fmt::format("has waited {:.0f} s for {}; oldest without an answer: {}",
@@ -275,21 +276,19 @@ std::string PushPull::oldest() const {
 
 void PushPull::wait_arrived(std::size_t begin, std::size_t end, Version version) {
   std::size_t chunk = chunks_.holding(begin);
-  wait(
-      [&] {
-        while (chunk < chunks_.size() && chunks_[chunk].offset < end &&
-               arrived_[chunk] >= version + 1) {
-          ++chunk;
-        }
-        return chunk == chunks_.size() || chunks_[chunk].offset >= end;
-      },
-      false, "parameters");
+  wait(Awaited::parameters, [&] {
+    while (chunk < chunks_.size() && chunks_[chunk].offset < end &&
+           arrived_[chunk] >= version + 1) {
+      ++chunk;
+    }
+    return chunk == chunks_.size() || chunks_[chunk].offset >= end;
+  });
 }
 
 void PushPull::wait_settled() {
   std::vector<Partial> partials;
   for (bool done = false; !done;) {
-    wait([&] { return unsettled_ == 0 || !partials_.empty(); }, true, "acknowledgements");
+    wait(Awaited::acknowledgements, [&] { return unsettled_ == 0 || !partials_.empty(); });
     {
       const std::lock_guard lock(mutex_);
       partials.swap(partials_);

@@ -130,9 +130,9 @@ class PushPull {
     std::uint32_t chunk;
     std::vector<std::uint32_t> missing;
   };
-  // `settled`: it is for acknowledgements, of which shared memory wakes us with the last one.
+  enum class Awaited : std::uint8_t { parameters, acknowledgements };
   template <typename Ready>
-  void wait(Ready ready, bool settled, const char* what);
+  void wait(Awaited awaited, Ready ready);
   template <typename Body>
   void for_shared(Body body) const;
   void arrived(std::uint32_t chunk, Version version);

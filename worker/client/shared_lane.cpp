@@ -96,10 +96,11 @@ bool SharedLane::poll() {
   return any;
 }
 
-// What has not been sent for want of room is waited for by nobody: then each answer counts.
-void SharedLane::sleep(bool settled) {
-  const bool all_sent = exchange_.open() == open_;
-  shared_.answers.sleep(settled && all_sent ? std::max<std::size_t>(unsettled_, 1) : 1);
+// The replies to pulls count, too, so we may be woken before all is settled, but never too late.
+// Where something has not been sent for want of room, the next answer makes some.
+void SharedLane::ask_wake(PushPull::Awaited what) {
+  const bool all = what == PushPull::Awaited::acknowledgements && exchange_.open() == open_;
+  shared_.answers.ask_wake(all ? std::max<std::size_t>(unsettled_, 1) : 1);
 }
 
 void SharedLane::on_arrived(std::uint32_t chunk, Version version, std::size_t) {

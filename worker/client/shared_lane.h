@@ -28,10 +28,11 @@ class SharedLane final : public ExchangeEvents {
   void flush();
   // Handles the answers that are there; returns whether there were any.
   bool poll();
-  // The compute thread is going to sleep until something arrives or, if `settled`, everything that
-  // was pushed is acknowledged (and then polls once more); or is awake again.
-  void sleep(bool settled);
-  void wake() { shared_.answers.wake(); }
+  // The compute thread is about to sleep (and polls once more before it does) until an answer has
+  // come or, where it waits for acknowledgements, as many answers as pushes lack one; or is awake
+  // again.
+  void ask_wake(PushPull::Awaited what);
+  void stay_awake() { shared_.answers.stay_awake(); }
 
   TrafficCount traffic() const { return traffic_; }
   std::optional<wire::Header> oldest() const { return exchange_.oldest(); }

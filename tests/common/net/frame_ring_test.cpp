@@ -47,14 +47,14 @@ TEST_F(FrameRingTest, ASleeperIsToBeWokenOnce) {
   EXPECT_FALSE(in_.must_wake());
   RingFrame frame;
   ASSERT_TRUE(out_.pop(frame));
-  out_.sleep();
+  out_.ask_wake();
   EXPECT_FALSE(in_.must_wake());
   ASSERT_TRUE(in_.push(numbered(1)));
   EXPECT_TRUE(in_.must_wake());
   EXPECT_FALSE(in_.must_wake());
   ASSERT_TRUE(out_.pop(frame));
-  out_.sleep();
-  out_.wake();
+  out_.ask_wake();
+  out_.stay_awake();
   ASSERT_TRUE(in_.push(numbered(2)));
   EXPECT_FALSE(in_.must_wake());
 }
@@ -63,14 +63,14 @@ TEST_F(FrameRingTest, ASleeperIsWokenWhenItHasWhatItNeeds) {
   ASSERT_TRUE(in_.push(numbered(0)));
   RingFrame frame;
   ASSERT_TRUE(out_.pop(frame));
-  out_.sleep(3);
+  out_.ask_wake(3);
   for (int i = 0; i < 2; ++i) {
     ASSERT_TRUE(in_.push(numbered(1)));
     EXPECT_FALSE(in_.must_wake());
   }
   ASSERT_TRUE(in_.push(numbered(3)));
   EXPECT_TRUE(in_.must_wake());
-  out_.sleep(kCapacity);
+  out_.ask_wake(kCapacity);
   EXPECT_TRUE(in_.must_wake(true)) << "urgent";
 }
 

@@ -224,12 +224,12 @@ TEST_F(SharedSessionTest, TheBellRingsForWordsThatHadToWait) {
   session_->ring();
   net::RingFrame frame;
   ASSERT_TRUE(answers_.pop(frame));
-  answers_.sleep();
+  answers_.ask_wake();
   const std::uint32_t before = bell().count();
   session_->poll();
   session_->ring();
   EXPECT_NE(bell().count(), before);
-  answers_.sleep();
+  answers_.ask_wake();
   const std::uint32_t after = bell().count();
   session_->poll();  // nothing is left
   session_->ring();
@@ -239,7 +239,7 @@ TEST_F(SharedSessionTest, TheBellRingsForWordsThatHadToWait) {
 // A worker that waits for all of its pushes is woken once; a partial one it must push again, and
 // others may wait for that.
 TEST_F(SharedSessionTest, TheBellRingsWhenTheWorkerHasWhatItWaitsFor) {
-  answers_.sleep(3);
+  answers_.ask_wake(3);
   for (Step step : {0U, 1U}) {
     session_->send(plain_answer(step));
     session_->ring();
@@ -248,7 +248,7 @@ TEST_F(SharedSessionTest, TheBellRingsWhenTheWorkerHasWhatItWaitsFor) {
   session_->send(plain_answer(2));
   session_->ring();
   EXPECT_EQ(bell().count(), 1U);
-  answers_.sleep(3);
+  answers_.ask_wake(3);
   session_->send(partial_answer(3, numbered_words(1)));
   session_->ring();
   EXPECT_EQ(bell().count(), 2U);

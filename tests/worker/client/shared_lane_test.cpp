@@ -120,7 +120,7 @@ TEST_F(SharedLaneTest, WhoTakesWordsOfAPartialPushWakesTheLane) {
   exchange_->flush();
   const auto pushes = asked();
   ASSERT_EQ(pushes.size(), 1U);
-  requests_.sleep();
+  requests_.ask_wake();
   answer_in_part(pushes[0], 0, 0b101);
   take_answers();
   EXPECT_TRUE(woken());
@@ -137,7 +137,7 @@ TEST_F(SharedLaneTest, OtherAnswersLeaveTheLaneAsleep) {
   exchange_->end(0, {0, kPartitions}, 1);
   const auto ends = asked();
   ASSERT_EQ(ends.size(), 1U);
-  requests_.sleep();
+  requests_.ask_wake();
   answer(ends[0], wire::FrameType::end_ack);
   exchange_->wait_settled();
   EXPECT_FALSE(woken());

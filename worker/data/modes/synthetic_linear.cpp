@@ -17,6 +17,7 @@ namespace sheaf::worker {
 namespace {
 
 constexpr std::array<std::string_view, 3> kNoise = {"none", "uniform", "normal"};
+
 std::vector<double> read_slopes(const config::Section& section) {
   const auto features =
       static_cast<std::size_t>(section.integer("features", 1, {1, kMostFeatures}));
