@@ -87,7 +87,7 @@ TEST_F(Doctor, NamesAClosedRangeOfPorts) {
   // Before the table by which a host knows its own addresses.
   hosts_.run(2, {"ip", "rule", "add", "priority", "10", "lookup", "local"});
   hosts_.run(2, {"ip", "rule", "del", "priority", "0"});
-  hosts_.run(2, {"ip", "rule", "add", "priority", "5", "iif", "eth0", "ipproto", "tcp", "dport",
+  hosts_.run(2, {"ip", "rule", "add", "priority", "5", "iif", "eth0", "ipproto", kTcp, "dport",
                  "20000-20010", "prohibit"});
   expect("fault", "ports", "h1, h3 -> h2", 4, "10.77.0.2 port 20000");
 }

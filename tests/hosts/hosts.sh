@@ -27,7 +27,7 @@ started() { cut -d ' ' -f 22 "/proc/$1/stat" 2>/dev/null || true; }
 inside() {
   local pid
   pid=$(<"$dir/$1.pid")
-  nsenter --target "$pid" --net --uts --mount --root -- "${@:2}"
+  nsenter --target "$pid" --net --uts --mount --root --wd -- "${@:2}"
 }
 
 # One more set of namespaces, kept by a process that dies with the keeper.
@@ -97,7 +97,7 @@ dir=$(printf %q "$dir")
 host=\$1
 [[ ! -e \$dir/\$host.agent ]] || . "\$dir/\$host.agent"
 [[ -e \$dir/\$host.pid ]] || { echo "agent: no host is called \$host" >&2; exit 255; }
-exec nsenter --target "\$(<"\$dir/\$host.pid")" --net --uts --mount --root -- \\
+exec nsenter --target "\$(<"\$dir/\$host.pid")" --net --uts --mount --root --wd -- \\
   env -i PATH="\$PATH" HOME=/ sh -c "\${*:2}"
 END
   chmod +x "$dir/agent"
@@ -164,7 +164,7 @@ case $command in
     [[ $name != hbridge ]] || name=bridge
     pid=$(<"$dir/$name.pid")
     # shellcheck disable=SC2016  # for the inner shell: only there is the folder that of the host
-    exec nsenter --target "$pid" --net --uts --mount --root -- \
+    exec nsenter --target "$pid" --net --uts --mount --root --wd -- \
       sh -c 'cd "$1" && shift && exec "$@"' sh "$PWD" "${@:4}"
     ;;
   rate) shape_all "${3:-none}" ;;

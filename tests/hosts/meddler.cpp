@@ -50,7 +50,7 @@ Meddler::Meddler(const TestHosts& hosts, unsigned from, unsigned to, std::uint16
     : hosts_(hosts), to_(to), port_(port), end_(::eventfd(0, EFD_CLOEXEC)) {
   const std::string there = address_of(to);
   const std::vector<std::string> these = {
-      "to", there, "ipproto", "tcp", "dport", std::to_string(port), "lookup", kTable};
+      "to", there, "ipproto", kTcp, "dport", std::to_string(port), "lookup", kTable};
   const auto rule = [&](std::vector<std::string> words) {
     words.insert(words.begin(), {"ip", "rule", "add", "priority", "5"});
     words.insert(words.end(), these.begin(), these.end());

@@ -11,6 +11,9 @@
 
 namespace sheaf::harness {
 
+// TCP for `ip rule`: by name it is known only where /etc/protocols is installed.
+inline constexpr const char* kTcp = "6";
+
 class TestHosts {
  public:
   // `rate` is of tc, "1gbit", for each direction of each host; "none": as fast as they can.
