@@ -62,6 +62,7 @@ class Worker {
   void tick();
   void die();
 
+  std::uint32_t id() const { return id_; }
   bool alive() const { return alive_; }
   bool finished() const { return finished_; }
   bool training() const { return alive_ && computed_; }
@@ -158,6 +159,7 @@ class Cluster {
   struct Session {
     Worker* worker;
     std::size_t lane;
+    bool closed = false;
   };
   std::vector<Session> sessions;
 
@@ -208,8 +210,8 @@ void LaneServer::reply(SessionId session, wire::OutFrame frame) {
       frame.header.status == static_cast<std::uint8_t>(wire::PushStatus::partial)) {
     ++cluster_.outcome.partial;
   }
-  const auto [worker, lane] = cluster_.sessions[session];
-  cluster_.transmit(true, [worker, lane, session, bytes = to_bytes(frame)] {
+  const auto [worker, lane, closed] = cluster_.sessions[session];
+  cluster_.transmit(true, [worker = worker, lane = lane, session, bytes = to_bytes(frame)] {
     worker->receive(lane, session, bytes);
   });
 }
@@ -226,6 +228,8 @@ void LaneServer::share_scalar(Step step, std::uint32_t chunk, double value) {
 void LaneServer::receive(SessionId session, const Bytes& bytes) {
   Header header;
   const auto payload = open_frame(bytes, header);
+  // Nobody waits for the answer any more. Pushes may come late all the same, which is harder.
+  if (cluster_.sessions[session].closed && header.type == FrameType::pull) return;
   check(payload.size() <= shard->payload_limit(header), "a payload within its limit");
   Buffer buffer;
   if (!payload.empty()) {
@@ -411,7 +415,6 @@ void Worker::send() {
 }
 
 void Worker::reconnect(std::size_t lane) {
-  cluster_.lanes[lane]->shard->on_closed(lanes_[lane]->line.session);
   lanes_[lane]->line.session = cluster_.new_session(*this, lane);
   lanes_[lane]->exchange.on_reconnected();
   send();
@@ -443,6 +446,13 @@ std::string Worker::status() const {
 // ---- the run
 
 SessionId Cluster::new_session(Worker& worker, std::size_t lane) {
+  // The newer self of a worker ends the connections of the one before.
+  for (std::size_t i = 0; i < sessions.size(); ++i) {
+    Session& before = sessions[i];
+    if (before.closed || before.lane != lane || before.worker->id() != worker.id()) continue;
+    before.closed = true;
+    lanes[lane]->shard->on_closed(static_cast<SessionId>(i));
+  }
   sessions.push_back({&worker, lane});
   return static_cast<SessionId>(sessions.size() - 1);
 }
@@ -496,7 +506,6 @@ void Cluster::fault() {
   if (training.empty()) return;
   Worker& one = *training[random.next() % training.size()];
   Worker& other = *training[random.next() % training.size()];
-  const auto id = static_cast<std::uint32_t>(workers.size());
   switch (random.next() % 4) {
     case 0:  // a connection breaks
       one.reconnect(random.next() % lanes.size());
@@ -519,7 +528,7 @@ void Cluster::fault() {
       const auto hosted = one.hosted();
       const Step step = one.step();
       one.die();
-      workers.push_back(std::make_unique<Worker>(*this, id, hosted));
+      workers.push_back(std::make_unique<Worker>(*this, one.id(), hosted));
       workers.back()->begin(step);
     }
   }
@@ -546,7 +555,7 @@ void Cluster::standstill() const {
   for (const auto& worker : workers) {
     if (worker->alive()) text += worker->status() + "\n";
   }
-  for (const auto& lane : lanes) text += lane->shard->waiting_for() + "\n";
+  for (const auto& lane : lanes) text += lane->shard->waiting_for().text + "\n";
   fail(Fault::internal, "seed {}: standstill since {} us\n{}", options.seed, progressed, text);
 }
 
