@@ -322,6 +322,12 @@ void Lane::checkpoint_at(Version version, std::function<void(bool)> answer) {
       [this, version, answer = std::move(answer)] { answer(shard_->checkpoint_at(version)); });
 }
 
+void Lane::restore_from(std::size_t n, Version version, Shard::ReadChunk read) {
+  in_thread([this, n, version, read = std::move(read)]() mutable {
+    if (shard_->restore(version, n, read)) restore_from(n + 1, version, std::move(read));
+  });
+}
+
 void Lane::on_room() {
   in_thread([this] { shard_->on_room(); });
 }
@@ -332,8 +338,8 @@ void Lane::checkpoint(Version version, std::uint32_t chunk, std::span<float> roo
   checkpointer_->ready(version, chunk, room);
 }
 
-std::string Lane::waiting_for(Duration limit) {
-  auto answer = std::make_shared<std::promise<std::string>>();
+wire::Waiting Lane::waiting_for(Duration limit) {
+  auto answer = std::make_shared<std::promise<wire::Waiting>>();
   auto future = answer->get_future();
   net::asio::post(context_, [this, answer] { answer->set_value(shard_->waiting_for()); });
   if (future.wait_for(limit) != std::future_status::ready) return {};

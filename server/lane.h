@@ -57,7 +57,11 @@ class Lane final : public ShardOutput {
   void checkpoint_at(Version version, std::function<void(bool)> answer);
   // There is room for what waits to be saved. Thread-safe.
   void on_room();
-  void restore(Version version, const Shard::ReadChunk& read) { shard_->restore(version, read); }
+  // Begins where a checkpoint ends, chunk by chunk from its own thread: connections are made and
+  // pulls wait meanwhile. Before run(), which throws what `read` throws.
+  void restore(Version version, Shard::ReadChunk read) {
+    restore_from(0, version, std::move(read));
+  }
   // Serves a worker over a connection made and proved elsewhere. Before run(), or from its thread.
   void adopt(net::Connection connection, ProcessId worker, std::uint32_t incarnation = 0);
   // Serves until the shutdown ends or a session breaks the rules; returns when all is closed.
@@ -69,7 +73,7 @@ class Lane final : public ShardOutput {
   // For reports; call after run() has returned, or from its thread.
   const Shard& shard() const { return *shard_; }
   // Who is waited for. Thread-safe; the answer comes from the lane's thread within `limit`.
-  std::string waiting_for(Duration limit);
+  wire::Waiting waiting_for(Duration limit);
 
   // ShardOutput
   void reply(SessionId session, wire::OutFrame frame) override;
@@ -81,6 +85,7 @@ class Lane final : public ShardOutput {
  private:
   friend class Session;
   void in_thread(std::function<void()> body);
+  void restore_from(std::size_t n, Version version, Shard::ReadChunk read);
   net::Task<void> accept_loop();
   net::Task<void> receive(net::Connection connection);
   net::Task<void> watch_scalars();

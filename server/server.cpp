@@ -5,7 +5,6 @@
 #include <thread>
 
 #include "common/base/error.h"
-#include "common/checkpoint/reader.h"
 #include "common/cluster/shared_links.h"
 #include "server/checkpoint/checkpointer.h"
 #include "server/lane.h"
@@ -131,12 +130,15 @@ void Server::checkpoint_into(const CheckpointOptions& options) {
 }
 
 void Server::restore(checkpoint::Disk& disk, const std::filesystem::path& folder,
-                     const checkpoint::Manifest& manifest) {
-  checkpoint::Reader reader(disk, folder, manifest);
+                     checkpoint::Manifest manifest) {
+  restored_ = std::move(manifest);
+  readers_.reserve(lanes_.size());
   for (const auto& lane : lanes_) {
-    lane->restore(manifest.step,
-                  [&](const params::Chunk& chunk, std::span<float> parameters,
-                      std::span<float> state) { reader.read(chunk.offset, parameters, state); });
+    auto& reader = readers_.emplace_back(disk, folder, restored_);
+    lane->restore(restored_.step, [&reader](const params::Chunk& chunk, std::span<float> parameters,
+                                            std::span<float> state) {
+      reader.read(chunk.offset, parameters, state);
+    });
   }
 }
 
@@ -196,9 +198,9 @@ Step Server::step() const {
   return step;
 }
 
-std::string Server::waiting_for(Duration limit) {
+wire::Waiting Server::waiting_for(Duration limit) {
   for (const auto& lane : lanes_) {
-    if (std::string text = lane->waiting_for(limit); !text.empty()) return text;
+    if (wire::Waiting waiting = lane->waiting_for(limit); !waiting.text.empty()) return waiting;
   }
   return {};
 }

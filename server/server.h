@@ -19,6 +19,7 @@
 #include "common/base/clock.h"
 #include "common/checkpoint/disk.h"
 #include "common/checkpoint/manifest.h"
+#include "common/checkpoint/reader.h"
 #include "common/cluster/keeper.h"
 #include "common/cluster/shutdown.h"
 #include "common/compression/compressor.h"
@@ -86,10 +87,10 @@ class Server {
             cluster::KeeperClient* keeper = nullptr, Duration spin = {});
   // Checkpoints are written from now on. After open(), before run().
   void checkpoint_into(const CheckpointOptions& options);
-  // Begins where a checkpoint ends. Throws Fault::checkpoint if it is damaged. After open(), before
-  // run().
+  // Begins where a checkpoint ends. It is read while run() runs, which throws Fault::checkpoint if
+  // it is damaged. After open(), before run(), once; `disk` outlives the object.
   void restore(checkpoint::Disk& disk, const std::filesystem::path& folder,
-               const checkpoint::Manifest& manifest);
+               checkpoint::Manifest manifest);
   // Each chunk is saved when it is at that version. The answer comes from another thread: false if
   // one has passed it; then it is to be abandoned. While run() runs.
   void checkpoint_at(Version version, std::function<void(bool in_time)> answer);
@@ -103,8 +104,9 @@ class Server {
   ServerReport run();
   // The step that the fastest lane is at. REQUIRES: opened, and run() is not running.
   Step step() const;
-  // Who is waited for; empty if nobody. Thread-safe while run() is running.
-  std::string waiting_for(Duration limit);
+  // Who is waited for; empty if nobody, or if a lane does not say within `limit`. Thread-safe while
+  // run() is running.
+  wire::Waiting waiting_for(Duration limit);
 
   Lane& lane(std::size_t index) { return *lanes_[index]; }
 
@@ -118,6 +120,8 @@ class Server {
   net::SharedMemory parameters_;  // two vectors, if the host shares them
   std::unique_ptr<params::ChunkMap> chunks_;
   std::unique_ptr<params::ShardMap> shards_;
+  checkpoint::Manifest restored_;            // where it began, if at a checkpoint
+  std::vector<checkpoint::Reader> readers_;  // one for each lane
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::unique_ptr<ScalarLinks> links_;          // only if scalars are needed
   std::unique_ptr<Checkpointer> checkpointer_;  // only if checkpoints are written; calls the lanes

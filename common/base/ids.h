@@ -11,13 +11,15 @@ namespace sheaf {
 using Step = std::uint64_t;     // a partition's own count of training steps, from 0
 using Version = std::uint64_t;  // of a chunk: how many steps were applied to it; 0 = initial values
 
-enum class Role : std::uint8_t { coordinator = 1, server = 2, worker = 3 };
+// A client is a command that asks the coordinator of a running job; it takes no part in the job.
+enum class Role : std::uint8_t { coordinator = 1, server = 2, worker = 3, client = 4 };
 
 constexpr std::string_view to_string(Role role) {
   switch (role) {
     case Role::coordinator: return "coordinator";
     case Role::server: return "server";
     case Role::worker: return "worker";
+    case Role::client: return "client";
   }
   return "unknown";
 }

@@ -118,6 +118,10 @@ void ControlLink::on_checkpoint(std::function<void(const wire::CheckpointAt&)> h
   const std::lock_guard lock(handler_mutex_);
   on_checkpoint_ = std::move(handler);
 }
+void ControlLink::on_waiting(std::function<wire::Waiting()> handler) {
+  const std::lock_guard lock(handler_mutex_);
+  on_waiting_ = std::move(handler);
+}
 void ControlLink::answer(const wire::CheckpointAnswer& answer) {
   send(ControlKind::checkpoint, answer);
 }
@@ -291,6 +295,11 @@ void ControlLink::on_control(const Header& header) {
       const std::lock_guard handler_lock(handler_mutex_);
       if (on_checkpoint_) on_checkpoint_(order);  // a rank that has nothing to save left it empty
       return;
+    }
+    case ControlKind::waiting: {
+      lock.unlock();
+      const std::lock_guard handler_lock(handler_mutex_);
+      return send(ControlKind::waiting, on_waiting_ ? on_waiting_() : wire::Waiting{});
     }
     case ControlKind::last_step: last_step_ = wire::from_bytes<wire::Drain>(body_).step; break;
     default:

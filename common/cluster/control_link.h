@@ -44,6 +44,8 @@ class ControlLink final : public Coordination, public net::FrameHandler {
 
   // Who is told of checkpoints, in the link's thread; when this returns, nobody else is.
   void on_checkpoint(std::function<void(const wire::CheckpointAt&)> handler);
+  // Who answers when the coordinator asks what an open step lacks, in the link's thread. The same.
+  void on_waiting(std::function<wire::Waiting()> handler);
   void answer(const wire::CheckpointAnswer& answer);
   void saved(const wire::Saved& saved);
   void log(const std::string& text, bool warning);
@@ -95,6 +97,7 @@ class ControlLink final : public Coordination, public net::FrameHandler {
 
   std::mutex handler_mutex_;                                      // held while the handler runs
   std::function<void(const wire::CheckpointAt&)> on_checkpoint_;  // guarded by handler_mutex_
+  std::function<wire::Waiting()> on_waiting_;                     // the same
 
   std::mutex mutex_;
   std::condition_variable changed_;

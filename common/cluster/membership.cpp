@@ -11,6 +11,7 @@ Membership::Membership(const Options& options, TimePoint now) : options_(options
     Member member;
     const bool server = i < options.servers;
     member.info.process = {server ? Role::server : Role::worker, server ? i : i - options.servers};
+    member.info.incarnation = options.incarnation;
     members_.push_back(std::move(member));
   }
 }

@@ -27,8 +27,9 @@ class Membership {
   struct Options {
     std::uint32_t servers = 1;
     std::uint32_t workers = 1;
-    Duration start{};    // for everybody to arrive
-    Duration suspect{};  // of silence
+    std::uint32_t incarnation = 0;  // of those that are awaited
+    Duration start{};               // for everybody to arrive
+    Duration suspect{};             // of silence
     Duration dead{};
   };
   struct Event {

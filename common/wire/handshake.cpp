@@ -75,9 +75,7 @@ VerdictBytes encode(Verdict verdict) {
   return bytes;
 }
 
-bool known(Role role) {
-  return role == Role::coordinator || role == Role::server || role == Role::worker;
-}
+bool known(Role role) { return role >= Role::coordinator && role <= Role::client; }
 
 // H(label, parts…) of FORMAT.md, computed over the concatenation. All parts have fixed sizes, but
 // for the channel, which is there or not as the identity's security level says.

@@ -116,6 +116,23 @@ void serialize(Archive& archive, Drain& m) {
   archive(m.step);
 }
 template <typename Archive>
+void serialize(Archive& archive, Waiting& m) {
+  archive(m.text, m.partitions);
+}
+template <typename Archive>
+void serialize(Archive& archive, Scale& m) {
+  archive(m.workers);
+}
+template <typename Archive>
+void serialize(Archive& archive, MemberStatus& m) {
+  archive(m.process, m.pid, m.host, m.state, m.silent_seconds);
+}
+template <typename Archive>
+void serialize(Archive& archive, Status& m) {
+  archive(m.job, m.phase, m.step, m.steps, m.still_seconds, m.saved, m.checkpoint, m.incarnation,
+          m.partitions, m.members, m.waits);
+}
+template <typename Archive>
 void serialize(Archive& archive, Finished& m) {
   archive(m.push_bytes, m.pull_bytes, m.push_bytes_raw, m.pull_bytes_raw, m.duplicates,
           m.cpu_seconds, m.peak_rss_bytes, m.training_seconds, m.steps, m.shared_lanes, m.lanes,
@@ -156,6 +173,9 @@ SHEAF_MESSAGE(Finished)
 SHEAF_MESSAGE(CheckpointAt)
 SHEAF_MESSAGE(CheckpointAnswer)
 SHEAF_MESSAGE(Saved)
+SHEAF_MESSAGE(Waiting)
+SHEAF_MESSAGE(Scale)
+SHEAF_MESSAGE(Status)
 #undef SHEAF_MESSAGE
 
 }  // namespace wire

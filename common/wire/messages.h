@@ -33,6 +33,9 @@ enum class ControlKind : std::uint64_t {
   stop = 11,         // coordinator → rank: Failure; fault 0 = the job is complete
   checkpoint = 12,   // coordinator → server: CheckpointAt; server → coordinator: CheckpointAnswer
   saved = 13,        // server → coordinator: Saved
+  status = 14,   // client → coordinator: Drain, which says nothing; coordinator → client: Status
+  scale = 15,    // client → coordinator: Scale; coordinator → client: Log, a warning if refused
+  waiting = 16,  // coordinator → server: Drain, the same; server → coordinator: Waiting
 };
 
 struct ProcessInfo {
@@ -138,6 +141,39 @@ struct Failure {
 // begun (from a worker).
 struct Drain {
   Step step = 0;
+};
+
+// What an open step of a server lacks.
+struct Waiting {
+  std::string text;                       // empty: nothing is open
+  std::vector<std::uint32_t> partitions;  // whose pushes are missing
+};
+
+// How many workers a job is to have.
+struct Scale {
+  std::uint32_t workers = 0;
+};
+
+struct MemberStatus {
+  ProcessId process;
+  std::uint32_t pid = 0;
+  std::string host;
+  std::string state;          // as in processes.json
+  double silent_seconds = 0;  // since it was last heard
+};
+
+struct Status {
+  std::string job;
+  std::string phase;
+  Step step = 0;             // steps begun
+  Step steps = 0;            // of the whole job; 0: not known yet
+  double still_seconds = 0;  // since a step was begun
+  bool saved = false;        // there is a checkpoint:
+  Step checkpoint = 0;       // the newest
+  std::uint32_t incarnation = 0;
+  std::uint32_t partitions = 0;
+  std::vector<MemberStatus> members;  // servers, then workers
+  std::vector<std::string> waits;     // who waits for whom, a line for each server
 };
 
 struct Finished {

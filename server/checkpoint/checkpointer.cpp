@@ -89,9 +89,9 @@ void Checkpointer::write(const Item& item) {
       version.file->write(item.chunk, item.room.first(size), item.room.subspan(size));
       if (last) options_.on_done(item.version, version.file->finish(), {});
     }
-  } catch (const Error& error) {
+  } catch (...) {
     version.file.reset();
-    options_.on_done(item.version, std::nullopt, error.message());
+    options_.on_done(item.version, std::nullopt, describe(std::current_exception()).second);
   }
   if (last) under_way_.erase(item.version);
 }

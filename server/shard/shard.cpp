@@ -186,7 +186,12 @@ void Shard::on_pull(SessionId session, const Header& header) {
   ChunkState& state = state_of(header);
   const ParkedPull pull{session, header.step, header.partitions};
   if (answer(state, pull)) return;
-  if (std::ranges::find(state.parked, pull) != state.parked.end()) return;
+  // A session waits for one version of a chunk: a later pull takes the place of those before.
+  const auto before = std::ranges::find(state.parked, session, &ParkedPull::session);
+  if (before != state.parked.end()) {
+    if (pull.clock >= before->clock) *before = pull;
+    return;
+  }
   // One for each worker, and one of the connection before, if that is only about to be closed.
   const std::size_t most = 2 * std::size_t{parts_.partitions};
   if (state.parked.size() >= most) {
@@ -386,20 +391,19 @@ void Shard::acknowledge_partial(SessionId session, const Header& header, const C
 
 // ---- for reports --------------------------------------------------------------------------------
 
-std::string Shard::waiting_for() const {
+wire::Waiting Shard::waiting_for() const {
   for (const ChunkState& state : states_) {
     if (state.initialised() && state.aggregator.arrivals().covered == 0) continue;
-    if (!state.initialised()) return fmt::format("initial values of chunk {}", state.id);
-    std::string missing;
+    if (!state.initialised()) return {fmt::format("initial values of chunk {}", state.id), {}};
+    wire::Waiting waiting;
     for (std::uint32_t p = 0; p < parts_.partitions; ++p) {
-      if (!state.aggregator.covers(p))
-        missing += fmt::format("{}{}", missing.empty() ? "" : ", ", p);
+      if (!state.aggregator.covers(p)) waiting.partitions.push_back(p);
     }
-    if (missing.empty()) {
-      return fmt::format("step scalars of step {} for chunk {}", state.newest, state.id);
-    }
-    return fmt::format("step {} of chunk {} waits for partitions {}", state.newest, state.id,
-                       missing);
+    waiting.text = waiting.partitions.empty()
+                       ? fmt::format("step scalars of step {} for chunk {}", state.newest, state.id)
+                       : fmt::format("step {} of chunk {} waits for partitions {}", state.newest,
+                                     state.id, fmt::join(waiting.partitions, ", "));
+    return waiting;
   }
   return {};
 }

@@ -27,6 +27,7 @@
 #include "common/params/chunk_map.h"
 #include "common/params/layout.h"
 #include "common/params/shard_map.h"
+#include "common/wire/messages.h"
 #include "common/wire/out_frame.h"
 #include "server/consistency/gate.h"
 #include "server/optimizers/optimizer.h"
@@ -97,14 +98,14 @@ class Shard {
   bool checkpoint_at(Version version);
   // There may be room for what waits for it.
   void on_room();
-  // Makes every chunk what a checkpoint kept of it. `read` fills in parameters and runs of state.
-  // Before the first frame.
+  // Makes the n-th chunk of the lane what a checkpoint kept of it; false if there is none. `read`
+  // fills in parameters and runs of state. Until then pulls of it wait.
   using ReadChunk = std::function<void(const params::Chunk& chunk, std::span<float> parameters,
                                        std::span<float> state)>;
-  void restore(Version version, const ReadChunk& read);
+  bool restore(Version version, std::size_t n, const ReadChunk& read);
 
   // Who is waited for: "step 12 of chunk 3 waits for partitions 4, 5"; empty if nothing is open.
-  std::string waiting_for() const;
+  wire::Waiting waiting_for() const;
   // A step that is aggregated here but lacks another server's scalar; nothing if none does.
   struct ScalarWait {
     Step step;
@@ -132,7 +133,6 @@ class Shard {
     SessionId session;
     Step clock;
     PartitionRange partitions;
-    bool operator==(const ParkedPull&) const = default;
   };
   struct ChunkState {
     std::uint32_t id;

@@ -47,20 +47,21 @@ void Shard::on_room() {
   acknowledge_returned();
 }
 
-void Shard::restore(Version version, const ReadChunk& read) {
+bool Shard::restore(Version version, std::size_t n, const ReadChunk& read) {
+  if (n >= states_.size()) return false;
   const std::size_t runs = parts_.optimizer.state_per_parameter();
-  std::vector<float> plain;
-  for (ChunkState& state : states_) {
-    state.newest = version;
-    state.checkpointed = version + 1;  // there is one
-    plain.resize(state.chunk->size * runs);
-    read(*state.chunk, room(state, version), plain);
-    const auto copy = [&](std::size_t ours, std::size_t theirs, std::size_t count) {
-      std::ranges::copy(std::span(plain).subspan(theirs, count),
-                        state.optimizer_state.span().subspan(ours).begin());
-    };
-    each_piece_of_state(*state.chunk, runs, copy);
-  }
+  ChunkState& state = states_[n];
+  std::vector<float> plain(state.chunk->size * runs);
+  read(*state.chunk, room(state, version), plain);
+  const auto copy = [&](std::size_t ours, std::size_t theirs, std::size_t count) {
+    std::ranges::copy(std::span(plain).subspan(theirs, count),
+                      state.optimizer_state.span().subspan(ours).begin());
+  };
+  each_piece_of_state(*state.chunk, runs, copy);
+  state.newest = version;
+  state.checkpointed = version + 1;  // there is one
+  answer_parked(state);
+  return true;
 }
 
 }  // namespace sheaf::server

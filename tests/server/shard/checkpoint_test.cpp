@@ -103,13 +103,15 @@ TEST(ShardCheckpointTest, RestoredShardsGoOnAsTheOthersWouldHave) {
 
     ShardJob after({.tensors = {16, 16, 16}, .servers = 2, .lanes = 2});
     for (std::size_t lane = 0; lane < after.lane_count(); ++lane) {
-      after.shard(lane).restore(version, [&](const params::Chunk& chunk,
-                                             std::span<float> parameters, std::span<float> state) {
+      const auto read = [&](const params::Chunk& chunk, std::span<float> parameters,
+                            std::span<float> state) {
         const auto& values = before.saved.at(chunk.offset / 16).values;
         EXPECT_EQ(before.saved.at(chunk.offset / 16).chunk, chunk.offset / 16);
         std::ranges::copy(std::span(values).first(16), parameters.begin());
         std::ranges::copy(std::span(values).subspan(16), state.begin());
-      });
+      };
+      std::size_t n = 0;
+      while (after.shard(lane).restore(version, n, read)) ++n;
     }
     for (std::uint32_t c = 0; c < 3; ++c) {
       EXPECT_THAT(after.parameters(version, c), Each(10.0F - static_cast<float>(version)));

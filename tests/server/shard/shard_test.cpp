@@ -236,7 +236,7 @@ TEST(ShardTest, ALateEndOfAnAppliedStepIsOnlyAcknowledged) {
   ASSERT_THAT(job.replies, SizeIs(1));
   EXPECT_EQ(job.replies[0].header.type, FrameType::end_ack);
   EXPECT_EQ(job.shard().version(), 1U);
-  EXPECT_EQ(job.shard().waiting_for(), "");
+  EXPECT_EQ(job.shard().waiting_for().text, "");
 }
 
 // ---- groups -------------------------------------------------------------------------------------
@@ -357,11 +357,10 @@ TEST(ShardTest, EndsThatMakeNoSenseAreRefused) {
 TEST(ShardTest, PullsOfVersionsThatNobodyCanWaitForAreRefused) {
   ShardJob job({.partitions = 2});
   job.init_all(1);
-  for (Step clock = 1; clock <= 4; ++clock) {
-    job.pull(clock, 0);
-    job.pull(clock, 0);  // repeated: waits once
+  for (const SessionId session : {1U, 2U, 3U, 4U}) {
+    for (const Step clock : {1U, 1U, 2U}) job.pull(clock, 0, session);  // each waits once
   }
-  EXPECT_THAT(refusal([&] { job.pull(5, 0); }),
+  EXPECT_THAT(refusal([&] { job.pull(5, 0, 5); }),
               HasSubstr("pull of chunk 0 at clock 5: 4 pulls wait already"));
 }
 
@@ -525,15 +524,15 @@ TEST(ShardTest, ClippingAStepWithoutExamplesKeepsTheParameters) {
 
 TEST(ShardTest, WhoIsMissingIsSaidByName) {
   ShardJob job({.tensors = {16, 16}, .partitions = 3, .servers = 2, .clip_norm = 1});
-  EXPECT_THAT(job.shard(0).waiting_for(), HasSubstr("initial values of chunk 1"));
+  EXPECT_THAT(job.shard(0).waiting_for().text, HasSubstr("initial values of chunk 1"));
   job.init_all(1);
-  EXPECT_EQ(job.shard(0).waiting_for(), "");
+  EXPECT_EQ(job.shard(0).waiting_for().text, "");
   job.push(0, 1, {1, 1}, 1.0F);
-  EXPECT_EQ(job.shard(0).waiting_for(), "step 0 of chunk 1 waits for partitions 0, 2");
+  EXPECT_EQ(job.shard(0).waiting_for().text, "step 0 of chunk 1 waits for partitions 0, 2");
   EXPECT_FALSE(job.shard(0).scalar_wait());
   job.push(0, 1, {0, 1}, 1.0F);
   job.push(0, 1, {2, 1}, 1.0F);
-  EXPECT_EQ(job.shard(0).waiting_for(), "step scalars of step 0 for chunk 1");
+  EXPECT_EQ(job.shard(0).waiting_for().text, "step scalars of step 0 for chunk 1");
   const auto wait = job.shard(0).scalar_wait();
   ASSERT_TRUE(wait);
   EXPECT_EQ(wait->server, 1U);
