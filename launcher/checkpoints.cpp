@@ -10,7 +10,7 @@ namespace sheaf::launcher {
 namespace {
 
 // How far ahead of the job a checkpoint is ordered.
-constexpr Duration kLead = std::chrono::seconds(1), kLongestLead = std::chrono::minutes(1);
+constexpr Duration kLead = std::chrono::milliseconds(500), kLongestLead = std::chrono::minutes(1);
 
 }  // namespace
 
@@ -34,10 +34,14 @@ void Checkpoints::take(Version version) {
 }
 
 void Checkpoints::on_tick(TimePoint now, Step begun) {
-  const double rate =
-      static_cast<double>(begun - std::min(begun, seen_)) / std::max(1e-3, seconds(now - seen_at_));
-  seen_ = begun;
-  seen_at_ = now;
+  const double elapsed = seconds(now - seen_at_);
+  double rate = static_cast<double>(begun - std::min(begun, seen_)) / std::max(1e-3, elapsed);
+  if (elapsed >= 1) {
+    rate_ = rate;
+    seen_ = begun;
+    seen_at_ = now;
+  }
+  rate = std::max(rate, rate_);
   if (now < next_ || periodic_ || begun == 0) return;
   const Version version = begun + 2 + static_cast<Step>(rate * seconds(lead_));
   if (version >= options_.last || under_way_.contains(version)) return;
@@ -115,8 +119,8 @@ void Checkpoints::commit(Version version, UnderWay& parts) {
       disk_.make_folder(options_.folder / checkpoint::folder_name(version));
       store_.commit(manifest);
       error = read_back(manifest);
-    } catch (const Error& e) {
-      error = e.message();
+    } catch (...) {
+      error = describe(std::current_exception()).second;
     }
     if (error.empty()) prune(version);
     options_.post([this, version, error] { settle(version, error); });
@@ -125,7 +129,10 @@ void Checkpoints::commit(Version version, UnderWay& parts) {
 
 // What is wrong with what was written, where this host sees all of it; empty: nothing.
 std::string Checkpoints::read_back(const checkpoint::Manifest& manifest) {
-  const auto is_here = [&](const checkpoint::FileEntry& f) { return f.host == options_.host; };
+  std::error_code unseen;
+  const auto is_here = [&](const checkpoint::FileEntry& f) {
+    return f.host == options_.host || std::filesystem::exists(options_.folder / f.name, unseen);
+  };
   if (!std::ranges::all_of(manifest.files, is_here)) return {};
   checkpoint::Checkpoint written{.step = manifest.step, .manifest = manifest, .damage = {}};
   if (store_.verify(written)) return {};
@@ -136,8 +143,8 @@ std::string Checkpoints::read_back(const checkpoint::Manifest& manifest) {
 void Checkpoints::prune(Version verified) {
   try {
     store_.prune(options_.keep, verified);
-  } catch (const Error& e) {
-    options_.post([this, text = e.message()] {
+  } catch (...) {
+    options_.post([this, text = describe(std::current_exception()).second] {
       options_.warn(fmt::format("warning: older checkpoints stay: {}", text));
     });
   }
@@ -147,7 +154,7 @@ void Checkpoints::prune(Version verified) {
 void Checkpoints::drop(Version version) {
   try {
     store_.remove(version);
-  } catch (const Error&) {
+  } catch (...) {
     // The next one that succeeds tries again.
   }
 }

@@ -82,9 +82,10 @@ class Checkpoints {
   std::optional<Version> periodic_;  // the one under way that was due by time
   TimePoint next_;
   Duration lead_;  // how far ahead of the job: twice as far after one that was late
-  // Of the rate of steps.
+  // Of the rate of steps: where the last second began, and the rate in the one before.
   TimePoint seen_at_;
   Step seen_ = 0;
+  double rate_ = 0;
   std::set<Version> failed_;
 
   checkpoint::PosixDisk disk_;

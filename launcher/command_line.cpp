@@ -73,13 +73,28 @@ constexpr CommandText kCommands[] = {
      "A finding a line: ok, warning or fault, what was found, and what to do. Reaches hosts as\n"
      "mpirun does (ssh, or plm_rsh_agent of launch.mpirun_args). Exit 0 without a fault, else 2\n"
      "for the job file and the hosts' files, 3 for data, 4 for hosts and network."},
+    {"status", "sheaf status RUN [options]",
+     "Says what runs, where, at which step, and who waits for whom.",
+     R"(  sheaf status runs/quickstart-20261122-114508
+  sheaf status runs/quickstart-20261122-114508 --json)",
+     "A line for each process, and one for each server that waits: for whom, and since when. "
+     "Needs\n"
+     "to read RUN/control.json, so it is for the owner of the job. Exit 0, also if the job has\n"
+     "ended; 4 if it has lost its sheaf train."},
+    {"scale", "sheaf scale RUN --workers N", "Gives a running job another number of workers.",
+     R"(  sheaf scale runs/quickstart-20261122-114508 --workers 4)",
+     "The job finishes its step, saves it, and goes on with N workers, at most run.partitions. In\n"
+     "bsp the model keeps its bits. Another number of servers: stop it (Ctrl-C) and resume it "
+     "with\n"
+     "run.servers=N."},
     {"verify", "sheaf verify RUN [options]",
      "Reads every byte of the checkpoints in a run directory and compares the checksums.",
      R"(  sheaf verify runs/quickstart-20261122-114508
   sheaf verify runs/quickstart-20261122-114508 --json)",
      "A line for each checkpoint, newest first: ok, or what is damaged: file, block, what was\n"
      "expected and what was found. Files of no checkpoint are named and are no damage.\n"
-     "Exit 0 if nothing is damaged, 5 if anything is, 2 if RUN is no run directory."},
+     "Exit 0 if nothing is damaged, 5 if anything is or there is none, 2 if RUN is no run "
+     "directory."},
     {"help", "sheaf help [TOPIC]", "Explains a command, or the exit codes.",
      R"(  sheaf help train
   sheaf help exit-codes)",
@@ -132,6 +147,7 @@ struct Parsed {
   bool dry_run = false, print_launch = false, json = false, version = false;
   std::string resume, join, process, name;
   std::optional<Step> resume_step;
+  std::uint32_t workers = 0;
   ExchangeCommand exchange;
 };
 
@@ -171,6 +187,13 @@ struct Parser {
     add_job("doctor", parsed);
     app.get_subcommand("verify")->add_option("RUN", parsed.name);
     app.get_subcommand("verify")->add_flag("--json", parsed.json, "findings for a program");
+    app.get_subcommand("status")->add_option("RUN", parsed.name);
+    app.get_subcommand("status")->add_flag("--json", parsed.json, "figures for a program");
+    CLI::App* scale = app.get_subcommand("scale");
+    scale->add_option("RUN", parsed.name);
+    scale->add_option("--workers", parsed.workers, "how many it is to have")
+        ->type_name("N")
+        ->check(CLI::Range(1, 4096));
     add_exchange(*app.get_subcommand("bench"), parsed.exchange);
   }
 
@@ -333,6 +356,14 @@ Command make_command(Parser& parser, const Parsed& parsed) {
       return usage("verify", "no run directory", "RUN, a directory that sheaf train made");
     }
     return VerifyCommand{parsed.name, parsed.json};
+  }
+  if (name == "status" || name == "scale") {
+    if (parsed.name.empty()) {
+      return usage(name, "no run directory", "RUN, a directory that sheaf train made");
+    }
+    if (name == "status") return StatusCommand{parsed.name, parsed.json};
+    if (parsed.workers == 0) return usage(name, "no --workers", "--workers N");
+    return ScaleCommand{parsed.name, parsed.workers};
   }
   if (name == "doctor" && parsed.words.empty()) return DoctorCommand{std::nullopt, parsed.json};
   const std::optional<JobArguments> job = job_of(parsed);

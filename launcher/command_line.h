@@ -82,6 +82,16 @@ struct VerifyCommand {
   bool json = false;
 };
 
+struct StatusCommand {
+  std::filesystem::path run;
+  bool json = false;
+};
+
+struct ScaleCommand {
+  std::filesystem::path run;
+  std::uint32_t workers = 0;
+};
+
 // What `doctor` starts on each host; no person does, so help does not know it.
 struct ProbeCommand {};
 
@@ -97,9 +107,10 @@ struct UsageFault {
   std::string line;
 };
 
-using Command = std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
-                             ExchangeCommand, AllreduceCommand, DoctorCommand, VerifyCommand,
-                             ProbeCommand, VersionCommand, HelpCommand, UsageFault>;
+using Command =
+    std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
+                 ExchangeCommand, AllreduceCommand, DoctorCommand, VerifyCommand, StatusCommand,
+                 ScaleCommand, ProbeCommand, VersionCommand, HelpCommand, UsageFault>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(std::span<const std::string> arguments);

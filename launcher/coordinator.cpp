@@ -28,6 +28,7 @@ Coordinator::Coordinator(Options options, JobRecord& record)
       listener_(context_, options_.address, options_.ports),
       membership_({.servers = options_.servers,
                    .workers = options_.workers,
+                   .incarnation = options_.incarnation,
                    .start = options_.start,
                    .suspect = options_.suspect,
                    .dead = options_.dead},
@@ -71,17 +72,22 @@ net::Task<void> Coordinator::accept_loop() {
 
 net::Task<void> Coordinator::receive(net::Connection connection) {
   const auto admit = [this](const wire::Identity& client) {
+    if (client.process.role == Role::client) return wire::Verdict::welcome;
     if (!membership_.expects(client.process)) return wire::Verdict::not_expected;
     if (client.epoch != options_.credentials.self.epoch) return wire::Verdict::stale;
     return find(client.process) == nullptr ? wire::Verdict::welcome : wire::Verdict::not_expected;
   };
   try {
-    const wire::Identity peer =
+    wire::Identity peer =
         co_await net::receive_greeting(connection, options_.credentials, admit, options_.suspect);
     if (closing_) co_return;
     connection.set_peer(to_string(peer.process));
     spans_hosts_ = spans_hosts_ || !connection.within_host();
-    membership_.on_heard(peer.process, std::chrono::steady_clock::now());
+    if (peer.process.role == Role::client) {
+      peer.process.id = clients_++;  // to tell them apart
+    } else {
+      membership_.on_heard(peer.process, std::chrono::steady_clock::now());
+    }
     peers_.push_back(std::make_unique<ControlPeer>(
         peer.process, std::move(connection),
         [this](ControlPeer& from, const Header& header, std::span<const std::byte> body) {
@@ -126,7 +132,7 @@ void Coordinator::on_closed(ControlPeer& peer, std::exception_ptr error) {
     std::erase_if(peers_, [&](const auto& p) { return p.get() == &peer; });
     finish_if_all_gone();
   });
-  if (closing_) return;
+  if (closing_ || process.role == Role::client) return;
   const std::string why = error ? describe(error).second : "its connection was closed";
   const auto event = membership_.on_closed(process, why);
   if (event && !failed_.contains(process)) handle({*event});
@@ -155,6 +161,7 @@ net::Task<void> Coordinator::tick_loop() {
     if (!events.empty()) record_.on_members(membership_.members());
     for (const auto& peer : peers_) peer->beat();
     if (checkpoints_) checkpoints_->on_tick(now, newest_step_);
+    if (waits_) waits_->on_tick(now, newest_step_);
   }
 }
 
@@ -192,6 +199,9 @@ std::string Coordinator::phase() const {
 
 void Coordinator::on_frame(ControlPeer& peer, const Header& header,
                            std::span<const std::byte> body) {
+  if (peer.process().role == Role::client) {
+    return on_question(peer, static_cast<ControlKind>(header.value), body);
+  }
   membership_.on_heard(peer.process(), std::chrono::steady_clock::now());
   switch (header.type) {
     case FrameType::beat: newest_step_ = std::max(newest_step_, header.step); break;
@@ -219,6 +229,9 @@ void Coordinator::on_control(ControlPeer& peer, ControlKind kind, std::span<cons
       if (!checkpoints_) break;
       return checkpoints_->on_answer(peer.process().id,
                                      wire::from_bytes<wire::CheckpointAnswer>(body));
+    case ControlKind::waiting:
+      if (!waits_) break;
+      return waits_->on_answer(peer.process().id, wire::from_bytes<wire::Waiting>(body));
     case ControlKind::saved:
       if (!checkpoints_) break;
       return checkpoints_->on_saved(peer.process().id, wire::from_bytes<wire::Saved>(body));
@@ -226,6 +239,69 @@ void Coordinator::on_control(ControlPeer& peer, ControlKind kind, std::span<cons
   }
   fail(Fault::network, "control message {} is not for the coordinator",
        static_cast<std::uint64_t>(kind));
+}
+
+// ---- questions ----------------------------------------------------------------------------------
+
+void Coordinator::on_question(ControlPeer& client, ControlKind kind,
+                              std::span<const std::byte> body) {
+  if (kind == ControlKind::scale) {
+    const std::string refusal = scale(wire::from_bytes<wire::Scale>(body).workers);
+    return client.send(kind, wire::Log{!refusal.empty(), refusal});
+  }
+  if (kind != ControlKind::status) {
+    fail(Fault::network, "control message {} from a client", static_cast<std::uint64_t>(kind));
+  }
+  if (!waits_ || ending_) return client.send(kind, status({}));
+  waits_->ask(std::chrono::steady_clock::now(), [this, who = client.process()](const auto& lines) {
+    if (ControlPeer* asking = find(who)) asking->send(ControlKind::status, status(lines));
+  });
+}
+
+wire::Status Coordinator::status(std::vector<std::string> waits) const {
+  const auto now = std::chrono::steady_clock::now();
+  wire::Status s;
+  s.job = options_.job;
+  s.phase = draining_ ? "finishing the step" : phase();
+  s.step = newest_step_;
+  s.steps = steps_;
+  if (waits_) s.still_seconds = seconds(waits_->still(now));
+  if (const auto newest = checkpoints_ ? checkpoints_->newest() : std::nullopt) {
+    s.saved = true;
+    s.checkpoint = *newest;
+  }
+  s.incarnation = options_.incarnation;
+  s.partitions = options_.partitions;
+  for (const cluster::Member& m : membership_.members()) {
+    const bool heard = m.state != cluster::MemberState::absent;
+    s.members.push_back({m.info.process, m.info.pid, m.info.host,
+                         std::string(to_string(process_state(m.state))),
+                         heard ? seconds(now - m.heard) : 0});
+  }
+  s.waits = std::move(waits);
+  return s;
+}
+
+// Why not; empty: it drains for that.
+std::string Coordinator::scale(std::uint32_t workers) {
+  if (!options_.scalable) {
+    return "the job has no supervisor that could start it again: start it with sheaf train";
+  }
+  if (!running_ || ending_ || draining_) return "the job is starting or ending: ask again";
+  if (workers < 1 || workers > options_.partitions) {
+    return fmt::format("found {} workers, expected 1 to {} (run.partitions)", workers,
+                       options_.partitions);
+  }
+  if (workers == options_.workers) return fmt::format("the job has {} workers", workers);
+  record_.note(fmt::format("goes on with {} workers as soon as the step is saved", workers));
+  scale_.store(workers);
+  drain();
+  return {};
+}
+
+std::optional<std::uint32_t> Coordinator::scaled_to() const {
+  const std::uint32_t workers = scale_.load();
+  return workers == 0 ? std::nullopt : std::optional(workers);
 }
 
 void Coordinator::on_registration(ControlPeer& peer, wire::Registration registration) {
@@ -262,6 +338,15 @@ void Coordinator::begin_job() {
                     options_.resumed->step, options_.resumed->layout.size(),
                     options_.resumed->layout.tensors().size(), first.layout.size(),
                     first.layout.tensors().size())});
+  }
+  try {  // now that all agree: before a server writes anything
+    if (options_.resumed) {
+      remove_newer(options_.checkpoints, start_step(),
+                   [this](std::string_view text) { record_.note(text); });
+    }
+  } catch (const Error& error) {
+    return end_job(wire::Failure{
+        {Role::coordinator, 0}, static_cast<int>(error.fault()), phase(), error.message()});
   }
   running_ = true;
   began_.store(true, std::memory_order_relaxed);
@@ -314,6 +399,14 @@ void Coordinator::begin_checkpoints(const wire::Registration& first) {
   checkpoints_ =
       std::make_unique<Checkpoints>(std::move(o), newest, std::chrono::steady_clock::now());
   record_.on_checkpoint(newest, 0);
+  waits_ = std::make_unique<Waits>(
+      Waits::Options{.servers = options_.servers,
+                     .workers = options_.workers,
+                     .partitions = options_.partitions,
+                     .still = options_.suspect,
+                     .ask = [this] { send_all(Role::server, ControlKind::waiting, wire::Drain{}); },
+                     .warn = [this](std::string_view text) { record_.note(text); }},
+      newest_step_, std::chrono::steady_clock::now());
   checkpoints_->take(0);
   checkpoints_->take(last_);
 }
@@ -462,6 +555,7 @@ Coordinator::Options coordinator_options(const RunConfig& config, const wire::Jo
           .suspect = config.timeouts().suspect,
           .dead = config.timeouts().dead,
           .start = config.timeouts().start,
+          .job = run.name,
           .host = host_name(),
           .checkpoint = config.checkpoint(),
           .checkpoints = std::filesystem::absolute(config.run().dir) / "checkpoints",

@@ -27,6 +27,7 @@
 #include "launcher/job_record.h"
 #include "launcher/process_identity.h"
 #include "launcher/refusals.h"
+#include "launcher/waits.h"
 
 namespace sheaf::launcher {
 
@@ -45,12 +46,15 @@ class Coordinator {
     Duration suspect{};
     Duration dead{};
     Duration start{};
+    std::string job = {};   // its name
     std::string host = {};  // this one
     CheckpointSection checkpoint = {};
     std::filesystem::path checkpoints = {};  // the folder
     // What the manifests of this job say besides steps, layout and files.
     checkpoint::Manifest manifest = {};
     std::optional<checkpoint::Manifest> resumed = {};  // where the job goes on from
+    std::uint32_t incarnation = 0;                     // of the ranks
+    bool scalable = false;                             // somebody can start the ranks again
   };
 
   Coordinator(Options options, JobRecord& record);
@@ -63,6 +67,9 @@ class Coordinator {
   void drain();
   // Ends the job with a failure, unless it has ended. An empty phase: the one the job is in.
   void abort(wire::Failure failure);
+
+  // How many workers somebody has asked for: the job drains, to go on with so many. Thread-safe.
+  std::optional<std::uint32_t> scaled_to() const;
 
   // Whether every rank has arrived and the job has begun. Thread-safe.
   bool began() const { return began_.load(std::memory_order_relaxed); }
@@ -80,6 +87,9 @@ class Coordinator {
   net::Task<void> tick_loop();
   void on_frame(ControlPeer& peer, const wire::Header& header, std::span<const std::byte> body);
   void on_control(ControlPeer& peer, wire::ControlKind kind, std::span<const std::byte> body);
+  void on_question(ControlPeer& client, wire::ControlKind kind, std::span<const std::byte> body);
+  std::string scale(std::uint32_t workers);
+  wire::Status status(std::vector<std::string> waits) const;
   void on_registration(ControlPeer& peer, wire::Registration registration);
   void on_contribution(ControlPeer& peer, wire::Contribution contribution);
   void on_drain_answer(ControlPeer& peer, Step begun);
@@ -110,6 +120,9 @@ class Coordinator {
   std::map<ProcessId, wire::Registration> registrations_;
   Gathering gathering_;
   std::unique_ptr<Checkpoints> checkpoints_;
+  std::unique_ptr<Waits> waits_;
+  std::uint32_t clients_ = 0;  // that have come so far
+  std::atomic<std::uint32_t> scale_{0};
   Step last_ = 0;  // version that the job ends with
   Step steps_ = 0;
   std::map<ProcessId, Step> drain_answers_;

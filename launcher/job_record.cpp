@@ -14,18 +14,6 @@
 namespace sheaf::launcher {
 namespace {
 
-ProcessState state_of(cluster::MemberState state) {
-  switch (state) {
-    case cluster::MemberState::absent:
-    case cluster::MemberState::starting: return ProcessState::starting;
-    case cluster::MemberState::running: return ProcessState::running;
-    case cluster::MemberState::suspected: return ProcessState::suspected;
-    case cluster::MemberState::dead: return ProcessState::dead;
-    case cluster::MemberState::finished: return ProcessState::finished;
-  }
-  return ProcessState::dead;
-}
-
 // "validation 938" or "validation 938 scores"
 struct Tag {
   std::string part;
@@ -55,6 +43,18 @@ std::string log_line(bool warning, std::string_view text) {
 
 }  // namespace
 
+ProcessState process_state(cluster::MemberState state) {
+  switch (state) {
+    case cluster::MemberState::absent:
+    case cluster::MemberState::starting: return ProcessState::starting;
+    case cluster::MemberState::running: return ProcessState::running;
+    case cluster::MemberState::suspected: return ProcessState::suspected;
+    case cluster::MemberState::dead: return ProcessState::dead;
+    case cluster::MemberState::finished: return ProcessState::finished;
+  }
+  return ProcessState::dead;
+}
+
 JobRecord::JobRecord(const RunConfig& config, Output output, std::optional<Step> resumed)
     : config_(config), output_(std::move(output)), resumed_(resumed) {
   const auto warn = [this](std::string_view text) {
@@ -67,6 +67,11 @@ JobRecord::JobRecord(const RunConfig& config, Output output, std::optional<Step>
                                          std::chrono::steady_clock::now());
 }
 
+void JobRecord::write_control(const net::Endpoint& coordinator, const wire::JobKey& key) {
+  directory_->write_control({config_.run().name, coordinator.address, coordinator.port,
+                             config_.config_sha256(), config_.network().encryption, key.bytes()});
+}
+
 void JobRecord::note(std::string_view text) { progress_->note(text); }
 
 void JobRecord::on_members(const std::vector<cluster::Member>& members) {
@@ -74,7 +79,7 @@ void JobRecord::on_members(const std::vector<cluster::Member>& members) {
   std::vector<ProcessRow> rows;
   for (const cluster::Member& m : members) {
     rows.push_back({m.info.process, m.info.pid, m.info.host, m.info.incarnation, m.info.address,
-                    m.info.ports, state_of(m.state)});
+                    m.info.ports, process_state(m.state)});
   }
   directory_->update_processes(rows);
 }
@@ -94,6 +99,37 @@ void JobRecord::on_start(const wire::Registration& first, bool bit_exact, TimePo
       output_.show, now);
 }
 
+void JobRecord::go_back(Step step, TimePoint noticed) {
+  FaultCounts& faults = result_.faults;
+  ++faults.restarts;
+  if (rows_ && rows_->steps() > step) faults.rolled_back_steps += rows_->steps() - step;
+  if (!lost_) lost_ = noticed;
+  start_again(step);
+}
+
+void JobRecord::change_size(Step step) {
+  directory_->write_config(config_.resolved());
+  start_again(step);
+}
+
+void JobRecord::start_again(Step step) {
+  directory_->go_back_to(step);
+  resumed_ = step;
+  all_steps_ = false;
+  saved_ = false;
+  // What is counted since all ranks have arrived.
+  rows_.reset();
+  job_.reset();
+  traffic_.clear();
+  finished_.clear();
+  sums_.clear();
+  scores_.clear();
+  latest_.clear();
+  epoch_loss_.reset();
+  model_known_ = 0;
+  examples_ = 0;
+}
+
 void JobRecord::on_log(ProcessId process, const std::string& host, const wire::Log& log) {
   directory_->append_log(process, log_line(log.warning, log.text));
   if (log.warning) progress_->warning(process, host, log.text);
@@ -108,6 +144,7 @@ void JobRecord::on_losses(ProcessId worker, const wire::Losses& losses, TimePoin
     pulled += count.pull_bytes;
   }
   if (examples_ == 0) rows_->resume(now);  // loading data was no training
+  if (lost_) result_.faults.recovery_seconds += seconds(now - *std::exchange(lost_, {}));
   rows_->set_traffic(pushed, pulled);
   for (const wire::StepLoss& loss : losses.rows) {
     if (loss.partition >= config_.run().partitions) {

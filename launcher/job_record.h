@@ -12,6 +12,8 @@
 #include "common/base/clock.h"
 #include "common/cluster/membership.h"
 #include "common/metrics/evaluation.h"
+#include "common/net/connection.h"
+#include "common/wire/handshake.h"
 #include "common/wire/messages.h"
 #include "launcher/metric_rows.h"
 #include "launcher/progress.h"
@@ -20,6 +22,9 @@
 #include "launcher/run_result.h"
 
 namespace sheaf::launcher {
+
+// What a run directory calls it.
+ProcessState process_state(cluster::MemberState state);
 
 class JobRecord {
  public:
@@ -32,7 +37,8 @@ class JobRecord {
   JobRecord(const RunConfig& config, Output output, std::optional<Step> resumed = std::nullopt);
 
   const std::filesystem::path& path() const { return directory_->path(); }
-  void write_control(const Control& control) { directory_->write_control(control); }
+  // Where the coordinator is. Whoever has the key can join, and ask.
+  void write_control(const net::Endpoint& coordinator, const wire::JobKey& key);
 
   void on_members(const std::vector<cluster::Member>& members);
   // Everybody is there; `first` is the registration of a worker.
@@ -51,11 +57,19 @@ class JobRecord {
   bool saved_at_end() const { return saved_; }
   void note(std::string_view text);
 
+  std::uint64_t failed_checkpoints() const { return result_.faults.failed_checkpoints; }
+  // A process was lost, which was noticed at that time, and all ranks start again from a step.
+  void go_back(Step step, TimePoint noticed);
+  // All ranks start again, as others than before: the config that the record was made with says how
+  // many there are now.
+  void change_size(Step step);
+
   // Writes model and result. `failure` as the coordinator saw it, `exit` the code of the job.
   // Returns what was written; throws Fault::data if the model or the result cannot be.
   const RunResult& close(const std::optional<wire::Failure>& failure, int exit);
 
  private:
+  void start_again(Step step);
   void show_row(const MetricRow& row, TimePoint now);
   void try_evaluate(const std::string& part, Step step, TimePoint now);
   void on_evaluation(const std::string& part, Step step, metrics::Evaluation evaluation,
@@ -78,6 +92,7 @@ class JobRecord {
   std::size_t model_known_ = 0;  // floats that have arrived
   std::uint64_t examples_ = 0;
   std::optional<Step> resumed_;
+  std::optional<TimePoint> lost_;  // since when nothing was trained
   bool all_steps_ = false;
   bool saved_ = false;
   RunResult result_;

@@ -117,15 +117,20 @@ struct Rank {
   }
 };
 
-// What the coordinator says of checkpoints, kept until the server can do it.
-class CheckpointOrders {
+// What the coordinator asks of a server; checkpoints are kept until the server can do them.
+class Orders {
  public:
-  explicit CheckpointOrders(Rank& rank) : rank_(rank) {
+  explicit Orders(Rank& rank) : rank_(rank) {
     rank_.link.on_checkpoint([this](const wire::CheckpointAt& order) { take(order); });
   }
-  ~CheckpointOrders() { rank_.link.on_checkpoint({}); }
+  ~Orders() {
+    rank_.link.on_waiting({});
+    rank_.link.on_checkpoint({});
+  }
 
   void open(server::Server& server) {
+    constexpr Duration kAnswer = std::chrono::milliseconds(200);  // of each lane
+    rank_.link.on_waiting([&server] { return server.waiting_for(kAnswer); });
     const std::lock_guard lock(mutex_);
     server_ = &server;
     for (const wire::CheckpointAt& order : std::exchange(early_, {})) carry_out(order);
@@ -164,7 +169,6 @@ void open_checkpoints(Rank& rank, server::Server& server, checkpoint::Disk& disk
   };
   server.checkpoint_into({disk, start.checkpoints, rank.config.run().name, host_name(), on_done});
   if (start.manifest.empty()) return;
-  rank.phase = "reading the checkpoint";
   server.restore(disk, start.checkpoints, checkpoint::manifest_from_text(start.manifest));
 }
 
@@ -180,7 +184,7 @@ wire::Finished serve(Rank& rank) {
   server::Server server(server_options(c, rank.seat.process.id, rank.credentials, rank.warn()),
                         rank.shutdown);
 
-  CheckpointOrders orders(rank);
+  Orders orders(rank);
   rank.phase = "binding its ports";
   const std::string address = c.network().interface == "auto"
                                   ? rank.link.local_address()
@@ -207,7 +211,9 @@ wire::Finished serve(Rank& rank) {
   try {
     report = server.run();
   } catch (...) {
-    rank.phase = fmt::format("training step {}", server.step());
+    const bool reading = describe(std::current_exception()).first == Fault::checkpoint;
+    rank.phase =
+        reading ? "reading the checkpoint" : fmt::format("training step {}", server.step());
     throw;
   }
   wire::Finished finished = resources();

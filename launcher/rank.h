@@ -11,10 +11,11 @@
 
 namespace sheaf::launcher {
 
-// The environment variables in which `sheaf train` names its coordinator ("ADDRESS:PORT") and the
-// job key (hexadecimal) to the ranks it starts.
+// The environment variables in which `sheaf train` names its coordinator ("ADDRESS:PORT"), the job
+// key (hexadecimal) and their incarnation to the ranks it starts.
 inline constexpr const char* kCoordinatorVariable = "SHEAF_COORDINATOR";
 inline constexpr const char* kKeyVariable = "SHEAF_JOB_KEY";
+inline constexpr const char* kIncarnationVariable = "SHEAF_INCARNATION";
 
 // What rendezvous gives: who I am, where the coordinator is, and the key of the job.
 struct Seat {

@@ -43,6 +43,12 @@ std::string take_variable(const char* name) {
   return text;
 }
 
+// Of a job that was started once: 0.
+std::uint32_t take_incarnation() {
+  return static_cast<std::uint32_t>(
+      std::strtoul(take_variable(kIncarnationVariable).c_str(), nullptr, 10));
+}
+
 bool all_equal(const std::vector<std::string>& texts) {
   return std::adjacent_find(texts.begin(), texts.end(), std::not_equal_to<>()) == texts.end();
 }
@@ -83,7 +89,7 @@ class OwnCoordinator {
                             {config.network().port_low, config.network().port_high}),
         record_);
     const net::Endpoint endpoint = coordinator_->endpoint();
-    record_.write_control({config.run().name, endpoint.address, endpoint.port, key.bytes()});
+    record_.write_control(endpoint, key);
     coordinator_->start();
   }
   net::Endpoint endpoint() const { return coordinator_->endpoint(); }
@@ -114,7 +120,7 @@ int join(const RankCommand& command, RunConfig& config) {
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const ControlFile control = parse_control(text, command.join->string());
   const Seat seat{*command.process,
-                  0,
+                  take_incarnation(),
                   {control.address, control.port},
                   wire::JobKey::from_hex(control.key_hex)};
   return run_rank(config, seat);
@@ -154,7 +160,7 @@ int rank_under_mpi(RunConfig& config) {
   if (!coordinator.empty()) {  // started by `sheaf train`
     const wire::JobKey key = wire::JobKey::from_hex(take_variable(kKeyVariable));
     mpi->finalize();
-    return run_rank(config, {process, 0, parse_endpoint(coordinator), key});
+    return run_rank(config, {process, take_incarnation(), parse_endpoint(coordinator), key});
   }
 
   const auto hosts = mpi->gather(host_identity(), timeouts.start);

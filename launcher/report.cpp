@@ -96,6 +96,12 @@ std::string training_figures(const RunResult& result) {
   for (const auto& [name, value] : result.privacy) text += row(name, readable_figure(value));
   text += row("model", result.model_sha256.empty() ? "none was written"
                                                    : "sha256 " + result.model_sha256.substr(0, 12));
+  if (result.faults.restarts != 0) {
+    text += row("restarts",
+                fmt::format("{}: {} done again, {} until training went on", result.faults.restarts,
+                            counted(result.faults.rolled_back_steps, "step"),
+                            readable_duration(result.faults.recovery_seconds)));
+  }
   text += row("bit-exact", result.bit_exact ? "yes" : "no");
   return text;
 }

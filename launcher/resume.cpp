@@ -38,18 +38,28 @@ checkpoint::Manifest manifest_of(const RunConfig& config) {
   return manifest;
 }
 
-checkpoint::Manifest choose_checkpoint(const fs::path& run, std::optional<Step> step,
-                                       const std::function<void(std::string_view)>& say) {
+std::optional<checkpoint::Manifest> newest_checkpoint(
+    const fs::path& run, const std::function<void(std::string_view)>& say) {
   checkpoint::PosixDisk disk;
   const checkpoint::Store store(disk, run / "checkpoints");
-  if (!step) {
-    auto choice = store.newest_verified();
-    for (const auto& refused : choice.refused) say("warning: " + damage_text(refused));
-    if (choice.manifest) return std::move(*choice.manifest);
-    fail(Fault::checkpoint, "{}: {}", store.path().string(),
-         choice.refused.empty() ? "there is no checkpoint; start the job again with sheaf train"
-                                : "every checkpoint is damaged; sheaf verify says where");
+  auto choice = store.newest_verified();
+  for (const auto& refused : choice.refused) say("warning: " + damage_text(refused));
+  if (!choice.manifest && !choice.refused.empty()) {
+    fail(Fault::checkpoint, "{}: every checkpoint is damaged; sheaf verify says where",
+         store.path().string());
   }
+  return std::move(choice.manifest);
+}
+
+checkpoint::Manifest choose_checkpoint(const fs::path& run, std::optional<Step> step,
+                                       const std::function<void(std::string_view)>& say) {
+  if (!step) {
+    if (auto newest = newest_checkpoint(run, say)) return std::move(*newest);
+    fail(Fault::checkpoint, "{}: there is no checkpoint; start the job again with sheaf train",
+         (run / "checkpoints").string());
+  }
+  checkpoint::PosixDisk disk;
+  const checkpoint::Store store(disk, run / "checkpoints");
   std::string known;
   for (checkpoint::Checkpoint& found : store.list()) {
     if (found.step != *step) {
@@ -76,10 +86,10 @@ void require_same_job(const RunConfig& config, const checkpoint::Manifest& manif
   if (!faults.empty()) fail(Fault::config, "{}", faults);
 }
 
-void remove_newer(const fs::path& run, Step step,
+void remove_newer(const fs::path& checkpoints, Step step,
                   const std::function<void(std::string_view)>& say) {
   checkpoint::PosixDisk disk;
-  checkpoint::Store store(disk, run / "checkpoints");
+  checkpoint::Store store(disk, checkpoints);
   for (const checkpoint::Checkpoint& found : store.list()) {
     if (found.step <= step) continue;
     say(fmt::format("removes the checkpoint of step {}: the job goes on from step {}", found.step,

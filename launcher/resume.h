@@ -15,6 +15,11 @@ namespace sheaf::launcher {
 // What a manifest of this job says besides its step and files; the layout is not known yet.
 checkpoint::Manifest manifest_of(const RunConfig& config);
 
+// The newest checkpoint under RUN/checkpoints that is whole; nothing if there is none at all. Every
+// byte of it was read. What was refused is said. Throws Fault::checkpoint if all are damaged.
+std::optional<checkpoint::Manifest> newest_checkpoint(
+    const std::filesystem::path& run, const std::function<void(std::string_view)>& say);
+
 // The newest checkpoint under RUN/checkpoints that is whole, or that of `step`. Every byte of it
 // was read. What was refused is said. Throws Fault::checkpoint if there is none.
 checkpoint::Manifest choose_checkpoint(const std::filesystem::path& run, std::optional<Step> step,
@@ -24,8 +29,8 @@ checkpoint::Manifest choose_checkpoint(const std::filesystem::path& run, std::op
 // taken: other partitions, another seed, batch or optimizer.
 void require_same_job(const RunConfig& config, const checkpoint::Manifest& manifest);
 
-// What is newer than the step that the job goes on from goes.
-void remove_newer(const std::filesystem::path& run, Step step,
+// What is newer in the folder checkpoints/ than the step that the job goes on from goes.
+void remove_newer(const std::filesystem::path& checkpoints, Step step,
                   const std::function<void(std::string_view)>& say);
 
 }  // namespace sheaf::launcher

@@ -219,13 +219,15 @@ void RunConfig::read_recovery() {
   const Section checkpoint = section("checkpoint");
   checkpoint_.every = checkpoint.duration("every", 30s, {10});
   checkpoint_.keep = count(checkpoint, "keep", 2, {1, 1000});
-  const bool has_recovery = document_->root().has("recovery");
   const Section recovery = section("recovery");
-  recovery.integer("restarts", 3, {0, 1000});
-  recovery.word("snapshot", kSnapshots, "none");
-  recovery.integer("replicas", 1, {1, 2});
-  if (has_recovery) {
-    notes_.emplace_back("[recovery] is without effect: the death of any rank ends the job");
+  recovery_.restarts = count(recovery, "restarts", 3, {0, 1000});
+  const bool snapshot = recovery.word("snapshot", kSnapshots, "none") != "none";
+  const bool replicas = recovery.integer("replicas", 1, {1, 2}) != 1;
+  if (snapshot || replicas) {
+    notes_.push_back(fmt::format(
+        "recovery.{} is without effect: a job that loses a process goes on from its newest "
+        "checkpoint",
+        snapshot ? "snapshot" : "replicas"));
   }
 }
 

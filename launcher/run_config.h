@@ -75,6 +75,10 @@ struct CheckpointSection {
   std::uint32_t keep = 1;
 };
 
+struct RecoverySection {
+  std::uint32_t restarts = 0;  // in a row without a new checkpoint
+};
+
 struct TimeoutsSection {
   std::chrono::milliseconds beat{};
   std::chrono::milliseconds suspect{};
@@ -132,6 +136,7 @@ class RunConfig {
   const OptimizerSection& optimizer() const { return optimizer_; }
   const NetworkSection& network() const { return network_; }
   const CheckpointSection& checkpoint() const { return checkpoint_; }
+  const RecoverySection& recovery() const { return recovery_; }
   const TimeoutsSection& timeouts() const { return timeouts_; }
   const LaunchSection& launch() const { return launch_; }
   const ScalingSection& scaling() const { return scaling_; }
@@ -178,6 +183,7 @@ class RunConfig {
   OptimizerSection optimizer_;
   NetworkSection network_;
   CheckpointSection checkpoint_;
+  RecoverySection recovery_;
   TimeoutsSection timeouts_;
   LaunchSection launch_;
   ScalingSection scaling_;

@@ -1,7 +1,10 @@
 #include "launcher/run_directory.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 
+#include <cerrno>
 #include <fstream>
 #include <system_error>
 #include <utility>
@@ -40,6 +43,18 @@ void create_run_folder(const fs::path& path) {
   create_folder(path / "checkpoints");
 }
 
+// A file system that has no such locks is no failure.
+Descriptor lock(const fs::path& path) {
+  Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder && ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    fail(Fault::config,
+         "run.dir: {} is in use by another sheaf, expected nobody else in it; wait for its end, or "
+         "end it",
+         path.string());
+  }
+  return folder;
+}
+
 }  // namespace
 
 std::string_view to_string(ProcessState state) {
@@ -55,18 +70,18 @@ std::string_view to_string(ProcessState state) {
 
 RunDirectory::RunDirectory(fs::path path, Warn warn, std::optional<std::uint64_t> resumed)
     : path_(std::move(path)), warn_(std::move(warn)), metrics_(path_ / "metrics.jsonl") {
-  if (resumed) {
-    go_back_to(*resumed);
-  } else {
-    create_run_folder(path_);
-  }
+  if (!resumed) create_run_folder(path_);
+  lock_ = lock(path_);
+  if (!resumed) return;
+  go_back_to(*resumed);
+  update_processes({});  // those of the job before are gone
 }
 
 void RunDirectory::go_back_to(std::uint64_t step) {
   std::ifstream old(metrics_.path());
   std::string kept;
   for (std::string line; std::getline(old, line);) {
-    if (const auto of = metric_step(line); of && *of <= step) kept += line + '\n';
+    if (metric_stays(line, step)) kept += line + '\n';
   }
   if (old.is_open()) replace_file(metrics_.path(), kept, {.fault = Fault::config});
   std::error_code none;  // there may be no old result

@@ -1,5 +1,5 @@
 // The run directory of one job: configuration, metrics, logs, model and result, in the form that
-// docs and tools rely on. Owns no descriptor and reads no clock: wall times arrive as arguments.
+// docs and tools rely on. Reads no clock: wall times arrive as arguments.
 // Belongs to the one process that supervises the job; not thread-safe.
 #pragma once
 
@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/descriptor.h"
 #include "common/base/ids.h"
 #include "launcher/file_output.h"
 #include "launcher/metric_rows.h"
@@ -29,6 +30,8 @@ struct Control {
   std::string job;  // the id of this run
   std::string address;
   std::uint16_t port = 0;
+  std::string config_sha256;
+  std::string encryption;  // network.encryption
   std::span<const std::byte> key;
 };
 
@@ -51,8 +54,8 @@ class RunDirectory {
   using Warn = std::function<void(std::string_view text)>;
 
   // Creates the directory, or takes an empty one, with logs/ and checkpoints/ inside. Throws
-  // Fault::config if it is not empty, no directory, or cannot be written. A job that is `resumed`
-  // from a step goes on in a directory: rows of metrics of later steps and the old result go.
+  // Fault::config if it is not empty, no directory, cannot be written, or another job uses it. A
+  // job that is `resumed` from a step goes on in a directory, as after go_back_to().
   RunDirectory(std::filesystem::path path, Warn warn,
                std::optional<std::uint64_t> resumed = std::nullopt);
 
@@ -74,15 +77,19 @@ class RunDirectory {
   void append_log(ProcessId process, std::string_view line);
   std::uint64_t dropped_rows() const { return dropped_rows_; }  // of metrics and logs
 
+  // The job goes on from that step: what metrics.jsonl says of later ones goes, and of the parts
+  // that are evaluated there again; so does an old result. Failures are Fault::config.
+  void go_back_to(std::uint64_t step);
+
   // At the end, once, also after a failure. Throws Fault::data if it cannot be written.
   void write_result(const RunResult& result);
 
  private:
-  void go_back_to(std::uint64_t step);
   void append(AppendedFile& file, std::string_view line);
   void warn_once(std::string_view text);
 
   std::filesystem::path path_;
+  Descriptor lock_;  // as long as this process lives, no other job goes on here
   Warn warn_;
   bool warned_ = false;
   bool has_result_ = false;

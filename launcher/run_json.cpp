@@ -101,6 +101,7 @@ std::string result_json(const RunResult& result) {
   json["faults"] = {{"restarts", result.faults.restarts},
                     {"duplicates_dropped", result.faults.duplicates_dropped},
                     {"rolled_back_steps", result.faults.rolled_back_steps},
+                    {"recovery_seconds", result.faults.recovery_seconds},
                     {"failed_checkpoints", result.faults.failed_checkpoints},
                     {"dropped_rows", result.faults.dropped_rows}};
   if (result.error) json["error"] = of(*result.error);
@@ -110,10 +111,13 @@ std::string result_json(const RunResult& result) {
 std::string control_json(const Control& control) {
   std::string key;
   for (const std::byte byte : control.key) key += fmt::format("{:02x}", byte);
-  return text_of(
-      Json{
-          {"job", control.job}, {"address", control.address}, {"port", control.port}, {"key", key}},
-      1);
+  return text_of(Json{{"job", control.job},
+                      {"address", control.address},
+                      {"port", control.port},
+                      {"config_sha256", control.config_sha256},
+                      {"encryption", control.encryption},
+                      {"key", key}},
+                 1);
 }
 
 ControlFile parse_control(const std::string& text, const std::string& file) {
@@ -122,9 +126,13 @@ ControlFile parse_control(const std::string& text, const std::string& file) {
   const auto has = [&](const char* key, auto is) {
     return json.is_object() && json.contains(key) && is(json[key]);
   };
+  const auto is_text = [](const Json& v) { return v.is_string(); };
   if (has("port", [](const Json& v) { return v.is_number_unsigned() && v <= 65535; }) &&
-      has("address", [](const Json& v) { return v.is_string(); }) &&
-      has("key", [](const Json& v) { return v.is_string(); })) {
+      has("address", is_text) && has("key", is_text)) {
+    if (has("config_sha256", is_text)) {
+      control.config_sha256 = json["config_sha256"].get<std::string>();
+    }
+    if (has("encryption", is_text)) control.encryption = json["encryption"].get<std::string>();
     control.address = json["address"].get<std::string>();
     control.port = json["port"].get<std::uint16_t>();
     control.key_hex = json["key"].get<std::string>();
@@ -165,12 +173,13 @@ std::string metric_json(const MetricRow& row, WallTime now) {
   return text_of(json, -1);
 }
 
-std::optional<std::uint64_t> metric_step(const std::string& line) {
+bool metric_stays(const std::string& line, std::uint64_t from) {
   const Json json = Json::parse(line, nullptr, false);
   if (!json.is_object() || !json.contains("step") || !json["step"].is_number_unsigned()) {
-    return std::nullopt;
+    return false;
   }
-  return json["step"].get<std::uint64_t>();
+  const auto step = json["step"].get<std::uint64_t>();
+  return step < from || (step == from && json.contains("split") && json["split"] == "train");
 }
 
 }  // namespace sheaf::launcher

@@ -18,13 +18,16 @@ std::string control_json(const Control& control);  // indented
 struct ControlFile {
   std::string address;
   std::uint16_t port = 0;
+  std::string config_sha256;
+  std::string encryption;
   std::string key_hex;
 };
 ControlFile parse_control(const std::string& text, const std::string& file);
 std::string processes_json(const std::map<ProcessId, ProcessRow>& processes);  // indented
 // `time` is in seconds since 1970, to the millisecond.
 std::string metric_json(const MetricRow& row, WallTime now);  // one line, with newline
-// The step of such a line; nothing if it is torn.
-std::optional<std::uint64_t> metric_step(const std::string& line);
+// Whether such a line still holds in a job that goes on from that step: it is whole, of no later
+// step, and of no part that is evaluated there again.
+bool metric_stays(const std::string& line, std::uint64_t from);
 
 }  // namespace sheaf::launcher

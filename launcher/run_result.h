@@ -33,6 +33,7 @@ struct FaultCounts {
   std::uint64_t restarts = 0;
   std::uint64_t duplicates_dropped = 0;
   std::uint64_t rolled_back_steps = 0;
+  double recovery_seconds = 0;  // from the notice of each loss to the first step after it
   std::uint64_t failed_checkpoints = 0;
   std::uint64_t dropped_rows = 0;  // of metrics and logs, for lack of space
 };

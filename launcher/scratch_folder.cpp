@@ -7,7 +7,8 @@
 
 namespace sheaf::launcher {
 
-ScratchFolder::ScratchFolder() {
+void ScratchFolder::make() {
+  if (!path_.empty()) return;
   const char* given = std::getenv("TMPDIR");
   const std::filesystem::path folder = given != nullptr && *given != 0 ? given : "/tmp";
   std::string name = std::filesystem::absolute(folder / "sheaf-XXXXXX").string();

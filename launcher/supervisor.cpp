@@ -12,13 +12,11 @@
 #include <memory>
 
 #include "common/base/error.h"
-#include "launcher/child.h"
-#include "launcher/coordinator.h"
-#include "launcher/file_tail.h"
+#include "launcher/attempt.h"
 #include "launcher/mpirun_command.h"
-#include "launcher/process_identity.h"
 #include "launcher/rank.h"
 #include "launcher/report.h"
+#include "launcher/restarts.h"
 #include "launcher/resume.h"
 #include "launcher/scratch_folder.h"
 #include "launcher/signals.h"
@@ -28,25 +26,29 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
-MpirunCommand plan_launch(const RunConfig& config, const TrainCommand& command,
-                          const Placement& placement) {
+Placement placement_of(const RunConfig& config) {
+  return find_placement(config.launch().hostfile, config.launch().mpirun_args,
+                        [](const char* name) { return std::getenv(name); });
+}
+
+MpirunCommand plan_launch(const RunConfig& config, const TrainCommand& command) {
   MpirunRequest request;
   const char* path = std::getenv("PATH");
   request.mpirun = find_mpirun(path == nullptr ? "" : path);
   request.open_mpi_major =
-      open_mpi_major(output_of({request.mpirun.string(), "--version"}, seconds(20)));
+      open_mpi_major(output_of({request.mpirun.string(), "--version"}, std::chrono::seconds(20)));
   request.ranks = config.run().servers + config.run().workers;
   request.root = ::geteuid() == 0;
-  request.placement = placement;
+  request.placement = placement_of(config);
   request.hostfile = config.launch().hostfile;
   if (config.network().interface != "auto") request.interface = config.network().interface;
   request.mpirun_args = config.launch().mpirun_args;
   request.forwarded = blas_variables(environ);
   // By hand nobody sets these: rank 0 is the coordinator then.
   if (!command.print_launch) {
-    request.forwarded.insert(request.forwarded.end(), {kCoordinatorVariable, kKeyVariable});
+    request.forwarded.insert(request.forwarded.end(),
+                             {kCoordinatorVariable, kKeyVariable, kIncarnationVariable});
   }
   request.program = fs::read_symlink("/proc/self/exe");
   request.job_file = fs::absolute(command.job.file);
@@ -64,68 +66,63 @@ void print_plan(const RunConfig& config, const MpirunCommand& launch) {
   std::cout << shell_line(launch.argv) << "\n";
 }
 
-// Watches one job: mpirun's process, its output, the signals sent to us, and the coordinator.
+// Watches one job through as many starts as it takes: its attempts, and the signals sent to us.
 class Supervision {
  public:
-  Supervision(const RunConfig& config, std::optional<checkpoint::Manifest> resumed)
-      : config_(config),
+  Supervision(RunConfig config, TrainCommand command, MpirunCommand launch, std::string address,
+              std::optional<checkpoint::Manifest> resumed)
+      : config_(std::move(config)),
+        command_(std::move(command)),
+        launch_(std::move(launch)),
+        address_(std::move(address)),
         resumed_(std::move(resumed)),
-        record_(config,
+        record_(config_,
                 {style_of(STDERR_FILENO),
                  [](std::string_view text) { std::cerr << text << std::flush; }},
-                resumed_ ? std::optional(resumed_->step) : std::nullopt) {}
+                resumed_ ? std::optional(resumed_->step) : std::nullopt),
+        restarts_(config_.recovery().restarts) {}
 
-  int run(const MpirunCommand& launch, const std::string& address, Signals& signals) {
-    try {
-      start(launch, address);
-    } catch (const Error& error) {
-      return report(wire::Failure{
-          {Role::coordinator, 0}, static_cast<int>(error.fault()), "starting", error.message()});
-    }
-    return supervise(signals);
+  int run(Signals& signals) {
+    Coordinator::Outcome outcome;
+    do {
+      outcome = attempt(signals);
+    } while (outcome ? goes_on(*outcome, signals) : changes_size());
+    return report(ended_ ? ended_ : outcome);
   }
 
  private:
-  fs::path log(const char* name) const { return record_.path() / "logs" / name; }
-
-  void start(const MpirunCommand& launch, const std::string& address) {
-    const net::PortRange ports{config_.network().port_low, config_.network().port_high};
-    Coordinator::Options options = coordinator_options(config_, key_, address, ports);
-    options.resumed = resumed_;
-    coordinator_ = std::make_unique<Coordinator>(std::move(options), record_);
-    const net::Endpoint endpoint = coordinator_->endpoint();
-    record_.write_control({config_.run().name, endpoint.address, endpoint.port, key_.bytes()});
-    coordinator_->start();
-    child_.emplace(ChildCommand{launch.argv,
-                                {{kCoordinatorVariable, to_string(endpoint)},
-                                 {kKeyVariable, key_.hex()},
-                                 {"TMPDIR", scratch_.path().string()}},
-                                log("mpirun.out"),
-                                log("mpirun.err")});
-    errors_.emplace(log("mpirun.err"));
-  }
-
-  int supervise(Signals& signals) {
-    std::optional<Coordinator::Outcome> outcome;
-    while (!outcome) {
-      wait_for_something(signals);
-      take_signals(signals);
-      read_errors();
-      watch_child();
-      // MPI is finalized and never asked again: from here on, whoever is killed leaves nothing.
-      if (coordinator_->began()) scratch_.remove();
-      outcome = coordinator_->wait(milliseconds(0));
-      if (at_once_) break;
+  Coordinator::Outcome attempt(Signals& signals) {
+    try {
+      scratch_.make();
+      attempt_ = std::make_unique<Attempt>(Attempt::Options{.config = config_,
+                                                            .launch = launch_,
+                                                            .record = record_,
+                                                            .scratch = scratch_,
+                                                            .address = address_,
+                                                            .resumed = resumed_,
+                                                            .incarnation = incarnation_++});
+    } catch (const Error& error) {
+      return wire::Failure{
+          {Role::coordinator, 0}, static_cast<int>(error.fault()), "starting", error.message()};
     }
-    end_ranks(outcome.has_value() && !*outcome);
-    if (!outcome) outcome = coordinator_->wait(seconds(2));
-    return report(outcome.value_or(std::nullopt));
+    std::optional<Coordinator::Outcome> outcome;
+    while (!outcome && !at_once_) {
+      wait_for_something(signals, milliseconds(50));
+      take_signals(signals);
+      outcome = attempt_->look();
+    }
+    noticed_ = std::chrono::steady_clock::now();
+    began_ = began_ || attempt_->began();
+    scaled_to_ = attempt_->scaled_to();
+    const Coordinator::Outcome ended = attempt_->end(std::move(outcome));
+    attempt_.reset();  // the record is ours from here on
+    return ended;
   }
 
-  void wait_for_something(Signals& signals) {
-    std::array<pollfd, 2> events{{{signals.fd(), POLLIN, 0}, {child_->pidfd(), POLLIN, 0}}};
-    const nfds_t count = child_->pidfd() >= 0 && !child_gone_ ? 2 : 1;
-    ::poll(events.data(), count, 50);
+  void wait_for_something(Signals& signals, milliseconds limit) {
+    std::array<pollfd, 2> events{
+        {{signals.fd(), POLLIN, 0}, {attempt_ ? attempt_->pidfd() : -1, POLLIN, 0}}};
+    ::poll(events.data(), events.size(), static_cast<int>(limit.count()));
   }
 
   void take_signals(Signals& signals) {
@@ -133,59 +130,110 @@ class Supervision {
       if (*number == SIGCHLD) continue;
       if (asked_to_end_ == 0) {
         asked_to_end_ = *number;
-        coordinator_->drain();
-        std::cerr << "\nsheaf: finishing the step and saving it; again to stop at once\n";
-      } else if (*number == SIGINT) {
+        if (!attempt_) continue;  // between two of them
+        attempt_->drain();
+        std::cerr << "\nsheaf: finishing the step and saving it; Ctrl-C "
+                  << (*number == SIGINT ? "again stops" : "stops") << " at once\n";
+      } else if (*number == SIGINT && attempt_) {
         at_once_ = true;
-        coordinator_->abort({{Role::coordinator, 0},
-                             static_cast<int>(Fault::interrupted),
-                             "draining",
-                             "interrupted a second time"});
+        attempt_->abort({{Role::coordinator, 0},
+                         static_cast<int>(Fault::interrupted),
+                         "draining",
+                         "interrupted a second time"});
       }
     }
   }
 
-  // What mpirun and the ranks print to stderr goes to its log; the last lines explain a failure.
-  void read_errors() {
-    for (std::string& line : errors_->read_lines()) {
-      if (line.empty()) continue;
-      last_errors_.push_back(std::move(line));
-      if (last_errors_.size() > 12) last_errors_.erase(last_errors_.begin());
+  // Whether the job is to be started again: it had begun and has lost a process, there is something
+  // to go on from, and nobody has asked it to end.
+  bool goes_on(const wire::Failure& failure, Signals& signals) {
+    const bool lost = failure.fault == static_cast<int>(Fault::network);
+    if (!lost || !began_ || asked_to_end_ != 0 || config_.recovery().restarts == 0) return false;
+    const auto say = [this](std::string_view text) { record_.note(text); };
+    try {
+      resumed_ = newest_checkpoint(config_.run().dir, say);
+    } catch (const Error& error) {
+      say(fmt::format("warning: cannot go on: {}", error.message()));
+      return false;
+    }
+    if (!resumed_ && record_.failed_checkpoints() != 0) {
+      say("warning: no checkpoint could be written: the job does not start over by itself");
+      return false;
+    }
+    const Step from = resumed_ ? resumed_->step : 0;
+    const auto pause = restarts_.next(resumed_ ? std::optional(from) : std::nullopt);
+    if (!pause) {
+      say(
+          fmt::format("warning: started again {} times in a row without a newer checkpoint than "
+                      "that of step {}: giving up (recovery.restarts)",
+                      restarts_.in_a_row(), from));
+      return false;
+    }
+    const std::string reason = failure.text.substr(0, failure.text.find('\n'));
+    say(fmt::format("warning: {}: {}; goes on from step {}{}", failure.phase, reason, from,
+                    *pause > Duration{0} ? fmt::format(" in {:.0f} s", seconds(*pause)) : ""));
+    record_.go_back(from, noticed_);
+    return waits(*pause, signals);
+  }
+
+  // Whether the job has stopped only to go on with another number of workers.
+  bool changes_size() {
+    if (!scaled_to_ || record_.all_steps() || asked_to_end_ != 0) return false;
+    // The partitions stay what they were, whatever said how many.
+    for (const std::string& word : {fmt::format("run.workers={}", *scaled_to_),
+                                    fmt::format("run.partitions={}", config_.run().partitions),
+                                    "run.dir=" + config_.run().dir.string()}) {
+      command_.job.overrides.push_back(word);
+    }
+    const auto say = [this](std::string_view text) { record_.note(text); };
+    try {
+      RunConfig changed = RunConfig::load(command_.job.file, command_.job.overrides);
+      changed.require_sound();
+      resumed_ = newest_checkpoint(config_.run().dir, say);
+      config_ = std::move(changed);
+      launch_ = plan_launch(config_, command_);
+      record_.change_size(resumed_ ? resumed_->step : 0);
+    } catch (const Error& error) {
+      ended_ = wire::Failure{{Role::coordinator, 0},
+                             static_cast<int>(error.fault()),
+                             "changing the number of workers",
+                             error.message()};
+      return false;
+    }
+    say(fmt::format("goes on from step {} with {} workers", resumed_ ? resumed_->step : 0,
+                    *scaled_to_));
+    return true;
+  }
+
+  // False if somebody asks the job to end meanwhile.
+  bool waits(Duration pause, Signals& signals) {
+    const TimePoint end = std::chrono::steady_clock::now() + pause;
+    while (true) {
+      take_signals(signals);
+      if (asked_to_end_ != 0) {
+        ended_ = wire::Failure{{Role::coordinator, 0},
+                               static_cast<int>(Fault::interrupted),
+                               "waiting to go on",
+                               "interrupted between two starts"};
+        return false;
+      }
+      const auto left = std::chrono::ceil<milliseconds>(end - std::chrono::steady_clock::now());
+      if (left <= milliseconds(0)) return true;
+      wait_for_something(signals, left);
     }
   }
 
-  // mpirun that ends before the job does has lost it, whatever its exit code says. The coordinator
-  // may know a better reason a moment later: it is given that moment.
-  void watch_child() {
-    if (child_gone_ || !child_->ended()) return;
-    child_gone_ = true;
-    if (coordinator_->wait(seconds(1))) return;
-    read_errors();
-    std::string text =
-        fmt::format("mpirun ended ({}) before the job did", to_string(*child_->ended()));
-    for (const std::string& line : last_errors_) text += "\n  " + line;
-    coordinator_->abort({{Role::coordinator, 0}, static_cast<int>(Fault::network), "", text});
-  }
-
-  // Every rank of the job is gone when this returns, also stopped ones. Those of this host are
-  // killed first, by recorded identity: mpirun, asked to end a stopped rank, takes seconds. And it
-  // waits in vain for a host that is lost, so it is not given long.
-  void end_ranks(bool complete) {
-    if (child_->wait(complete ? seconds(5) : milliseconds(500))) return;
-    for (const ProcessIdentity& rank : coordinator_->local_ranks()) send_signal(rank, SIGKILL);
-    if (!child_->wait(milliseconds(500))) child_->terminate(milliseconds(1000));
+  // Asked to end, a job may be done all the same; else it is preempted if it can go on later.
+  int code_of(const Coordinator::Outcome& outcome) const {
+    const int code = outcome ? outcome->fault : 0;
+    const bool as_asked = !outcome || code == static_cast<int>(Fault::interrupted);
+    if (asked_to_end_ == 0 || !as_asked || (!outcome && record_.all_steps())) return code;
+    const bool saved = outcome ? resumed_ && !at_once_ : record_.saved_at_end();
+    return saved ? static_cast<int>(Fault::preempted) : 128 + asked_to_end_;
   }
 
   int report(const Coordinator::Outcome& outcome) {
-    coordinator_.reset();  // the record is ours from here on
-    int code = outcome ? outcome->fault : 0;
-    const bool as_asked = !outcome || code == static_cast<int>(Fault::interrupted);
-    // Asked to end, it may be done all the same; else it can go on from where it was saved.
-    if (asked_to_end_ != 0 && as_asked && (outcome || !record_.all_steps())) {
-      code = !outcome && record_.saved_at_end() ? static_cast<int>(Fault::preempted)
-                                                : 128 + asked_to_end_;
-    }
-    const RunResult& result = record_.close(outcome, code);
+    const RunResult& result = record_.close(outcome, code_of(outcome));
     if (result.error) {
       std::cerr << failure_report(result, record_.path()) << std::flush;
     } else {
@@ -195,18 +243,22 @@ class Supervision {
     return result.exit;
   }
 
-  const RunConfig& config_;
-  const std::optional<checkpoint::Manifest> resumed_;
-  const wire::JobKey key_;
-  ScratchFolder scratch_;  // of mpirun; first, since it may fail and the record is then not begun
+  RunConfig config_;  // of the next attempt, as what follows
+  TrainCommand command_;
+  MpirunCommand launch_;
+  const std::string address_;
+  std::optional<checkpoint::Manifest> resumed_;  // where it goes on from
+  ScratchFolder scratch_;  // first, since it may fail and the record is then not begun
   JobRecord record_;
-  std::unique_ptr<Coordinator> coordinator_;
-  std::optional<Child> child_;
-  std::optional<FileTail> errors_;
-  std::vector<std::string> last_errors_;
-  int asked_to_end_ = 0;  // the signal
+  Restarts restarts_;
+  std::unique_ptr<Attempt> attempt_;
+  std::uint32_t incarnation_ = 0;           // of the next attempt
+  bool began_ = false;                      // all ranks have been there at least once
+  TimePoint noticed_{};                     // that the last attempt had ended
+  std::optional<std::uint32_t> scaled_to_;  // what it was asked for
+  int asked_to_end_ = 0;                    // the signal
   bool at_once_ = false;
-  bool child_gone_ = false;
+  Coordinator::Outcome ended_;  // between two attempts
 };
 
 }  // namespace
@@ -220,9 +272,7 @@ int train(const TrainCommand& command) {
     resumed = choose_checkpoint(config.run().dir, command.resume->step, say);
     require_same_job(config, *resumed);
   }
-  const Placement placement = find_placement(config.launch().hostfile, config.launch().mpirun_args,
-                                             [](const char* name) { return std::getenv(name); });
-  const MpirunCommand launch = plan_launch(config, command, placement);
+  const MpirunCommand launch = plan_launch(config, command);
   if (command.print_launch) {
     std::cout << shell_line(launch.argv) << std::endl;
     return 0;
@@ -234,14 +284,12 @@ int train(const TrainCommand& command) {
   }
   std::string note;
   const std::string address =
-      net::address_of_interface(config.network().interface, placement.one_host, &note);
+      net::address_of_interface(config.network().interface, placement_of(config).one_host, &note);
   if (!note.empty()) std::cerr << "note: " << note << "\n";
   Signals signals;  // before any thread starts
-  if (resumed) {
-    remove_newer(config.run().dir, resumed->step, say);
-    say(fmt::format("goes on from step {}", resumed->step));
-  }
-  return Supervision(config, std::move(resumed)).run(launch, address, signals);
+  Supervision supervision(std::move(config), command, launch, address, resumed);
+  if (resumed) say(fmt::format("goes on from step {}", resumed->step));
+  return supervision.run(signals);
 }
 
 }  // namespace sheaf::launcher

@@ -22,7 +22,9 @@ struct Findings {
   std::vector<Checkpoint> checkpoints;  // newest first
   std::vector<std::string> leftovers;
   bool damaged = false;
-  int exit() const { return damaged ? static_cast<int>(Fault::checkpoint) : 0; }
+  int exit() const {
+    return damaged || checkpoints.empty() ? static_cast<int>(Fault::checkpoint) : 0;
+  }
 };
 
 Findings examine(const fs::path& checkpoints) {

@@ -73,6 +73,7 @@ Job::Job() {
       "  { kind = \"dense\", units = 1 }]\n";
   tables["optimizer"] = "kind = \"sgd\"\nrate = 0.01\n";
   tables["timeouts"] = "beat = \"500ms\"\ndead = \"5s\"\nstart = \"20s\"\n";
+  tables["recovery"] = "restarts = 0\n";
   set_size(2, 2);
 }
 
@@ -233,6 +234,25 @@ std::string Running::errors() const {
     if (blank && !text.empty() && text.back() != ' ') text += ' ';
   }
   return text;
+}
+
+// ---- commands about a job -----------------------------------------------------------------------
+
+// Not a Process, whose end would end the job.
+Said say(const Job& job, std::vector<std::string> words) {
+  words.insert(words.begin() + 1, job.run());
+  Command command = job.command(std::move(words));
+  command.output = job / "said";
+  command.errors = job / "said-errors";
+  std::filesystem::remove(command.output);
+  std::filesystem::remove(command.errors);
+  std::string line;
+  for (const auto& [name, value] : command.environment) line += name + "=" + quoted(value) + " ";
+  for (const std::string& word : command.argv) line += quoted(word) + " ";
+  line += ">" + quoted(command.output) + " 2>" + quoted(command.errors);
+  const int status = std::system(line.c_str());
+  return {WIFEXITED(status) ? std::optional(WEXITSTATUS(status)) : std::nullopt,
+          contents_of(command.output), contents_of(command.errors)};
 }
 
 // ---- Stranger -----------------------------------------------------------------------------------

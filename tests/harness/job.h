@@ -30,7 +30,8 @@ struct Seat {
 
 class Job {
  public:
-  // 2 servers and 2 workers that learn a sum, without an end of their own; dead = 5 s.
+  // 2 servers and 2 workers that learn a sum, without an end of their own; dead = 5 s. It ends when
+  // it loses a process.
   Job();
   ~Job();
   Job(const Job&) = delete;
@@ -115,6 +116,15 @@ class Running {
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   Process process_;
 };
+
+// What a command about the run directory of a job said.
+struct Said {
+  std::optional<int> code;
+  std::string output;
+  std::string errors;
+};
+// Runs "sheaf WORD RUN WORDS…" to its end; the job goes on meanwhile.
+Said say(const Job& job, std::vector<std::string> words);
 
 // A TCP connection of nobody the job knows.
 class Stranger {

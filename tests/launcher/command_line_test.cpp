@@ -51,6 +51,18 @@ TEST(CommandLineTest, OptionsStandAnywhere) {
   EXPECT_THAT(train.job.overrides, ElementsAre("a.b=[1, 2]", "c=-1"));
 }
 
+TEST(CommandLineTest, StatusAndScaleAreAboutARunDirectory) {
+  const auto status = std::get<StatusCommand>(parse({"status", "runs/a", "--json"}));
+  EXPECT_EQ(status.run, "runs/a");
+  EXPECT_TRUE(status.json);
+  const auto scale = std::get<ScaleCommand>(parse({"scale", "runs/a", "--workers", "4"}));
+  EXPECT_EQ(scale.run, "runs/a");
+  EXPECT_EQ(scale.workers, 4);
+  EXPECT_THAT(fault_of({"status"}), StartsWith("sheaf status: found no run directory"));
+  EXPECT_EQ(fault_of({"scale", "runs/a"}), "sheaf scale: found no --workers, expected --workers N");
+  EXPECT_THAT(fault_of({"scale", "runs/a", "--workers", "0"}), HasSubstr("--workers"));
+}
+
 TEST(CommandLineTest, RankStartsUnderMpiOrJoins) {
   const auto plain = std::get<RankCommand>(parse({"rank", "job.toml"}));
   EXPECT_FALSE(plain.join);
@@ -105,7 +117,7 @@ TEST(CommandLineTest, VerifyTakesARunDirectory) {
 
 TEST(CommandLineTest, HelpShowsExamplesBeforeOptions) {
   for (const std::string command :
-       {"train", "rank", "check", "list", "bench", "doctor", "verify", "help"}) {
+       {"train", "rank", "check", "list", "bench", "doctor", "status", "scale", "verify", "help"}) {
     const std::string help = help_of({command, "--help"});
     EXPECT_EQ(help, help_of({"help", command}));
     EXPECT_LT(help.find("Examples:"), help.find("Usage: sheaf " + command)) << help;
@@ -124,7 +136,8 @@ TEST(CommandLineTest, HelpListsEveryExitCode) {
 }
 
 TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
-  const std::string commands = "a command: train, rank, check, list, bench, doctor, verify, help";
+  const std::string commands =
+      "a command: train, rank, check, list, bench, doctor, status, scale, verify, help";
   EXPECT_EQ(fault_of({}), "sheaf: found no command, expected " + commands + ", try sheaf --help");
   EXPECT_EQ(fault_of({"trian", "job.toml"}),
             "sheaf: found \"trian\", expected " + commands + ", try train");
@@ -148,7 +161,7 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
             "sheaf list: found \"loss\", expected nothing more");
   EXPECT_EQ(fault_of({"help", "exitcodes"}),
             "sheaf help: found \"exitcodes\", expected one of train, rank, check, list, bench, "
-            "doctor, verify, help, exit-codes, try exit-codes");
+            "doctor, status, scale, verify, help, exit-codes, try exit-codes");
   EXPECT_EQ(fault_of({"rank", "job.toml", "--process", "worker:1"}),
             "sheaf rank: found --process alone, expected both --join CONTROL_FILE and --process "
             "ROLE:ID");
@@ -233,8 +246,8 @@ TEST_F(CheckTest, DataAtFaultIsThree) {
 }
 
 TEST_F(CheckTest, NotesDoNotFail) {
-  EXPECT_EQ(check(job_with(), {"recovery.restarts=1"}), 0);
-  EXPECT_THAT(err_.str(), StartsWith("note: [recovery] is without effect"));
+  EXPECT_EQ(check(job_with(), {"recovery.snapshot=shm"}), 0);
+  EXPECT_THAT(err_.str(), StartsWith("note: recovery.snapshot is without effect"));
   err_.str("");
   EXPECT_EQ(check(job_with(), {"timeouts.orphan_grace=10s"}), 0);
   EXPECT_THAT(err_.str(), StartsWith("note: timeouts.orphan_grace is without effect"));

@@ -140,11 +140,11 @@ TEST(RunConfigTest, RequireSoundThrowsAllFaults) {
 
 TEST(RunConfigTest, WhatHasNoEffectIsNoted) {
   EXPECT_THAT(config_of(job_with()).check().notes, IsEmpty());
-  const auto notes = config_of(job_with(1, "[recovery]\nrestarts = 1\n[run]"),
+  const auto notes = config_of(job_with(1, "[recovery]\nreplicas = 2\n[run]"),
                                {"data.batch=16", "run.partitions=4"})
                          .check()
                          .notes;
-  EXPECT_THAT(notes, ElementsAre(HasSubstr("[recovery]"),
+  EXPECT_THAT(notes, ElementsAre(HasSubstr("recovery.replicas is without effect"),
                                  HasSubstr("16 examples over 4 partitions leave 4 for each")));
 }
 

@@ -132,7 +132,7 @@ TEST_F(CheckpointsTest, AVersionAheadOfTheJobIsOrderedWhenItIsTime) {
   checkpoints_->on_tick(kStart + seconds(29), 2900);
   EXPECT_THAT(ordered_, IsEmpty());
   checkpoints_->on_tick(kStart + seconds(30), 3000);
-  EXPECT_THAT(ordered_, ElementsAre(3102));  // 2 steps, and a second at 100 steps a second
+  EXPECT_THAT(ordered_, ElementsAre(3052));  // 2 steps, and half a second at 100 a second
   checkpoints_->on_tick(kStart + seconds(90), 9000);
   EXPECT_THAT(ordered_, SizeIs(1));  // one at a time
 }
@@ -140,12 +140,12 @@ TEST_F(CheckpointsTest, AVersionAheadOfTheJobIsOrderedWhenItIsTime) {
 TEST_F(CheckpointsTest, WhatComesTooLateIsOrderedAgainFurtherAhead) {
   checkpoints_->on_tick(kStart + seconds(29), 2900);
   checkpoints_->on_tick(kStart + seconds(30), 3000);
-  answer(3102, false);
-  EXPECT_THAT(abandoned_, ElementsAre(3102));
-  EXPECT_TRUE(checkpoints_->settled(3102));
+  answer(3052, false);
+  EXPECT_THAT(abandoned_, ElementsAre(3052));
+  EXPECT_TRUE(checkpoints_->settled(3052));
   checkpoints_->on_tick(kStart + seconds(31), 3100);
-  EXPECT_THAT(ordered_, ElementsAre(3102, 3302));
-  checkpoints_->on_saved(1, wire::Saved{3102, "", "", 0, 0, 0, "", {}});  // what was abandoned
+  EXPECT_THAT(ordered_, ElementsAre(3052, 3202));
+  checkpoints_->on_saved(1, wire::Saved{3052, "", "", 0, 0, 0, "", {}});  // what was abandoned
   EXPECT_THAT(warnings_, IsEmpty());
 }
 

@@ -134,11 +134,14 @@ TEST(RunDirectory, ControlFileIsForItsOwnerAlone) {
   OpenRun run(folder.path());
   const std::vector<std::byte> key = {std::byte{0x00}, std::byte{0xff}, std::byte{0x1a}};
   const mode_t before = ::umask(0);
-  run.directory.write_control({"demo-1", "127.0.0.1", 20001, key});
+  run.directory.write_control({"demo-1", "127.0.0.1", 20001, "ab12", "auto", key});
   ::umask(before);
-  EXPECT_EQ(
-      json::parse(contents_of(folder / "control.json")),
-      (json{{"job", "demo-1"}, {"address", "127.0.0.1"}, {"port", 20001}, {"key", "00ff1a"}}));
+  EXPECT_EQ(json::parse(contents_of(folder / "control.json")), (json{{"job", "demo-1"},
+                                                                     {"address", "127.0.0.1"},
+                                                                     {"port", 20001},
+                                                                     {"config_sha256", "ab12"},
+                                                                     {"encryption", "auto"},
+                                                                     {"key", "00ff1a"}}));
   struct stat status{};
   ASSERT_EQ(::stat((folder / "control.json").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777U, 0600U);
@@ -311,7 +314,45 @@ TEST(RunDirectory, ResultHasEveryKeyOfTheContractEvenWithNothingKnown) {
                                    "seconds"}));
   EXPECT_EQ(keys_of(result.at("faults")),
             (std::set<std::string>{"restarts", "duplicates_dropped", "rolled_back_steps",
-                                   "failed_checkpoints", "dropped_rows"}));
+                                   "recovery_seconds", "failed_checkpoints", "dropped_rows"}));
+}
+
+TEST(RunDirectory, IsOfOneJobAtATime) {
+  const TemporaryFolder folder;
+  const auto ignore = [](std::string_view) {};
+  {
+    const RunDirectory first(folder.path() / "run", ignore);
+    try {
+      const RunDirectory second(folder.path() / "run", ignore, 3);
+      FAIL() << "two jobs in one directory";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.fault(), Fault::config);
+      EXPECT_THAT(error.message(), testing::HasSubstr("is in use by another sheaf"));
+    }
+  }
+  EXPECT_NO_THROW(RunDirectory(folder.path() / "run", ignore, 3));
+}
+
+// A job that goes on from a step says of it again what it has evaluated there.
+TEST(RunDirectory, GoesBackToAStep) {
+  const TemporaryFolder folder;
+  OpenRun run(folder.path());
+  for (const std::uint64_t step : {20U, 40U, 60U}) {
+    MetricRow row;
+    row.step = step;
+    run.directory.append_metrics(row, {});
+    row.split = "validation";
+    run.directory.append_metrics(row, {});
+  }
+  run.directory.go_back_to(40);
+  std::ifstream rows(run.directory.path() / "metrics.jsonl");
+  std::vector<std::string> left;
+  for (std::string line; std::getline(rows, line);) {
+    const json row = json::parse(line);
+    left.push_back(
+        fmt::format("{} {}", row.at("step").get<int>(), row.at("split").get<std::string>()));
+  }
+  EXPECT_EQ(left, (std::vector<std::string>{"20 train", "20 validation", "40 train"}));
 }
 
 TEST(RunDirectory, ResultIsReadBackAsItWasGiven) {

@@ -98,8 +98,8 @@ TEST_F(VerifyTest, LeftoversAreNamedAndNoDamage) {
                                        "leftover: step-000000000020/: .*\n"));
 }
 
-TEST_F(VerifyTest, NoCheckpointIsNoDamage) {
-  EXPECT_EQ(verify(), 0);
+TEST_F(VerifyTest, NothingToGoOnFromIsFive) {
+  EXPECT_EQ(verify(), 5);
   EXPECT_EQ(out_.str(), "no checkpoint in " + file("").parent_path().string() + "\n");
 }
 

@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include <algorithm>
 #include <csignal>
 #include <fstream>
 
-#include "tests/harness/job.h"
+#include "tests/harness/checkpoint_job.h"
 
 namespace sheaf::harness {
 namespace {
@@ -15,54 +14,7 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr Limit kRun(30'000);
 constexpr Limit kGone(8000);  // timeouts.dead and a little: until ranks without a supervisor left
-
-// Without an end of its own: tests give it one.
-struct SmallJob : Job {
-  SmallJob() {
-    tables["run"] += "partitions = 4\n";
-    tables["data"] =
-        "kind = \"synthetic_sum\"\nexamples = 999\ntest_examples = 101\nfeatures = 32\n"
-        "batch = 60\nvalidation = 0.1\n";
-    tables["optimizer"] = "kind = \"adam\"\nrate = 1e-3\nclip_norm = 1.0\n";
-    // One chunk of two blocks of the optimizer, and one of all that is small: a third server is
-    // idle.
-    tables["model"] =
-        "loss = \"mse\"\nlayers = [{ kind = \"dense\", units = 256, activation = \"tanh\" },\n"
-        "  { kind = \"dense\", units = 1 }]\n";
-    tables["network"] = "chunk_kib = 64\nlanes = 2\n";
-    tables["checkpoint"] = "every = \"50ms\"\n";
-  }
-};
-
-std::string outcome(const nlohmann::json& result) {
-  if (!result.is_object()) return "no result";
-  return result["model_sha256"].dump() + result["train"].dump() + result["validation"].dump() +
-         result["test"].dump();
-}
-
-// What a job of so many steps comes to when nobody interrupts it.
-std::string reference(std::uint64_t steps) {
-  SmallJob job;
-  job.overrides = {"run.steps=" + std::to_string(steps)};
-  Running running(job);
-  EXPECT_EQ(running.wait(patience(kRun)), 0) << running.errors();
-  return outcome(running.result());
-}
-
-// Steps of which there is a manifest, newest first.
-std::vector<std::uint64_t> checkpoints_of(const Job& job) {
-  std::vector<std::uint64_t> steps;
-  std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator(job.run() / "checkpoints", none)) {
-    if (std::filesystem::exists(entry.path() / "MANIFEST", none)) {
-      steps.push_back(std::stoull(entry.path().filename().string().substr(5)));
-    }
-  }
-  std::ranges::sort(steps, std::greater<>());
-  return steps;
-}
 
 std::filesystem::path folder_of(const Job& job, std::uint64_t step) {
   return job.run() / "checkpoints" / fmt::format("step-{:012}", step);
@@ -89,7 +41,7 @@ TEST(Checkpoints, AJobThatWasInterruptedEndsWithTheSameBits) {
                                      "run.workers=" + std::to_string(size.workers)}));
     ASSERT_EQ(running.wait(patience(kRun)), 0) << running.errors();
     EXPECT_EQ(running.result()["steps"], steps);
-    EXPECT_EQ(outcome(running.result()), reference(steps));
+    EXPECT_EQ(outcome_of(running.result()), reference(steps));
   }
   // One row for each step that has one, and in order: nothing of what was done twice is left.
   std::uint64_t before = 0;
@@ -122,7 +74,7 @@ TEST(Checkpoints, AKilledJobGoesOnFromTheNewestCheckpoint) {
   Running running(job, job.resume({"run.steps=" + std::to_string(steps)}));
   ASSERT_EQ(running.wait(patience(kRun)), 0) << running.errors();
   EXPECT_THAT(running.errors(), HasSubstr("goes on from step " + std::to_string(newest)));
-  EXPECT_EQ(outcome(running.result()), reference(steps));
+  EXPECT_EQ(outcome_of(running.result()), reference(steps));
 }
 
 TEST(Checkpoints, ADamagedCheckpointIsPassedOverAloud) {
@@ -143,12 +95,27 @@ TEST(Checkpoints, ADamagedCheckpointIsPassedOverAloud) {
     EXPECT_THAT(running.errors(), HasSubstr("the checkpoint of step " + std::to_string(steps[0]) +
                                             " is damaged: step-"));
     EXPECT_THAT(running.errors(), HasSubstr("goes on from step " + std::to_string(steps[1])));
-    EXPECT_EQ(outcome(running.result()), reference(steps[1] + 25));
+    EXPECT_EQ(outcome_of(running.result()), reference(steps[1] + 25));
   }
   for (const std::uint64_t step : checkpoints_of(job)) damage(step);
   Running running(job, job.resume({}));
   EXPECT_EQ(running.wait(patience(kRun)), 5) << running.errors();
   EXPECT_THAT(running.errors(), HasSubstr("every checkpoint is damaged"));
+}
+
+// What was saved before is still there: a job that is preempted again and again comes to its end.
+TEST(Checkpoints, AJobInterruptedBeforeItGoesOnCanGoOnLater) {
+  SmallJob job;
+  const std::uint64_t newest = kill_after_two_checkpoints(job);
+  job.remove_seat("worker:1");
+  {
+    Running running(job, job.resume({}));
+    ASSERT_TRUE(running.wait_until(
+        [&] { return running.errors().find("goes on from") != std::string::npos; }, kRun));
+    running.signal(SIGTERM);
+    EXPECT_EQ(running.wait(patience(kRun)), 75) << running.errors();
+  }
+  EXPECT_EQ(checkpoints_of(job).front(), newest);
 }
 
 TEST(Checkpoints, WhatIsAnotherJobIsRefused) {

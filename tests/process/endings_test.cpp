@@ -53,7 +53,7 @@ TEST(Faults, ASecondCtrlCEndsAtOnce) {
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
   running.signal("worker", 1, SIGSTOP);  // so that the step can never be finished
   running.signal(SIGINT);
-  ASSERT_TRUE(running.wait_for_message("again to stop at once", Limit(1000)));
+  ASSERT_TRUE(running.wait_for_message("again stops at once", Limit(1000)));
   running.signal(SIGINT);
   ASSERT_EQ(running.wait(patience(kEndOfJob)), 130) << running.errors();
   EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());

@@ -1,0 +1,69 @@
+// One start of a job: mpirun with all its ranks and the coordinator that they report to, from the
+// start until every rank of this host is gone, also a stopped one. A job that has lost a process
+// gets another one, from a checkpoint; a key of its own keeps out what is left of those before.
+// Used by one thread.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launcher/child.h"
+#include "launcher/coordinator.h"
+#include "launcher/file_tail.h"
+#include "launcher/mpirun_command.h"
+#include "launcher/scratch_folder.h"
+
+namespace sheaf::launcher {
+
+class Attempt {
+ public:
+  struct Options {
+    const RunConfig& config;  // outlives the object, as do the next three
+    const MpirunCommand& launch;
+    JobRecord& record;
+    ScratchFolder& scratch;  // for mpirun; removed when it is no longer needed
+    std::string address;     // of the coordinator
+    std::optional<checkpoint::Manifest> resumed = {};
+    std::uint32_t incarnation = 0;  // of every rank
+  };
+  // Starts it. Throws if that cannot be done.
+  explicit Attempt(const Options& options);
+  ~Attempt();
+
+  // Readable when mpirun has ended; -1 once that is known, and where the kernel has no such handle.
+  int pidfd() const { return child_gone_ ? -1 : child_->pidfd(); }
+  // How it ended, once it has. Call it about 20 times a second, and when pidfd() is readable.
+  std::optional<Coordinator::Outcome> look();
+  // Every rank has arrived.
+  bool began() const { return coordinator_.began(); }
+
+  // How many workers somebody wants it to go on with.
+  std::optional<std::uint32_t> scaled_to() const { return coordinator_.scaled_to(); }
+
+  // Asks the workers to stop after a common step.
+  void drain() { coordinator_.drain(); }
+  // Ends it at once, whatever the ranks do.
+  void abort(wire::Failure failure) { coordinator_.abort(std::move(failure)); }
+  // Waits until every rank is gone, or sees to it; that takes seconds at most. Returns the outcome:
+  // `known`, or what the ending has brought.
+  Coordinator::Outcome end(std::optional<Coordinator::Outcome> known);
+
+ private:
+  std::filesystem::path log(const char* name) const;
+  void read_errors();
+  void watch_child();
+
+  const wire::JobKey key_;
+  ScratchFolder& scratch_;
+  Coordinator coordinator_;
+  const std::filesystem::path logs_;
+  FileTail errors_;
+  std::optional<Child> child_;
+  std::vector<std::string> last_errors_;
+  bool child_gone_ = false;
+};
+
+}  // namespace sheaf::launcher

@@ -1,0 +1,29 @@
+// A job that saves often, and what it comes to when nobody interrupts it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/harness/job.h"
+
+namespace sheaf::harness {
+
+inline constexpr Limit kRun(30'000);
+
+// Without an end of its own: tests give it one.
+struct SmallJob : Job {
+  SmallJob();
+};
+
+// Everything that is the same for the same bits.
+std::string outcome_of(const nlohmann::json& result);
+// That of a job of so many steps that nobody interrupts.
+std::string reference(std::uint64_t steps);
+// The model of such a job.
+std::string reference_model(std::uint64_t steps);
+
+// Steps of which there is a manifest, newest first.
+std::vector<std::uint64_t> checkpoints_of(const Job& job);
+
+}  // namespace sheaf::harness
