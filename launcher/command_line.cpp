@@ -87,6 +87,15 @@ constexpr CommandText kCommands[] = {
      "bsp the model keeps its bits. Another number of servers: stop it (Ctrl-C) and resume it "
      "with\n"
      "run.servers=N."},
+    {"slurm", "sheaf slurm JOB.toml [key=value …]",
+     "Writes a batch script that Slurm may preempt and requeue.",
+     R"(  sheaf slurm job.toml > job.sbatch && sbatch --time=4:00:00 job.sbatch
+  sheaf slurm job.toml run.workers=16 > job.sbatch && sbatch --nodes=4 job.sbatch)",
+     "The script starts the job, or goes on from its newest checkpoint if there is one; preempted "
+     "or\n"
+     "two minutes before its time limit, it saves the step and is requeued. The program, the job\n"
+     "file and the run directory must be visible on every node. Without a script:\n"
+     "srun --mpi=pmix -n RANKS sheaf rank job.toml."},
     {"verify", "sheaf verify RUN [options]",
      "Reads every byte of the checkpoints in a run directory and compares the checksums.",
      R"(  sheaf verify runs/quickstart-20261122-114508
@@ -163,7 +172,7 @@ struct Parser {
       CLI::App* command = app.add_subcommand(names.back(), std::string(text.summary));
       command->set_help_flag("-h,--help", "this text");
     }
-    for (const char* name : {"train", "rank", "check"}) add_job(name, parsed);
+    for (const char* name : {"train", "rank", "check", "slurm"}) add_job(name, parsed);
     CLI::App* train = app.get_subcommand("train");
     train->add_flag("--dry-run", parsed.dry_run, "check and print the plan, start nothing");
     train->add_flag("--print-launch", parsed.print_launch, "print the mpirun line, start nothing");
@@ -377,6 +386,7 @@ Command make_command(Parser& parser, const Parsed& parsed) {
   }
   if (name == "rank") return make_rank(parsed, *job);
   if (name == "check") return CheckCommand{*job};
+  if (name == "slurm") return SlurmCommand{*job};
   if (name == "doctor") return DoctorCommand{*job, parsed.json};
   return BenchCommand{parsed.name, *job, parsed.json};
 }

@@ -92,6 +92,10 @@ struct ScaleCommand {
   std::uint32_t workers = 0;
 };
 
+struct SlurmCommand {
+  JobArguments job;
+};
+
 // What `doctor` starts on each host; no person does, so help does not know it.
 struct ProbeCommand {};
 
@@ -110,7 +114,7 @@ struct UsageFault {
 using Command =
     std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
                  ExchangeCommand, AllreduceCommand, DoctorCommand, VerifyCommand, StatusCommand,
-                 ScaleCommand, ProbeCommand, VersionCommand, HelpCommand, UsageFault>;
+                 ScaleCommand, SlurmCommand, ProbeCommand, VersionCommand, HelpCommand, UsageFault>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(std::span<const std::string> arguments);

@@ -82,10 +82,10 @@ net::Task<void> Coordinator::receive(net::Connection connection) {
         co_await net::receive_greeting(connection, options_.credentials, admit, options_.suspect);
     if (closing_) co_return;
     connection.set_peer(to_string(peer.process));
-    spans_hosts_ = spans_hosts_ || !connection.within_host();
     if (peer.process.role == Role::client) {
       peer.process.id = clients_++;  // to tell them apart
     } else {
+      spans_hosts_ = spans_hosts_ || !connection.within_host();
       membership_.on_heard(peer.process, std::chrono::steady_clock::now());
     }
     peers_.push_back(std::make_unique<ControlPeer>(
@@ -288,6 +288,9 @@ std::string Coordinator::scale(std::uint32_t workers) {
     return "the job has no supervisor that could start it again: start it with sheaf train";
   }
   if (!running_ || ending_ || draining_) return "the job is starting or ending: ask again";
+  if (!checkpoints_->newest() || checkpoints_->failed() != 0) {
+    return "no checkpoint could be written, and the job would lose what it has done";
+  }
   if (workers < 1 || workers > options_.partitions) {
     return fmt::format("found {} workers, expected 1 to {} (run.partitions)", workers,
                        options_.partitions);
@@ -340,6 +343,7 @@ void Coordinator::begin_job() {
                     first.layout.tensors().size())});
   }
   try {  // now that all agree: before a server writes anything
+    record_.on_agreed();
     if (options_.resumed) {
       remove_newer(options_.checkpoints, start_step(),
                    [this](std::string_view text) { record_.note(text); });

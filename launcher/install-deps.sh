@@ -16,11 +16,12 @@ readonly build_packages=(
   dataset-fashion-mnist
 )
 # clang 19 is the one version that Debian 12 and 13 share; the default of Debian 12, clang 14, lacks
-# std::source_location. llvm-19 has its symbolizer, iproute2 makes the network namespaces of the tests with several hosts.
+# std::source_location. llvm-19 has its symbolizer, iproute2 makes the network namespaces of the tests with several hosts,
+# slurm-wlm and munge are the Slurm that the tests start for themselves.
 readonly test_packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
   clang-19 libclang-rt-19-dev llvm-19 clang-tidy-19 clang-format-19 shellcheck
-  iproute2 procps
+  iproute2 procps slurm-wlm munge
 )
 
 readonly libraries="Sheaf needs: a C++20 compiler (g++ 12 or later), CMake 3.25, Ninja, pkg-config, Open MPI 4.1 or 5,

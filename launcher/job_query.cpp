@@ -73,7 +73,10 @@ std::optional<Answer> ask(const std::filesystem::path& run, wire::ControlKind ki
   peer.send(kind, question);
   context.run_for(std::chrono::ceil<std::chrono::milliseconds>(limit));
   if (answer) return answer;
-  if (!context.stopped()) {
+  const bool silent = !context.stopped();
+  peer.close();
+  context.run();
+  if (silent) {
     fail(Fault::network, "the coordinator of {} has not answered within {:.1f} s", run.string(),
          seconds(limit));
   }

@@ -56,11 +56,11 @@ ProcessState process_state(cluster::MemberState state) {
 }
 
 JobRecord::JobRecord(const RunConfig& config, Output output, std::optional<Step> resumed)
-    : config_(config), output_(std::move(output)), resumed_(resumed) {
+    : config_(config), output_(std::move(output)), resumed_(resumed), goes_back_(resumed) {
   const auto warn = [this](std::string_view text) {
     if (progress_) progress_->note(text);
   };
-  directory_ = std::make_unique<RunDirectory>(config.run().dir, warn, resumed);
+  directory_ = std::make_unique<RunDirectory>(config.run().dir, warn, resumed.has_value());
   directory_->write_config(config.resolved());
   // Steps are not known before a worker has seen the data; until then there is only text to show.
   progress_ = std::make_unique<Progress>(Progress::Options{.style = output_.style}, output_.show,
@@ -87,7 +87,8 @@ void JobRecord::on_members(const std::vector<cluster::Member>& members) {
 void JobRecord::on_start(const wire::Registration& first, bool bit_exact, TimePoint now) {
   job_ = first;
   model_.resize(first.layout.size());
-  result_.bit_exact = bit_exact;
+  exact_ = exact_ && bit_exact;
+  result_.bit_exact = exact_;
   rows_ = std::make_unique<MetricRows>(MetricRows::Options{.partitions = config_.run().partitions,
                                                            .every = config_.steps_per_row(),
                                                            .steps_per_epoch = first.steps_per_epoch,
@@ -99,6 +100,10 @@ void JobRecord::on_start(const wire::Registration& first, bool bit_exact, TimePo
       output_.show, now);
 }
 
+void JobRecord::on_agreed() {
+  if (std::exchange(goes_back_, false)) directory_->go_back_to(*resumed_);
+}
+
 void JobRecord::go_back(Step step, TimePoint noticed) {
   FaultCounts& faults = result_.faults;
   ++faults.restarts;
@@ -108,13 +113,17 @@ void JobRecord::go_back(Step step, TimePoint noticed) {
 }
 
 void JobRecord::change_size(Step step) {
-  directory_->write_config(config_.resolved());
+  const auto now = std::chrono::steady_clock::now();
+  if (rows_) {
+    if (const auto row = rows_->flush(now); row && row->step <= step) show_row(*row, now);
+  }
   start_again(step);
 }
 
 void JobRecord::start_again(Step step) {
-  directory_->go_back_to(step);
   resumed_ = step;
+  goes_back_ = true;
+  failed_before_ = result_.faults.failed_checkpoints;
   all_steps_ = false;
   saved_ = false;
   // What is counted since all ranks have arrived.
@@ -236,7 +245,7 @@ void JobRecord::on_finished(ProcessId process, const wire::Finished& report) {
 
 void JobRecord::on_checkpoint(std::optional<Step> newest, std::uint64_t failed) {
   result_.checkpoint = newest;
-  result_.faults.failed_checkpoints = failed;
+  result_.faults.failed_checkpoints = failed_before_ + failed;
 }
 
 void JobRecord::on_end(bool all_steps, bool saved) {
@@ -261,7 +270,7 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
   r.servers = run.servers;
   r.workers = run.workers;
   r.partitions = run.partitions;
-  r.steps = rows_ ? rows_->steps() : 0;
+  r.steps = rows_ ? rows_->steps() : resumed_.value_or(0);
   std::uint64_t lanes = 0;
   std::uint64_t shared = 0;
   for (const auto& [process, report] : finished_) {

@@ -41,7 +41,10 @@ class JobRecord {
   void write_control(const net::Endpoint& coordinator, const wire::JobKey& key);
 
   void on_members(const std::vector<cluster::Member>& members);
-  // Everybody is there; `first` is the registration of a worker.
+  // Everybody is there and agrees: a job that goes on does so in earnest. Throws what
+  // RunDirectory::go_back_to() throws.
+  void on_agreed();
+  // Then; `first` is the registration of a worker.
   void on_start(const wire::Registration& first, bool bit_exact, TimePoint now);
   void on_encryption(bool encrypted) { result_.encrypted = encrypted; }
   void on_log(ProcessId process, const std::string& host, const wire::Log& log);
@@ -57,12 +60,14 @@ class JobRecord {
   bool saved_at_end() const { return saved_; }
   void note(std::string_view text);
 
+  bool saved() const { return result_.checkpoint.has_value(); }  // there is a checkpoint
   std::uint64_t failed_checkpoints() const { return result_.faults.failed_checkpoints; }
   // A process was lost, which was noticed at that time, and all ranks start again from a step.
   void go_back(Step step, TimePoint noticed);
   // All ranks start again, as others than before: the config that the record was made with says how
-  // many there are now.
+  // many there are now. write_config() comes first.
   void change_size(Step step);
+  void write_config() { directory_->write_config(config_.resolved()); }
 
   // Writes model and result. `failure` as the coordinator saw it, `exit` the code of the job.
   // Returns what was written; throws Fault::data if the model or the result cannot be.
@@ -92,7 +97,10 @@ class JobRecord {
   std::size_t model_known_ = 0;  // floats that have arrived
   std::uint64_t examples_ = 0;
   std::optional<Step> resumed_;
-  std::optional<TimePoint> lost_;  // since when nothing was trained
+  bool goes_back_ = false;           // to resumed_, once all ranks are there
+  std::optional<TimePoint> lost_;    // since when nothing was trained
+  bool exact_ = true;                // all steps so far
+  std::uint64_t failed_before_ = 0;  // checkpoints, of attempts before
   bool all_steps_ = false;
   bool saved_ = false;
   RunResult result_;

@@ -19,6 +19,7 @@
 #include "launcher/mpi_session.h"
 #include "launcher/probe.h"
 #include "launcher/rank_main.h"
+#include "launcher/slurm.h"
 #include "launcher/status.h"
 #include "launcher/supervisor.h"
 #include "launcher/verify.h"
@@ -47,6 +48,7 @@ int run(const DoctorCommand& command) { return doctor(command, std::cout); }
 int run(const VerifyCommand& command) { return verify_run(command, std::cout, std::cerr); }
 int run(const StatusCommand& command) { return show_status(command, std::cout); }
 int run(const ScaleCommand& command) { return scale_job(command, std::cout); }
+int run(const SlurmCommand& command) { return write_slurm(command, std::cout); }
 int run(const ProbeCommand&) { return probe(std::cin, std::cout); }
 int run(const VersionCommand&) {
   std::cout << fmt::format("sheaf {}\nMPI: {}\nnumerics: {}\n", build_text(), MpiSession::library(),

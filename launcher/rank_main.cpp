@@ -17,6 +17,7 @@
 #include "launcher/rank.h"
 #include "launcher/report.h"
 #include "launcher/run_json.h"
+#include "launcher/run_lock.h"
 #include "launcher/watchdog.h"
 
 namespace sheaf::launcher {
@@ -107,6 +108,7 @@ class OwnCoordinator {
 
  private:
   JobRecord record_;
+  const RunLock lock_{record_.path()};
   std::unique_ptr<Coordinator> coordinator_;
 };
 

@@ -143,6 +143,7 @@ void RunConfig::read_run(Time now, Servers servers) {
     run_.steps = static_cast<Step>(run.integer("steps", std::nullopt, {1}));
   }
   run_.seed = static_cast<std::uint64_t>(run.integer("seed", 0, {0}));
+  run_.dir_is_given = run.has("dir");
   run_.dir = run.text("dir", default_dir(run_.name, now));
   run_.deterministic = run.boolean("deterministic", false);
   run_.blas_threads = count(run, "blas_threads", 1, {1, 1024});

@@ -41,6 +41,7 @@ struct RunSection {
   std::optional<Step> steps;  // the most steps, whatever the epochs say
   std::uint64_t seed = 0;
   std::filesystem::path dir;
+  bool dir_is_given = false;  // else it is named after the time
   bool deterministic = false;
   std::uint32_t blas_threads = 1;
 };

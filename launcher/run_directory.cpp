@@ -1,10 +1,7 @@
 #include "launcher/run_directory.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 
-#include <cerrno>
 #include <fstream>
 #include <system_error>
 #include <utility>
@@ -43,18 +40,6 @@ void create_run_folder(const fs::path& path) {
   create_folder(path / "checkpoints");
 }
 
-// A file system that has no such locks is no failure.
-Descriptor lock(const fs::path& path) {
-  Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder && ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    fail(Fault::config,
-         "run.dir: {} is in use by another sheaf, expected nobody else in it; wait for its end, or "
-         "end it",
-         path.string());
-  }
-  return folder;
-}
-
 }  // namespace
 
 std::string_view to_string(ProcessState state) {
@@ -68,13 +53,13 @@ std::string_view to_string(ProcessState state) {
   return "unknown";
 }
 
-RunDirectory::RunDirectory(fs::path path, Warn warn, std::optional<std::uint64_t> resumed)
+RunDirectory::RunDirectory(fs::path path, Warn warn, bool resumed)
     : path_(std::move(path)), warn_(std::move(warn)), metrics_(path_ / "metrics.jsonl") {
-  if (!resumed) create_run_folder(path_);
-  lock_ = lock(path_);
-  if (!resumed) return;
-  go_back_to(*resumed);
-  update_processes({});  // those of the job before are gone
+  if (resumed) {
+    update_processes({});  // those of the job before are gone
+  } else {
+    create_run_folder(path_);
+  }
 }
 
 void RunDirectory::go_back_to(std::uint64_t step) {

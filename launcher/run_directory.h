@@ -15,7 +15,6 @@
 #include <string_view>
 #include <vector>
 
-#include "common/base/descriptor.h"
 #include "common/base/ids.h"
 #include "launcher/file_output.h"
 #include "launcher/metric_rows.h"
@@ -54,10 +53,9 @@ class RunDirectory {
   using Warn = std::function<void(std::string_view text)>;
 
   // Creates the directory, or takes an empty one, with logs/ and checkpoints/ inside. Throws
-  // Fault::config if it is not empty, no directory, cannot be written, or another job uses it. A
-  // job that is `resumed` from a step goes on in a directory, as after go_back_to().
-  RunDirectory(std::filesystem::path path, Warn warn,
-               std::optional<std::uint64_t> resumed = std::nullopt);
+  // Fault::config if it is not empty, no directory, or cannot be written. A job that is `resumed`
+  // takes the directory as it is; go_back_to() follows when it is sure to go on.
+  RunDirectory(std::filesystem::path path, Warn warn, bool resumed = false);
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path log_path(ProcessId process) const;  // logs/<role>-<id>.log
@@ -89,7 +87,6 @@ class RunDirectory {
   void warn_once(std::string_view text);
 
   std::filesystem::path path_;
-  Descriptor lock_;  // as long as this process lives, no other job goes on here
   Warn warn_;
   bool warned_ = false;
   bool has_result_ = false;

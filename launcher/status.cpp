@@ -10,6 +10,7 @@
 #include "common/params/partition_tree.h"
 #include "launcher/job_query.h"
 #include "launcher/readable.h"
+#include "launcher/run_lock.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -25,6 +26,9 @@ Json result_of(const std::filesystem::path& run) {
 }
 
 [[noreturn]] void fail_without(const std::filesystem::path& run) {
+  if (RunLock::is_held(run)) {
+    fail(Fault::network, "{}: the job is starting again, or ending: ask again", run.string());
+  }
   fail(Fault::network,
        "{}: the job does not run and has no result: its sheaf train is gone; sheaf train --resume "
        "{} goes on from its newest checkpoint",
@@ -55,7 +59,7 @@ Json json_of(const wire::Status& status) {
           {"steps", status.steps},
           {"still_seconds", status.still_seconds},
           {"checkpoint", status.saved ? Json(status.checkpoint) : Json()},
-          {"restarts", status.incarnation},
+          {"starts", status.incarnation + 1},
           {"processes", members},
           {"waits", status.waits}};
 }
@@ -94,7 +98,7 @@ int show_status(const StatusCommand& command, std::ostream& out) {
     return 0;
   }
   const Json result = result_of(command.run);
-  if (!result.is_object()) fail_without(command.run);
+  if (!result.is_object() || RunLock::is_held(command.run)) fail_without(command.run);
   if (command.json) {
     out << Json{{"running", false}, {"result", result}}.dump(1) << "\n";
   } else {
@@ -107,7 +111,7 @@ int show_status(const StatusCommand& command, std::ostream& out) {
 int scale_job(const ScaleCommand& command, std::ostream& out) {
   const auto answer = ask_scale(command.run, {command.workers}, kLimit);
   if (!answer) {
-    if (result_of(command.run).is_object()) {
+    if (!RunLock::is_held(command.run) && result_of(command.run).is_object()) {
       fail(Fault::config, "{}: the job has ended", command.run.string());
     }
     fail_without(command.run);

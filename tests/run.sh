@@ -108,7 +108,7 @@ run_fuzz() {
   for target in tests/fuzz/*_fuzz.cpp; do run_one fuzz "$(basename "$target" _fuzz.cpp)"; done
 }
 
-check_scripts() { has shellcheck && shellcheck launcher/*.sh tests/*.sh tests/hosts/*.sh cmake/*.sh .ci/run; }
+check_scripts() { has shellcheck && shellcheck launcher/*.sh tests/*.sh tests/hosts/*.sh tests/slurm/*.sh cmake/*.sh .ci/run; }
 
 # The installed tree works after it was moved, and looks nothing up where it was built.
 check_install() {

@@ -146,6 +146,7 @@ class Round {
         signal_descendant(descendant_called("mpirun"), SIGKILL);
       } else {
         name = "supervisor killed, resumed";
+        if (checkpoints_of(job_).empty() && !saves_newer()) return lost("saves nothing");
         return resume(name);
       }
     } catch (const std::runtime_error& error) {

@@ -317,22 +317,6 @@ TEST(RunDirectory, ResultHasEveryKeyOfTheContractEvenWithNothingKnown) {
                                    "recovery_seconds", "failed_checkpoints", "dropped_rows"}));
 }
 
-TEST(RunDirectory, IsOfOneJobAtATime) {
-  const TemporaryFolder folder;
-  const auto ignore = [](std::string_view) {};
-  {
-    const RunDirectory first(folder.path() / "run", ignore);
-    try {
-      const RunDirectory second(folder.path() / "run", ignore, 3);
-      FAIL() << "two jobs in one directory";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.fault(), Fault::config);
-      EXPECT_THAT(error.message(), testing::HasSubstr("is in use by another sheaf"));
-    }
-  }
-  EXPECT_NO_THROW(RunDirectory(folder.path() / "run", ignore, 3));
-}
-
 // A job that goes on from a step says of it again what it has evaluated there.
 TEST(RunDirectory, GoesBackToAStep) {
   const TemporaryFolder folder;

@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <set>
 
 #include "tests/harness/checkpoint_job.h"
 
@@ -69,13 +70,13 @@ TEST_P(Restarts, GoOnToTheSameBits) {
   EXPECT_THAT(running.errors(), HasSubstr("goes on from step "));
   expect_the_same_bits(running, 1);
   // What was done twice stands in the metrics once.
-  std::uint64_t before = 0;
+  std::set<std::pair<std::uint64_t, std::string>> seen;
   std::ifstream rows(job.run() / "metrics.jsonl");
   for (std::string line; std::getline(rows, line);) {
     const auto row = nlohmann::json::parse(line);
-    EXPECT_GE(row["step"], before);
-    before = row["step"];
+    EXPECT_TRUE(seen.emplace(row["step"], row["split"]).second) << line;
   }
+  EXPECT_FALSE(seen.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, Restarts,
@@ -83,6 +84,19 @@ INSTANTIATE_TEST_SUITE_P(Ranks, Restarts,
                                          Loss{"Server", "server", 0, SIGKILL, "server 0 on "},
                                          Loss{"Stopped", "server", 1, SIGSTOP, "taken for dead"}),
                          [](const auto& row) { return std::string(row.param.name); });
+
+// The ranks of a later start read what the job was started with.
+TEST(RestartsTest, AJobFileThatIsEditedMeanwhileChangesNothing) {
+  EnduringJob job(3);
+  Running running(job);
+  ASSERT_TRUE(saves_newer(job, running, 0)) << running.errors();
+  job.tables["optimizer"] = "kind = \"sgd\"\nrate = 5\n";
+  ASSERT_NO_THROW(job.write_job());
+  running.signal("worker", 0, SIGKILL);
+  ASSERT_TRUE(trains_again(running, 1)) << running.errors();
+  ASSERT_TRUE(saves_newer(job, running, checkpoints_of(job).front())) << running.errors();
+  expect_the_same_bits(running, 1);
+}
 
 TEST(RestartsTest, OneLossAfterAnother) {
   const EnduringJob job(3);
