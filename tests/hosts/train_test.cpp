@@ -7,6 +7,7 @@
 #include <iostream>
 #include <set>
 
+#include "tests/harness/checkpoint_job.h"
 #include "tests/hosts/capture.h"
 #include "tests/hosts/test_hosts.h"
 
@@ -119,6 +120,33 @@ TEST(Hosts, AnInterfaceThatGoesAwayEndsTheJobByName) {
   // learns of the end when it is reached again.
   EXPECT_THAT(describe(wait_for_descendants(kEndOfJob)), Not(HasSubstr(" sheaf ")));
   hosts.run(3, {"ip", "link", "set", "eth0", "up"});
+  const std::vector<pid_t> left = wait_for_descendants(Limit(60'000));
+  EXPECT_THAT(left, IsEmpty()) << describe(left);
+}
+
+// The job goes on when the host is back, from its newest checkpoint, to the bits of a job on one
+// host.
+TEST(Hosts, AHostThatWasAwayIsUsedAgain) {
+  const TestHosts hosts(3);
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  SmallJob job;
+  job.mpirun = true;
+  job.tables["recovery"] = "restarts = 10\n";
+  job.tables["launch"] = hosts.launch();
+  Running running(job, hosts.on(1, job.train()));
+  const auto saved = [&] { return !checkpoints_of(job).empty() && checkpoints_of(job)[0] > 0; };
+  ASSERT_TRUE(running.wait_until(saved, kRun)) << running.errors();
+  ASSERT_EQ(running.rank("worker", 0)["host"], "h3");
+  hosts.run(3, {"ip", "link", "set", "eth0", "down"});
+  ASSERT_TRUE(running.wait_for_message("goes on from step ", kDead + kRun)) << running.errors();
+  const std::uint64_t before = checkpoints_of(job)[0];
+  hosts.run(3, {"ip", "link", "set", "eth0", "up"});
+  const auto newer = [&] { return checkpoints_of(job)[0] > before; };
+  ASSERT_TRUE(running.wait_until(newer, 4 * kRun)) << running.errors();
+  EXPECT_EQ(running.rank("worker", 0)["host"], "h3");
+  running.signal(SIGTERM);
+  ASSERT_EQ(running.wait(kRun), 75) << running.errors();
+  EXPECT_EQ(running.result()["model_sha256"], reference_model(running.result()["steps"]));
   const std::vector<pid_t> left = wait_for_descendants(Limit(60'000));
   EXPECT_THAT(left, IsEmpty()) << describe(left);
 }
