@@ -10,7 +10,7 @@ namespace sheaf::launcher {
 namespace {
 
 // How far ahead of the job a checkpoint is ordered.
-constexpr Duration kLead = std::chrono::milliseconds(500), kLongestLead = std::chrono::minutes(1);
+constexpr Duration kLead = std::chrono::milliseconds(500), kLongestLead = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -43,7 +43,7 @@ void Checkpoints::on_tick(TimePoint now, Step begun) {
   }
   rate = std::max(rate, rate_);
   if (now < next_ || periodic_ || begun == 0) return;
-  const Version version = begun + 2 + static_cast<Step>(rate * seconds(lead_));
+  const Version version = std::max(begun, passed_) + 2 + static_cast<Step>(rate * seconds(lead_));
   if (version >= options_.last || under_way_.contains(version)) return;
   next_ = now + options_.every;
   periodic_ = version;
@@ -81,6 +81,7 @@ void Checkpoints::look_at(Version version) {
   if (parts.late) {
     options_.order({version, true});
     lead_ = std::min(2 * lead_, kLongestLead);
+    passed_ = std::max(passed_, version);
     next_ = seen_at_;  // again at the next tick
     periodic_.reset();
     under_way_.erase(version);

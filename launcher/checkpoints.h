@@ -86,6 +86,7 @@ class Checkpoints {
   TimePoint seen_at_;
   Step seen_ = 0;
   double rate_ = 0;
+  Version passed_ = 0;  // by servers, which may be ahead of what is known of the workers
   std::set<Version> failed_;
 
   checkpoint::PosixDisk disk_;

@@ -52,16 +52,17 @@ constexpr CommandText kCommands[] = {
   sheaf list layer | cut -f 2)",
      "One mode a line: family, name and description, separated by tabs."},
     {"bench",
-     "sheaf bench step|scaling JOB.toml [key=value …] [--json]\n"
+     "sheaf bench step|scaling|recovery JOB.toml [key=value …] [--json]\n"
      "       sheaf bench exchange [options]",
      "Measures a part of Sheaf against its floor on this machine.",
      R"(  sheaf bench step configs/quickstart.toml         one training step, taken apart
   sheaf bench step job.toml data.batch=256 --json
   sheaf bench step job.toml run.servers=0          the same steps without a parameter server
   sheaf bench scaling configs/scenarios/scaling.toml launch.hostfile=hosts.txt
+  sheaf bench recovery configs/quickstart.toml     kills ranks: how soon is the job back
   sheaf bench exchange                             push and pull, against sockets and memory
   sheaf bench exchange --workers 2 --transport shm --json)",
-     "Names: step, exchange, scaling. The options but --json belong to exchange. Each figure is\n"
+     "Names: step, exchange, scaling, recovery. The options but --json belong to exchange. Each figure is\n"
      "printed with what it means; run.servers=0 is for `bench step` alone. Scaling sweeps over "
      "the\n"
      "workers and servers of [scaling]: a table, and JSON and a page with curves in run.dir."},
@@ -148,7 +149,7 @@ constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
 mpirun's own exit code means nothing here.
 )";
 
-const std::vector<std::string> kBenchmarks = {"step", "exchange", "scaling"};
+const std::vector<std::string> kBenchmarks = {"step", "exchange", "scaling", "recovery"};
 
 // Everything that the parser fills in; one command's part of it counts.
 struct Parsed {

@@ -87,6 +87,7 @@ void JobRecord::on_members(const std::vector<cluster::Member>& members) {
 void JobRecord::on_start(const wire::Registration& first, bool bit_exact, TimePoint now) {
   job_ = first;
   model_.resize(first.layout.size());
+  schedule_ = config_.make_schedule();
   exact_ = exact_ && bit_exact;
   result_.bit_exact = exact_;
   rows_ = std::make_unique<MetricRows>(MetricRows::Options{.partitions = config_.run().partitions,
@@ -170,7 +171,7 @@ void JobRecord::on_losses(ProcessId worker, const wire::Losses& losses, TimePoin
 
 void JobRecord::show_row(const MetricRow& row, TimePoint now) {
   MetricRow full = row;
-  if (row.step > 0) full.rate = config_.make_schedule().rate(row.step - 1);
+  if (row.step > 0) full.rate = schedule_->rate(row.step - 1);
   directory_->append_metrics(full, std::chrono::system_clock::now());
   progress_->update(full, now);
   if (!row.epoch_loss) return;

@@ -9,6 +9,7 @@
 #include "common/base/error.h"
 #include "common/config/section.h"
 #include "launcher/bench_exchange.h"
+#include "launcher/bench_recovery.h"
 #include "launcher/bench_scaling.h"
 #include "launcher/bench_step.h"
 #include "launcher/build_identity.h"
@@ -34,6 +35,7 @@ int run(const RankCommand& command) { return rank_main(command); }
 int run(const CheckCommand& command) { return check_job(command, std::cout, std::cerr); }
 int run(const ListCommand& command) { return list_modes(command, std::cout, std::cerr); }
 int run(const BenchCommand& command) {
+  if (command.name == "recovery") return bench_recovery(command, std::cout, std::cerr);
   if (command.name == "scaling") return bench_scaling(command, std::cout, std::cerr);
   return bench_step(command, std::cout);
 }

@@ -1,0 +1,266 @@
+#include "launcher/bench_recovery.h"
+
+#include <fmt/ostream.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/error.h"
+#include "common/checkpoint/posix_disk.h"
+#include "common/checkpoint/store.h"
+#include "launcher/child.h"
+#include "launcher/host.h"
+#include "launcher/process_identity.h"
+#include "launcher/run_config.h"
+#include "launcher/scratch_folder.h"
+
+namespace sheaf::launcher {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr int kPairs = 3;                      // of spans with and without checkpoints
+constexpr double kSpan = 6;                    // seconds of training that a rate is taken over
+constexpr int kLosses = 10;                    // of workers, and of servers
+constexpr double kMinutes = 2;                 // with one loss each
+constexpr double kBound = 30;                  // seconds of work that may be lost at most
+constexpr std::chrono::seconds kPatience{90};  // for a job to begin, to save, to come back
+
+double since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+double quantile(std::vector<double> values, double q) {
+  std::ranges::sort(values);
+  const double rank = std::ceil(q * static_cast<double>(values.size()));
+  return values.at(static_cast<std::size_t>(std::max(rank, 1.0)) - 1);
+}
+
+// The job under `sheaf train` in a folder of its own, without an end.
+class Job {
+ public:
+  Job(const BenchCommand& command, fs::path run, std::vector<std::string> overrides)
+      : run_(std::move(run)), child_(start(command, run_, std::move(overrides))) {
+    wait("begins to train", [&] { return steps() > 0; });
+  }
+  // Its ranks have ended when it has.
+  ~Job() {
+    child_.signal(SIGINT);
+    child_.wait(kPatience);
+    std::error_code ignored;
+    fs::remove_all(run_, ignored);
+  }
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  // Steps whose losses are known.
+  std::uint64_t steps() const {
+    std::ifstream rows(run_ / "metrics.jsonl");
+    rows.seekg(0, std::ios::end);
+    const auto size = static_cast<std::streamoff>(rows.tellg());
+    constexpr std::streamoff kTail = 1 << 14;
+    rows.seekg(std::max<std::streamoff>(0, size - kTail));
+    std::uint64_t last = 0;
+    for (std::string line; std::getline(rows, line);) {
+      const Json row = Json::parse(line, nullptr, false);
+      if (row.is_object() && row.contains("step")) last = row["step"].get<std::uint64_t>();
+    }
+    return last;
+  }
+  double steps_per_second(double span) const {
+    const std::uint64_t before = steps();
+    const auto begin = Clock::now();
+    ::poll(nullptr, 0, static_cast<int>(1e3 * span));
+    return static_cast<double>(steps() - before) / since(begin);
+  }
+  std::uint64_t newest_checkpoint() const {
+    checkpoint::PosixDisk disk;
+    const auto all = checkpoint::Store(disk, run_ / "checkpoints").list();
+    return all.empty() ? 0 : all.front().step;
+  }
+
+  struct Back {
+    double noticed = 0;  // seconds from the loss until the coordinator knew it
+    double trains = 0;   // until the first step after it
+  };
+  // Kills a rank of this host, and waits until the job is back.
+  Back lose(Role role, std::uint32_t id) {
+    const Json before = rank(role, id);
+    if (before.value("host", "") != host_name()) {
+      fail(Fault::config,
+           "{} {} is on {}, expected a rank of this host to kill: start the bench there",
+           to_string(role), id, before.value("host", "another host"));
+    }
+    const auto identity = identify(before.at("pid").get<pid_t>());
+    if (!identity) fail(Fault::internal, "{} {} has gone by itself", to_string(role), id);
+    const std::uint64_t incarnation = before.at("incarnation");
+    const auto begin = Clock::now();
+    send_signal(*identity, SIGKILL);
+    Back back;
+    wait("notices the loss", [&] {
+      const Json now = rank(role, id);
+      return now.value("state", "") == "dead" ||
+             now.value("incarnation", incarnation) > incarnation;
+    });
+    back.noticed = since(begin);
+    wait("starts again", [&] {
+      const Json now = rank(role, id);
+      return now.value("incarnation", incarnation) > incarnation &&
+             now.value("state", "") == "running";
+    });
+    const std::uint64_t from = steps();
+    wait("trains again", [&] { return steps() > from; });
+    back.trains = since(begin);
+    return back;
+  }
+  void wait_for_newer_checkpoint() {
+    wait("saves", [&, before = newest_checkpoint()] { return newest_checkpoint() > before; });
+  }
+
+ private:
+  static Child start(const BenchCommand& command, const fs::path& run,
+                     std::vector<std::string> overrides) {
+    std::vector<std::string> argv = {fs::read_symlink("/proc/self/exe").string(), "train",
+                                     command.job.file.string()};
+    argv.insert(argv.end(), command.job.overrides.begin(), command.job.overrides.end());
+    for (const char* word : {"run.epochs=1000000", "run.steps=1000000000",
+                             "data.validation=0", "recovery.restarts=1000"}) {
+      argv.emplace_back(word);
+    }
+    argv.push_back("run.dir=" + run.string());
+    argv.insert(argv.end(), overrides.begin(), overrides.end());
+    return Child({.argv = argv, .output = run.string() + ".out", .errors = run.string() + ".err"});
+  }
+
+  Json rank(Role role, std::uint32_t id) const {
+    std::ifstream file(run_ / "processes.json");
+    const Json all = Json::parse(file, nullptr, false);
+    if (all.is_object()) {
+      for (const Json& row : all["processes"]) {
+        if (row["role"] == to_string(role) && row["id"] == id) return row;
+      }
+    }
+    return Json::object();
+  }
+
+  void wait(const char* what, const std::function<bool()>& holds) {
+    const auto deadline = Clock::now() + kPatience;
+    while (!holds()) {
+      if (child_.ended() || Clock::now() > deadline) {
+        std::ifstream said(run_.string() + ".err");
+        const std::string text{std::istreambuf_iterator<char>(said), {}};
+        fail(Fault::network, "the job never {}; it says:\n{}", what,
+             text.substr(text.size() - std::min<std::size_t>(text.size(), 1500)));
+      }
+      ::poll(nullptr, 0, 1);
+    }
+  }
+
+  fs::path run_;
+  Child child_;
+};
+
+Json quantiles(const std::vector<double>& seconds) {
+  return {{"p50", 1e3 * quantile(seconds, 0.5)},
+          {"p99", 1e3 * quantile(seconds, 0.99)},
+          {"n", seconds.size()}};
+}
+
+}  // namespace
+
+int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream& err) {
+  RunConfig config = RunConfig::load(command.job.file, command.job.overrides);
+  config.require_sound();
+  const ScratchFolder scratch;
+  auto make = [&, n = 0](std::vector<std::string> overrides) mutable {
+    return std::make_unique<Job>(command, scratch.path() / std::to_string(++n),
+                                 std::move(overrides));
+  };
+
+  err << "what checkpoints cost: the same steps with one a second and without\n" << std::flush;
+  std::vector<double> cost;  // seconds of training that one checkpoint takes
+  std::vector<double> rates;
+  for (int pair = 0; pair < kPairs; ++pair) {
+    const double without = make({"checkpoint.every=1h"})->steps_per_second(kSpan);
+    const double with = make({"checkpoint.every=1s"})->steps_per_second(kSpan);
+    rates.push_back(without);
+    cost.push_back(1 - with / without);
+  }
+  const double rate = quantile(rates, 0.5);
+  const double one = std::max(0.0, quantile(cost, 0.5));
+
+  err << fmt::format("{} losses of workers and of servers, in turn\n", 2 * kLosses) << std::flush;
+  std::vector<double> noticed, workers, servers;
+  {
+    const auto job = make({"checkpoint.every=1s"});
+    for (int n = 0; n < 2 * kLosses; ++n) {
+      job->wait_for_newer_checkpoint();
+      const bool worker = n % 2 == 0;
+      const auto count = worker ? config.run().workers : config.run().servers;
+      const auto id = static_cast<std::uint32_t>(n / 2) % count;
+      const Job::Back back = job->lose(worker ? Role::worker : Role::server, id);
+      noticed.push_back(back.noticed);
+      (worker ? workers : servers).push_back(back.trains);
+    }
+  }
+
+  err << fmt::format("{} minutes with one loss each\n", kMinutes) << std::flush;
+  double goodput = 0;
+  {
+    const auto job = make({});
+    const auto begin = Clock::now();
+    const std::uint64_t before = job->steps();
+    for (int n = 0; n < static_cast<int>(kMinutes); ++n) {
+      ::poll(nullptr, 0, static_cast<int>(1e3 * (60 * n + 30 - since(begin))));
+      job->lose(n % 2 == 0 ? Role::worker : Role::server, 0);
+    }
+    ::poll(nullptr, 0, static_cast<int>(1e3 * (60 * kMinutes - since(begin))));
+    goodput = static_cast<double>(job->steps() - before) / (rate * since(begin));
+  }
+
+  const Json figures = {
+      {"detect_ms", quantiles(noticed)},
+      {"replace_ms", quantiles(workers)},
+      {"server_pause_ms", quantiles(servers)},
+      {"goodput", goodput},
+      {"checkpoint_every_s", static_cast<double>(config.checkpoint().every.count()) / 1e3},
+      {"checkpoint_ms", 1e3 * one},
+      {"checkpoint_cost", one / kBound},
+      {"steps_per_s", rate},
+      {"lane_pause_ms", nullptr},
+      {"replica_step_ratio", nullptr},
+      {"ssp_throughput_ratio", nullptr}};
+  if (command.json) {
+    out << figures.dump(1) << "\n";
+    return 0;
+  }
+  const auto line = [&](const char* name, const Json& value, const char* what) {
+    const std::string text =
+        value.is_object() ? fmt::format("{:.0f} (p50), {:.0f} (p99)", value["p50"].get<double>(),
+                                        value["p99"].get<double>())
+                          : fmt::format("{:.4g}", value.get<double>());
+    fmt::print(out, "  {:<20}{:<28}{}\n", name, text, what);
+  };
+  line("detect_ms", figures["detect_ms"], "from the loss of a process until it is known");
+  line("replace_ms", figures["replace_ms"], "from the loss of a worker to the first step after it");
+  line("server_pause_ms", figures["server_pause_ms"], "the same of a server");
+  line("goodput", figures["goodput"], "steps with one loss a minute, as a share of those without");
+  line("checkpoint_ms", figures["checkpoint_ms"], "of training that one checkpoint costs");
+  line("checkpoint_cost", figures["checkpoint_cost"], "the same as a share, at one in 30 s");
+  return 0;
+}
+
+}  // namespace sheaf::launcher
