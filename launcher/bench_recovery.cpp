@@ -136,8 +136,8 @@ class Job {
     std::vector<std::string> argv = {fs::read_symlink("/proc/self/exe").string(), "train",
                                      command.job.file.string()};
     argv.insert(argv.end(), command.job.overrides.begin(), command.job.overrides.end());
-    for (const char* word : {"run.epochs=1000000", "run.steps=1000000000",
-                             "data.validation=0", "recovery.restarts=1000"}) {
+    for (const char* word : {"run.epochs=1000000", "run.steps=1000000000", "data.validation=0",
+                             "recovery.restarts=1000"}) {
       argv.emplace_back(word);
     }
     argv.push_back("run.dir=" + run.string());

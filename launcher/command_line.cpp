@@ -62,7 +62,8 @@ constexpr CommandText kCommands[] = {
   sheaf bench recovery configs/quickstart.toml     kills ranks: how soon is the job back
   sheaf bench exchange                             push and pull, against sockets and memory
   sheaf bench exchange --workers 2 --transport shm --json)",
-     "Names: step, exchange, scaling, recovery. The options but --json belong to exchange. Each figure is\n"
+     "Names: step, exchange, scaling, recovery. The options but --json belong to exchange. Each "
+     "figure is\n"
      "printed with what it means; run.servers=0 is for `bench step` alone. Scaling sweeps over "
      "the\n"
      "workers and servers of [scaling]: a table, and JSON and a page with curves in run.dir."},

@@ -4,11 +4,12 @@
 set -euo pipefail
 
 readonly usage="usage: tests/run.sh [NAME …]
-Without a name: all, asan, tsan, fuzz, install, format, scripts.
+Without a name: all, campaigns, asan, tsan, fuzz, install, format, scripts.
   all          every test, release build
   quick        unit, architecture and conformance tests
   LABEL        the tests of one kind: unit, conformance, cluster, process, mpi, architecture, …
   NAME         the tests whose program or suite has this name: same-bits, faults, common/wire, …
+  campaigns    jobs that lose processes, and simulated jobs: chaos.sh and simulate.sh, small
   asan         unit, conformance and cluster tests under address and undefined-behaviour sanitizers
   tsan         cluster, common, server and worker tests under the thread sanitizer
   fuzz         every fuzz target for 20 s (tests/fuzz.sh goes on for longer)
@@ -139,6 +140,10 @@ run_part() {
   case $1 in
     all) build release -DSHEAF_BENCHMARKS=ON && run_ctest build ;;
     quick) build release && run_ctest build --label-regex '^(unit|architecture|conformance)$' ;;
+    campaigns)
+      run_one tests/chaos.sh --kills 50
+      run_one tests/simulate.sh --seeds 2000
+      ;;
     asan) build asan "-DSHEAF_TEST_PROGRAMS=$in_process" && run_ctest build-asan ;;
     tsan) build tsan "-DSHEAF_TEST_PROGRAMS=$threaded" && run_ctest build-tsan ;;
     fuzz) run_fuzz ;;
@@ -155,7 +160,7 @@ case ${1:-} in
   -h | --help) echo "$usage" && exit 0 ;;
 esac
 parts=("$@")
-((${#parts[@]} > 0)) || parts=(all asan tsan fuzz install format scripts)
+((${#parts[@]} > 0)) || parts=(all campaigns asan tsan fuzz install format scripts)
 
 [[ -r /proc/self/maps ]] || {
   echo "run: /proc is not mounted, and sanitizers and tests need it: mount -t proc proc /proc" >&2
