@@ -19,10 +19,11 @@
 #include "common/checkpoint/posix_disk.h"
 #include "common/checkpoint/store.h"
 #include "launcher/child.h"
-#include "launcher/host.h"
+#include "launcher/launch_plan.h"
 #include "launcher/process_identity.h"
 #include "launcher/run_config.h"
 #include "launcher/scratch_folder.h"
+#include "launcher/signals.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -52,8 +53,11 @@ double quantile(std::vector<double> values, double q) {
 // The job under `sheaf train` in a folder of its own, without an end.
 class Job {
  public:
-  Job(const BenchCommand& command, fs::path run, std::vector<std::string> overrides)
-      : run_(std::move(run)), child_(start(command, run_, std::move(overrides))) {
+  Job(const BenchCommand& command, Signals& signals, fs::path run,
+      std::vector<std::string> overrides)
+      : run_(std::move(run)),
+        signals_(signals),
+        child_(start(command, run_, std::move(overrides))) {
     wait("begins to train", [&] { return steps() > 0; });
   }
   // Its ranks have ended when it has.
@@ -83,7 +87,7 @@ class Job {
   double steps_per_second(double span) const {
     const std::uint64_t before = steps();
     const auto begin = Clock::now();
-    ::poll(nullptr, 0, static_cast<int>(1e3 * span));
+    pause(span);
     return static_cast<double>(steps() - before) / since(begin);
   }
   std::uint64_t newest_checkpoint() const {
@@ -99,11 +103,6 @@ class Job {
   // Kills a rank of this host, and waits until the job is back.
   Back lose(Role role, std::uint32_t id) {
     const Json before = rank(role, id);
-    if (before.value("host", "") != host_name()) {
-      fail(Fault::config,
-           "{} {} is on {}, expected a rank of this host to kill: start the bench there",
-           to_string(role), id, before.value("host", "another host"));
-    }
     const auto identity = identify(before.at("pid").get<pid_t>());
     if (!identity) fail(Fault::internal, "{} {} has gone by itself", to_string(role), id);
     const std::uint64_t incarnation = before.at("incarnation");
@@ -128,6 +127,19 @@ class Job {
   }
   void wait_for_newer_checkpoint() {
     wait("saves", [&, before = newest_checkpoint()] { return newest_checkpoint() > before; });
+  }
+
+  // Throws Fault::interrupted if a signal asks for the end.
+  void pause(double seconds) const {
+    const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+    do {
+      const double left = std::chrono::duration<double>(end - Clock::now()).count();
+      pollfd signal{signals_.fd(), POLLIN, 0};
+      ::poll(&signal, 1, static_cast<int>(std::max(0.0, 1e3 * left)));
+      while (const auto number = signals_.take()) {
+        if (*number != SIGCHLD) fail(Fault::interrupted, "interrupted");
+      }
+    } while (Clock::now() < end);
   }
 
  private:
@@ -165,11 +177,12 @@ class Job {
         fail(Fault::network, "the job never {}; it says:\n{}", what,
              text.substr(text.size() - std::min<std::size_t>(text.size(), 1500)));
       }
-      ::poll(nullptr, 0, 1);
+      pause(1e-3);
     }
   }
 
   fs::path run_;
+  Signals& signals_;
   Child child_;
 };
 
@@ -184,9 +197,15 @@ Json quantiles(const std::vector<double>& seconds) {
 int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream& err) {
   RunConfig config = RunConfig::load(command.job.file, command.job.overrides);
   config.require_sound();
+  if (!placement_of(config).one_host) {
+    fail(Fault::config,
+         "launch.hostfile: found other hosts, expected this one alone: the bench kills "
+         "ranks, and keeps run directories where only this host sees them");
+  }
+  Signals signals;
   const ScratchFolder scratch;
   auto make = [&, n = 0](std::vector<std::string> overrides) mutable {
-    return std::make_unique<Job>(command, scratch.path() / std::to_string(++n),
+    return std::make_unique<Job>(command, signals, scratch.path() / std::to_string(++n),
                                  std::move(overrides));
   };
 
@@ -224,10 +243,10 @@ int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream&
     const auto begin = Clock::now();
     const std::uint64_t before = job->steps();
     for (int n = 0; n < static_cast<int>(kMinutes); ++n) {
-      ::poll(nullptr, 0, static_cast<int>(1e3 * (60 * n + 30 - since(begin))));
+      job->pause(60 * n + 30 - since(begin));
       job->lose(n % 2 == 0 ? Role::worker : Role::server, 0);
     }
-    ::poll(nullptr, 0, static_cast<int>(1e3 * (60 * kMinutes - since(begin))));
+    job->pause(60 * kMinutes - since(begin));
     goodput = static_cast<double>(job->steps() - before) / (rate * since(begin));
   }
 
@@ -255,7 +274,8 @@ int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream&
     fmt::print(out, "  {:<20}{:<28}{}\n", name, text, what);
   };
   line("detect_ms", figures["detect_ms"], "from the loss of a process until it is known");
-  line("replace_ms", figures["replace_ms"], "from the loss of a worker to the first step after it");
+  line("replace_ms", figures["replace_ms"],
+       "from the loss of a worker to the first row of metrics after it");
   line("server_pause_ms", figures["server_pause_ms"], "the same of a server");
   line("goodput", figures["goodput"], "steps with one loss a minute, as a share of those without");
   line("checkpoint_ms", figures["checkpoint_ms"], "of training that one checkpoint costs");

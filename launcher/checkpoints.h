@@ -57,6 +57,8 @@ class Checkpoints {
   // Whether nothing more will happen to this version.
   bool settled(Version version) const { return !under_way_.contains(version); }
   std::uint64_t failed() const { return failed_.size(); }
+  // Whether one has failed since the newest.
+  bool last_failed() const { return !failed_.empty() && *failed_.rbegin() > newest_.value_or(0); }
 
  private:
   struct UnderWay {

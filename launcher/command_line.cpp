@@ -93,11 +93,11 @@ constexpr CommandText kCommands[] = {
      "Writes a batch script that Slurm may preempt and requeue.",
      R"(  sheaf slurm job.toml > job.sbatch && sbatch --time=4:00:00 job.sbatch
   sheaf slurm job.toml run.workers=16 > job.sbatch && sbatch --nodes=4 job.sbatch)",
-     "The script starts the job, or goes on from its newest checkpoint if there is one; preempted "
-     "or\n"
-     "two minutes before its time limit, it saves the step and is requeued. The program, the job\n"
-     "file and the run directory must be visible on every node. Without a script:\n"
-     "srun --mpi=pmix -n RANKS sheaf rank job.toml."},
+     "The script starts the job, or goes on from its newest checkpoint if there is one. Two "
+     "minutes\n"
+     "before its time limit the job saves its step and is requeued; preempted, it is requeued by\n"
+     "Slurm. The program, the job file and the run directory must be visible on every node.\n"
+     "Without a script: srun --mpi=pmix -n RANKS sheaf rank job.toml."},
     {"verify", "sheaf verify RUN [options]",
      "Reads every byte of the checkpoints in a run directory and compares the checksums.",
      R"(  sheaf verify runs/quickstart-20261122-114508

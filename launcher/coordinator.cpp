@@ -288,12 +288,13 @@ std::string Coordinator::scale(std::uint32_t workers) {
     return "the job has no supervisor that could start it again: start it with sheaf train";
   }
   if (!running_ || ending_ || draining_) return "the job is starting or ending: ask again";
-  if (!checkpoints_->newest() || checkpoints_->failed() != 0) {
-    return "no checkpoint could be written, and the job would lose what it has done";
-  }
   if (workers < 1 || workers > options_.partitions) {
     return fmt::format("found {} workers, expected 1 to {} (run.partitions)", workers,
                        options_.partitions);
+  }
+  if (!checkpoints_->newest()) return "nothing is saved yet: ask again";
+  if (checkpoints_->last_failed()) {
+    return "the last checkpoint could not be written, and the job would lose what it has done";
   }
   if (workers == options_.workers) return fmt::format("the job has {} workers", workers);
   record_.note(fmt::format("goes on with {} workers as soon as the step is saved", workers));

@@ -1,6 +1,7 @@
 #include "launcher/run_lock.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 
 #include <cerrno>
@@ -18,6 +19,8 @@ bool is_refused(const Descriptor& file, int kind) {
 
 RunLock::RunLock(const std::filesystem::path& run)
     : file_(::open((run / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+  // Who only looks whether it is held, holds it for a moment.
+  for (int look = 0; look < 10 && is_refused(file_, LOCK_EX); ++look) ::poll(nullptr, 0, 20);
   if (is_refused(file_, LOCK_EX)) {
     fail(Fault::config,
          "run.dir: {} is in use by another sheaf, expected nobody else in it; wait for its end, or "

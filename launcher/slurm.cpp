@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 // {6} overrides.
 constexpr const char* kScript = R"sh(#!/bin/bash
 # Written by sheaf slurm. Submit it with sbatch, whose own arguments (--partition, --time, --nodes)
-# win over the lines below. Preempted, or two minutes before its time limit, the job saves its step
-# and is requeued; started again, it goes on from its newest checkpoint.
+# win over the lines below. Two minutes before its time limit the job saves its step and is requeued;
+# preempted, it is requeued by Slurm. Started again, it goes on from its newest checkpoint.
 #SBATCH --job-name={0}
 #SBATCH --ntasks={1}
 #SBATCH --cpus-per-task={2}
@@ -30,22 +30,30 @@ job={4}
 run={5}  # the same after it was requeued
 export SLURM_OVERLAP=1  # a start does not wait for steps that a lost node still holds
 
-if compgen -G "$run/checkpoints/step-*/MANIFEST" >/dev/null; then
+shopt -s nullglob
+saved=("$run"/checkpoints/step-*/MANIFEST)
+if ((${{#saved[@]}} > 0)); then
   "$sheaf" train --resume "$run" &
 else
-  [[ ! -e $run ]] || mv -- "$run" "$run.$(date +%s)"  # nothing to go on from
+  # Nothing to go on from. If somebody is about to begin there, it is not ours.
+  if [[ -e $run ]] && ! flock -n "$run/lock" mv -- "$run" "$run.$(date +%s)"; then
+    echo "$run is in use by another job" >&2
+    exit 2
+  fi
   "$sheaf" train "$job"{6} run.dir="$run" &
 fi
 train=$!
-trap 'kill -USR1 "$train"' USR1 TERM
+limit=0
+trap 'limit=1; kill -USR1 "$train"' USR1
+trap 'kill -USR1 "$train"' TERM
 code=0
 while kill -0 "$train" 2>/dev/null; do
   wait "$train"
   code=$?
 done
 
-# 75: it was asked to end, and can go on. A job that Slurm preempts is requeued by Slurm, too.
-if ((code == 75)); then scontrol requeue "$SLURM_JOB_ID"; fi
+# 75: it was asked to end, and can go on. Who cancels it or preempts it knows what comes next.
+if ((code == 75 && limit == 1)); then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$code"
 )sh";
 

@@ -1,5 +1,6 @@
-// `sheaf slurm JOB.toml`: a batch script for Slurm. Preempted or near its time limit the job saves
-// its step and is requeued; started again it goes on from its newest checkpoint by itself.
+// `sheaf slurm JOB.toml`: a batch script for Slurm. Near its time limit the job saves its step and
+// is requeued, preempted it is requeued by Slurm; started again it goes on from its newest
+// checkpoint.
 #pragma once
 
 #include <filesystem>

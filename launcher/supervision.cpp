@@ -108,12 +108,11 @@ void Supervision::take_signals() {
 // The ranks of later attempts read what the run directory says, whatever has become of the job
 // file; first with the workers that somebody wants, if so.
 void Supervision::plan() {
-  const JobArguments job{record_.path() / "config.toml", {"run.dir=" + config_.run().dir.string()}};
+  const JobArguments job{record_.path() / "config.toml", {}};
   if (wanted_) {
     const std::uint32_t workers = config_.run().workers;
-    std::vector<std::string> overrides = job.overrides;
-    overrides.push_back(fmt::format("run.workers={}", *wanted_));
-    RunConfig changed = RunConfig::load(job.file, overrides);
+    const std::string override = fmt::format("run.workers={}", *wanted_);
+    RunConfig changed = RunConfig::load(job.file, std::span(&override, 1));
     changed.require_sound();
     config_ = std::move(changed);
     record_.write_config();

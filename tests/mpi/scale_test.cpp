@@ -12,7 +12,11 @@ TEST(Scale, AJobGoesOnWithOtherWorkersToTheSameBits) {
   SmallJob job;
   job.mpirun = true;
   Running running(job);
-  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  const auto newest = [&] {
+    const auto steps = checkpoints_of(job);
+    return steps.empty() ? 0 : steps.front();
+  };
+  ASSERT_TRUE(running.wait_until([&] { return newest() > 0; }, kRun)) << running.errors();
   std::uint64_t incarnation = 0;
   for (const unsigned workers : {4U, 1U, 2U}) {
     const Said said = say(job, {"scale", "--workers", std::to_string(workers)});
@@ -26,10 +30,6 @@ TEST(Scale, AJobGoesOnWithOtherWorkersToTheSameBits) {
         kRun))
         << running.errors();
     // It trains: there is a newer checkpoint than the one it went on from.
-    const auto newest = [&] {
-      const auto steps = checkpoints_of(job);
-      return steps.empty() ? 0 : steps.front();
-    };
     ASSERT_TRUE(running.wait_until([&, from = newest()] { return newest() > from; }, kRun));
   }
   running.signal(SIGTERM);

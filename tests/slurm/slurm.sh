@@ -59,7 +59,9 @@ EOF
 export SLURM_CONF=$dir/slurm.conf
 
 pids=()
+# Its jobs first: they would outlive its daemons.
 down() {
+  timeout 10 scancel --full --signal=KILL --user=root 2>/dev/null || true
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
   wait
 }
@@ -68,13 +70,21 @@ daemon() {
   "$@" >>"$dir/daemons.log" 2>&1 </dev/null &
   pids+=($!)
 }
+# until_holds WHAT COMMAND …: as long as all daemons live and somebody waits for us, at most 30 s.
+until_holds() {
+  local end=$((SECONDS + 30)) pid
+  until "${@:2}"; do
+    for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null || end=0; done
+    ((SECONDS < end)) || { cat "$dir/daemons.log" >&2 && echo "slurm: $1 never came" >&2 && exit 1; }
+    sleep 0.1
+  done
+}
+is_idle() { [[ $(sinfo --noheader --format=%t 2>/dev/null | sort -u) == idle ]]; }
 daemon munged --foreground --force --key-file="$dir/munge.key" --socket="$dir/munge.sock" \
   --pid-file="$dir/munged.pid" --seed-file="$dir/munged.seed"
-until [[ -S $dir/munge.sock ]]; do kill -0 "${pids[0]}" || exit 1; done
+until_holds "authentication" test -S "$dir/munge.sock"
 daemon slurmctld -D -f "$SLURM_CONF"
 daemon slurmd -D -f "$SLURM_CONF"
-until [[ $(sinfo --noheader --format=%t 2>/dev/null | sort -u) == idle ]]; do
-  for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null || { cat "$dir/daemons.log" >&2 && exit 1; }; done
-done
+until_holds "the node" is_idle
 echo up
 cat >/dev/null

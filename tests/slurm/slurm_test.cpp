@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,7 +28,8 @@ bool wait_until(const std::function<bool()>& holds, Limit limit) {
   return true;
 }
 
-// A Slurm that ends with this object, and with its process.
+// A Slurm that ends with this object, and with its process. It is no descendant of the test, which
+// kills those of its jobs.
 class PrivateSlurm {
  public:
   explicit PrivateSlurm(const std::filesystem::path& folder) : folder_(folder) {
@@ -35,25 +37,36 @@ class PrivateSlurm {
     if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0) {
       throw std::runtime_error("pipe");
     }
-    pid_ = ::fork();
-    if (pid_ == 0) {
+    int adopts = 0;
+    ::prctl(PR_GET_CHILD_SUBREAPER, &adopts);
+    ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      if (::fork() != 0) ::_exit(0);
+      ::setsid();
       ::dup2(in[0], 0);
       ::dup2(out[1], 1);
       ::dup2(out[1], 2);
       ::execl(SHEAF_SOURCE_DIR "/tests/slurm/slurm.sh", "slurm.sh", folder.c_str(), nullptr);
       ::_exit(127);
     }
+    ::waitpid(pid, nullptr, 0);
+    ::prctl(PR_SET_CHILD_SUBREAPER, adopts);
     ::close(in[0]);
     ::close(out[1]);
     alive_ = in[1];
+    says_ = out[0];
     std::string said;
-    for (char c = 0; !said.ends_with("up\n") && ::read(out[0], &c, 1) == 1;) said += c;
-    ::close(out[0]);
-    if (!said.ends_with("up\n")) missing_ = said;
+    for (char c = 0; !said.ends_with("up\n") && ::read(says_, &c, 1) == 1;) said += c;
+    if (said.ends_with("up\n")) return;
+    if (said.find("slurm: skipped: ") == std::string::npos) throw std::runtime_error(said);
+    missing_ = said;
   }
   ~PrivateSlurm() {
     ::close(alive_);
-    ::waitpid(pid_, nullptr, 0);
+    for (char c = 0; ::read(says_, &c, 1) == 1;) {  // until it has ended
+    }
+    ::close(says_);
   }
   PrivateSlurm(const PrivateSlurm&) = delete;
   PrivateSlurm& operator=(const PrivateSlurm&) = delete;
@@ -73,8 +86,8 @@ class PrivateSlurm {
 
  private:
   std::filesystem::path folder_;
-  pid_t pid_ = -1;
-  int alive_ = -1;
+  int alive_ = -1;  // slurm.sh reads the other end: that it is open keeps it
+  int says_ = -1;
   std::string missing_;
   mutable int code_ = 0;
 };
@@ -132,6 +145,10 @@ TEST_F(Slurm, APreemptedJobIsRequeuedAndGoesOnToTheSameBits) {
   EXPECT_TRUE(wait_until([&] { return contents_of(job_.run() / "control.json") != key; }, kSlurm))
       << slurm_.run("squeue") << log(id);
   slurm_.run("scancel " + id);
+  const auto is_gone = [&] {
+    return slurm_.run("squeue --noheader --states=all --format=%T --job " + id) == "CANCELLED\n";
+  };
+  EXPECT_TRUE(wait_until(is_gone, kSlurm)) << slurm_.run("squeue --states=all");
   EXPECT_EQ(drained["exit"], 75) << log(id);
   EXPECT_EQ(drained["model_sha256"], reference_model(drained["steps"]));
 }
