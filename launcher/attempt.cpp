@@ -10,7 +10,6 @@ namespace sheaf::launcher {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
 Coordinator::Options coordinator_of(const Attempt::Options& o, const wire::JobKey& key) {
   const NetworkSection& network = o.config.network();
@@ -69,7 +68,7 @@ void Attempt::read_errors() {
 void Attempt::watch_child() {
   if (child_gone_ || !child_->ended()) return;
   child_gone_ = true;
-  if (coordinator_.wait(seconds(1))) return;
+  if (coordinator_.wait(std::chrono::seconds(1))) return;
   read_errors();
   std::string text =
       fmt::format("mpirun ended ({}) before the job did", to_string(*child_->ended()));
@@ -81,11 +80,11 @@ void Attempt::watch_child() {
 // takes seconds. And it waits in vain for a host that is lost, so it is not given long.
 Coordinator::Outcome Attempt::end(std::optional<Coordinator::Outcome> known) {
   const bool complete = known.has_value() && !*known;
-  child_->wait(complete ? seconds(5) : milliseconds(500));
+  child_->wait(complete ? std::chrono::seconds(5) : milliseconds(500));
   // Also if mpirun is gone: it may have been killed, and a rank of it be stopped.
   for (const ProcessIdentity& rank : coordinator_.local_ranks()) send_signal(rank, SIGKILL);
   if (!child_->wait(milliseconds(500))) child_->terminate(milliseconds(1000));
-  if (!known) known = coordinator_.wait(seconds(2));
+  if (!known) known = coordinator_.wait(std::chrono::seconds(2));
   return known.value_or(std::nullopt);
 }
 

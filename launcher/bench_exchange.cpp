@@ -20,12 +20,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kRoundTrips = 2000;
 
-// The value below which `share` of them lie.
-double quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
-}
-
 struct Run {
   ExchangeFigures bulk, tiny;
 };

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -20,6 +19,7 @@
 #include "common/checkpoint/store.h"
 #include "launcher/child.h"
 #include "launcher/launch_plan.h"
+#include "launcher/median.h"
 #include "launcher/process_identity.h"
 #include "launcher/run_config.h"
 #include "launcher/scratch_folder.h"
@@ -42,12 +42,6 @@ constexpr std::chrono::seconds kPatience{90};  // for a job to begin, to save, t
 
 double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-double quantile(std::vector<double> values, double q) {
-  std::ranges::sort(values);
-  const double rank = std::ceil(q * static_cast<double>(values.size()));
-  return values.at(static_cast<std::size_t>(std::max(rank, 1.0)) - 1);
 }
 
 // The job under `sheaf train` in a folder of its own, without an end.
@@ -130,8 +124,8 @@ class Job {
   }
 
   // Throws Fault::interrupted if a signal asks for the end.
-  void pause(double seconds) const {
-    const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+  void pause(double span) const {
+    const auto end = Clock::now() + std::chrono::duration<double>(span);
     do {
       const double left = std::chrono::duration<double>(end - Clock::now()).count();
       pollfd signal{signals_.fd(), POLLIN, 0};
@@ -186,10 +180,10 @@ class Job {
   Child child_;
 };
 
-Json quantiles(const std::vector<double>& seconds) {
-  return {{"p50", 1e3 * quantile(seconds, 0.5)},
-          {"p99", 1e3 * quantile(seconds, 0.99)},
-          {"n", seconds.size()}};
+Json quantiles(const std::vector<double>& times) {
+  return {{"p50", 1e3 * quantile(times, 0.5)},
+          {"p99", 1e3 * quantile(times, 0.99)},
+          {"n", times.size()}};
 }
 
 }  // namespace
