@@ -94,8 +94,9 @@ void Supervision::take_signals() {
       asked_to_end_ = *number;
       if (!attempt_) continue;  // between two of them
       attempt_->drain();
-      std::cerr << "\nsheaf: finishing the step and saving it; Ctrl-C "
-                << (*number == SIGINT ? "again stops" : "stops") << " at once\n";
+      // In one piece: the coordinator's thread writes there, too.
+      std::cerr << fmt::format("\nsheaf: finishing the step and saving it; Ctrl-C {} at once\n",
+                               *number == SIGINT ? "again stops" : "stops");
     } else if (*number == SIGINT && attempt_) {
       at_once_ = true;
       attempt_->abort(own_failure(Fault::interrupted, "draining", "interrupted a second time"));
