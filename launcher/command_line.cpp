@@ -31,12 +31,17 @@ constexpr CommandText kSheaf = {
     ""};
 
 constexpr CommandText kCommands[] = {
-    {"train", "sheaf train JOB.toml [key=value …] [options]",
+    {"train",
+     "sheaf train JOB.toml [key=value …] [options]\n"
+     "       sheaf train --resume RUN [key=value …] [options]",
      "Checks a job, starts it under mpirun, watches it, reports.",
      R"(  sheaf train configs/quickstart.toml
   sheaf train job.toml run.workers=4 optimizer.rate=0.01 run.dir=/scratch/first
+  sheaf train --resume runs/quickstart-20261122-114508
   sheaf train job.toml --print-launch              the mpirun line, to start it by hand)",
-     "The last line on stdout is the run directory."},
+     "A job that loses a process goes on by itself from its newest checkpoint. What "
+     "--print-launch\n"
+     "prints starts a new job. The last line on stdout is the run directory."},
     {"rank", "sheaf rank JOB.toml [key=value …]", "Runs one rank of a job: what mpirun starts.",
      "  mpirun -n 4 sheaf rank configs/quickstart.toml   2 servers and 2 workers, servers first",
      "The number of ranks is run.servers + run.workers; any other is exit 2."},
@@ -82,7 +87,8 @@ constexpr CommandText kCommands[] = {
      "A line for each process, and one for each server that waits: for whom, and since when. "
      "Needs\n"
      "to read RUN/control.json, so it is for the owner of the job. Exit 0, also if the job has\n"
-     "ended; 4 if it has lost its sheaf train."},
+     "ended; 2 if RUN is no run directory; 4 if its sheaf train is gone, does not answer, or is\n"
+     "between two starts (ask again)."},
     {"scale", "sheaf scale RUN --workers N", "Gives a running job another number of workers.",
      R"(  sheaf scale runs/quickstart-20261122-114508 --workers 4)",
      "The job finishes its step, saves it, and goes on with N workers, at most run.partitions. In\n"
@@ -96,8 +102,10 @@ constexpr CommandText kCommands[] = {
      "The script starts the job, or goes on from its newest checkpoint if there is one. Two "
      "minutes\n"
      "before its time limit the job saves its step and is requeued; preempted, it is requeued by\n"
-     "Slurm. The program, the job file and the run directory must be visible on every node.\n"
-     "Without a script: srun --mpi=pmix -n RANKS sheaf rank job.toml."},
+     "Slurm where PreemptMode is REQUEUE. Program, job file, data and run directory must be "
+     "visible\n"
+     "on every node. Without a script, and so without restart or resume:\n"
+     "srun --mpi=pmix -n RANKS sheaf rank job.toml, RANKS = run.servers + run.workers."},
     {"verify", "sheaf verify RUN [options]",
      "Reads every byte of the checkpoints in a run directory and compares the checksums.",
      R"(  sheaf verify runs/quickstart-20261122-114508
