@@ -72,10 +72,10 @@ std::optional<Answer> ask(const std::filesystem::path& run, wire::ControlKind ki
       [&](ControlPeer&, std::exception_ptr error) { failure = error; });
   peer.send(kind, question);
   context.run_for(std::chrono::ceil<std::chrono::milliseconds>(limit));
-  if (answer) return answer;
-  const bool silent = !context.stopped();
+  const bool silent = !answer && !context.stopped();
   peer.close();
   context.run();
+  if (answer) return answer;
   if (silent) {
     fail(Fault::network, "the coordinator of {} has not answered within {:.1f} s", run.string(),
          seconds(limit));
