@@ -26,11 +26,11 @@ Checkpoints::Checkpoints(Options options, std::optional<Version> newest, TimePoi
 
 // ---- when ---------------------------------------------------------------------------------------
 
-void Checkpoints::take(Version version) {
+void Checkpoints::take(Version version, bool end) {
   if (newest_ && version <= *newest_) return;
   if (failed_.contains(version)) return;  // servers hand a version over once
   if (!under_way_.try_emplace(version).second) return;
-  options_.order({version, false});
+  options_.order({.version = version, .abandoned = false, .end = end});
 }
 
 void Checkpoints::on_tick(TimePoint now, Step begun) {
@@ -47,7 +47,7 @@ void Checkpoints::on_tick(TimePoint now, Step begun) {
   if (version >= options_.last || under_way_.contains(version)) return;
   next_ = now + options_.every;
   periodic_ = version;
-  take(version);
+  take(version, false);
 }
 
 // ---- whose part is missing ----------------------------------------------------------------------
@@ -79,7 +79,7 @@ void Checkpoints::look_at(Version version) {
   UnderWay& parts = under_way_.at(version);
   if (parts.answered.size() != options_.servers) return;
   if (parts.late) {
-    options_.order({version, true});
+    options_.order({.version = version, .abandoned = true, .end = false});
     lead_ = std::min(2 * lead_, kLongestLead);
     passed_ = std::max(passed_, version);
     next_ = seen_at_;  // again at the next tick

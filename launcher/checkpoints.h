@@ -47,8 +47,9 @@ class Checkpoints {
   // The newest checkpoint that there is, if the job goes on from one.
   Checkpoints(Options options, std::optional<Version> newest, TimePoint now);
 
-  // Takes one of a version that the job has not passed and will not pass before this is settled.
-  void take(Version version);
+  // Takes one of a version that the job has not passed and will not pass before this is settled,
+  // because it has not begun, or ends there.
+  void take(Version version, bool end);
   void on_tick(TimePoint now, Step begun);
   void on_answer(std::uint32_t server, const wire::CheckpointAnswer& answer);
   void on_saved(std::uint32_t server, const wire::Saved& saved);

@@ -345,8 +345,8 @@ void Coordinator::begin_checkpoints(const wire::Registration& first) {
                      .ask = [this] { send_all(Role::server, ControlKind::waiting, wire::Drain{}); },
                      .warn = [this](std::string_view text) { record_.note(text); }},
       newest_step_, std::chrono::steady_clock::now());
-  checkpoints_->take(0);
-  checkpoints_->take(last_);
+  checkpoints_->take(0, last_ == 0);
+  checkpoints_->take(last_, true);
 }
 
 // Once per job, and aloud where it matters: between hosts, and where somebody asked for it.
@@ -398,7 +398,7 @@ void Coordinator::on_drain_answer(ControlPeer& peer, Step begun) {
   Step last = 0;
   for (const auto& [process, step] : drain_answers_) last = std::max(last, step);
   last_ = std::min(std::max(last, start_step()), steps_);
-  checkpoints_->take(last_);
+  checkpoints_->take(last_, true);
   send_all(Role::worker, ControlKind::last_step, wire::Drain{last});
 }
 
@@ -488,7 +488,7 @@ Coordinator::Options coordinator_options(const RunConfig& config, const wire::Jo
           .workers = run.workers,
           .partitions = run.partitions,
           .deterministic = run.deterministic,
-          .promises_bits = true,  // bsp, the only consistency model today
+          .promises_bits = config.synchronous(),
           .beat = config.timeouts().beat,
           .suspect = config.timeouts().suspect,
           .dead = config.timeouts().dead,

@@ -76,7 +76,7 @@ struct Rank {
 
   // The way to the memory that the host shares, if there is a server and a worker to share it.
   std::unique_ptr<cluster::KeeperClient> keeper(const std::vector<wire::ProcessInfo>& roster) {
-    if (config.network().transport == "tcp") return nullptr;
+    if (!config.shares_memory()) return nullptr;
     bool roles[2] = {};
     for (const wire::ProcessInfo& other : roster) {
       if (other.host_id == host_identity())
@@ -145,9 +145,10 @@ class Orders {
   void carry_out(const wire::CheckpointAt& order) {
     if (order.abandoned) return server_->abandon_checkpoint(order.version);
     const bool writes = server_->writes_checkpoints();
-    server_->checkpoint_at(order.version, [&link = rank_.link, order, writes](bool in_time) {
+    const auto answer = [&link = rank_.link, order, writes](bool in_time) {
       link.answer({order.version, in_time, writes});
-    });
+    };
+    server_->checkpoint_at(order.version, order.end, answer);
   }
 
   Rank& rank_;
@@ -168,7 +169,9 @@ void open_checkpoints(Rank& rank, server::Server& server, checkpoint::Disk& disk
     link.saved(saved);
   };
   server.checkpoint_into({disk, start.checkpoints, rank.config.run().name, host_name(), on_done});
-  if (start.manifest.empty()) return;
+  if (start.manifest.empty()) {  // it will be ordered; until then nobody may go on behind it
+    return server.checkpoint_at(0, false, [](bool) {});
+  }
   server.restore(disk, start.checkpoints, checkpoint::manifest_from_text(start.manifest));
 }
 
@@ -176,7 +179,7 @@ wire::Finished serve(Rank& rank) {
   const RunConfig& c = rank.config;
   // Before anybody is told of us, so that whoever knows the roster finds a keeper on each host.
   std::unique_ptr<cluster::Keeper> keeper;
-  if (c.network().transport != "tcp") {
+  if (c.shares_memory()) {
     keeper = cluster::Keeper::start(rank.credentials, c.timeouts().dead);
   }
   std::unique_ptr<cluster::KeeperClient> shared;  // these outlive the server
@@ -200,6 +203,10 @@ wire::Finished serve(Rank& rank) {
   shared = rank.keeper(start.roster);
   server.open(start.layout, {start.roster.begin(), start.roster.begin() + c.run().servers},
               shared.get(), rank.spin(start.roster));
+  if (c.traces()) {
+    const auto run = std::filesystem::path(start.checkpoints).parent_path();
+    server.trace_into(run / "trace", rank.seat.incarnation, start.first_step);
+  }
   open_checkpoints(rank, server, disk, start);
   rank.link.log(fmt::format("holds its shard in at most {}, of that {} for checkpoints under way",
                             readable_bytes(server.memory_bound()),

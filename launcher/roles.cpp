@@ -89,7 +89,7 @@ worker::PushPull::Options WorkerRole::exchange_options(net::Credentials credenti
   options.stall_warning = config_.timeouts().dead;
   options.credentials = std::move(credentials);
   options.warn = std::move(warn);
-  worker::Worker::plan_exchange(chunks_, *push_, *mechanism_, options);
+  worker::Worker::plan_exchange(chunks_, *push_, *mechanism_, config_.synchronous(), options);
   return options;
 }
 
@@ -105,7 +105,8 @@ worker::WorkerParts WorkerRole::parts(worker::PushPull& exchange,
           .mechanism = *mechanism_,
           .exchange = exchange,
           .coordination = coordination,
-          .shutdown = shutdown};
+          .shutdown = shutdown,
+          .synchronous = config_.synchronous()};
 }
 
 }  // namespace sheaf::launcher

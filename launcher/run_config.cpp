@@ -183,7 +183,8 @@ void RunConfig::read_optimizer() {
 void RunConfig::read_modes() {
   const Section gate = section("consistency");
   gate_ = read_kind(gate, server::gates(), "bsp");
-  try_mode(server::gates(), gate_, gate);
+  if (!gate_.empty()) synchronous_ = make_gate()->synchronous();
+  traces_ = gate.boolean("trace", false);
   const Section push = section("compression").table("push");
   push_ = read_kind(push, compression::compressors(), "none");
   try_mode(compression::compressors(), push_, push);
@@ -292,6 +293,7 @@ void RunConfig::cross_check() {
     data.fault("validation", fmt::format("{} and data.test = {}", data_.validation, data_.test),
                "a sum below 1, so that something is left to train on");
   }
+  if (!synchronous_ && section("consistency").sound("kind")) check_asynchronous();
   const auto ascending = [&](std::string_view low, milliseconds low_value, std::string_view high,
                              milliseconds high_value) {
     if (!timeouts.sound(low) || !timeouts.sound(high) || low_value < high_value) return;
@@ -301,6 +303,26 @@ void RunConfig::cross_check() {
   };
   ascending("suspect", timeouts_.suspect, "dead", timeouts_.dead);
   ascending("beat", timeouts_.beat, "suspect", timeouts_.suspect);
+}
+
+// What needs the steps of all partitions together.
+void RunConfig::check_asynchronous() const {
+  const std::string with = fmt::format(" with consistency.kind = \"{}\"", gate_);
+  const Section optimizer = section("optimizer"), network = section("network");
+  if (optimizer_.clip_norm && optimizer.sound("clip_norm")) {
+    optimizer.fault("clip_norm", fmt::format("{}", *optimizer_.clip_norm),
+                    "no clipping" + with + ": a push is applied before its norm is known",
+                    "a lower optimizer.rate");
+  }
+  if (network_.transport == "shm") {
+    network.fault("transport", "\"shm\"",
+                  "\"auto\" or \"tcp\"" + with + ": parameters change while others read them",
+                  "\"auto\"");
+  }
+  if (run_.deterministic) {
+    section("run").fault("deterministic", "true",
+                         "false" + with + ": its bits depend on who comes first", "false");
+  }
 }
 
 std::optional<worker::Schema> RunConfig::check_data(std::vector<std::string>& faults) {

@@ -149,6 +149,11 @@ class RunConfig {
   std::unique_ptr<server::Optimizer> make_optimizer() const;
   server::Schedule make_schedule() const;
   std::unique_ptr<server::Gate> make_gate() const;
+  // Whether the consistency model takes the steps of all partitions together.
+  bool synchronous() const { return synchronous_; }
+  bool traces() const { return traces_; }  // servers write what happens to their chunks
+  // Whether processes of one host may share memory.
+  bool shares_memory() const { return synchronous_ && network_.transport != "tcp"; }
   std::unique_ptr<compression::Compressor> make_push_compressor() const;
   std::unique_ptr<compression::Compressor> make_pull_compressor() const;
   std::unique_ptr<privacy::Mechanism> make_mechanism() const;
@@ -175,6 +180,7 @@ class RunConfig {
   void read_launch();
   void read_scaling();
   void cross_check();
+  void check_asynchronous() const;
   // The schema, or nothing; appends what is wrong with the data itself to `faults`.
   std::optional<worker::Schema> check_data(std::vector<std::string>& faults);
 
@@ -189,6 +195,8 @@ class RunConfig {
   LaunchSection launch_;
   ScalingSection scaling_;
   std::string gate_, push_, pull_, mechanism_;  // the modes
+  bool synchronous_ = true;
+  bool traces_ = false;
   Step steps_per_row_ = 20;
   std::unique_ptr<worker::Source> source_;  // for checking; null if its section has faults
   std::vector<std::string> notes_;

@@ -194,7 +194,7 @@ void warn(const std::string& text) { std::cerr << "warning: " << text << "\n"; }
 // What all roles of the job know and share.
 struct Job {
   explicit Job(const RunConfig& c) : config(c) {
-    if (c.run().servers == 0 || c.network().transport == "tcp") return;
+    if (c.run().servers == 0 || !c.shares_memory()) return;
     const net::Credentials first = credentials({Role::server, 0});
     keeper = cluster::Keeper::start(first, c.timeouts().dead);
     memory = std::make_unique<cluster::KeeperClient>(first, c.timeouts().dead);

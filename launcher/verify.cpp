@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "common/base/error.h"
 #include "common/checkpoint/posix_disk.h"
 #include "common/checkpoint/store.h"
+#include "launcher/trace_check.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -21,13 +23,17 @@ using checkpoint::Damage;
 struct Findings {
   std::vector<Checkpoint> checkpoints;  // newest first
   std::vector<std::string> leftovers;
+  std::vector<CheckedTrace> traces;
   bool damaged = false;
   int exit() const {
-    return damaged || checkpoints.empty() ? static_cast<int>(Fault::checkpoint) : 0;
+    if (damaged || checkpoints.empty()) return static_cast<int>(Fault::checkpoint);
+    const auto is_broken = [](const CheckedTrace& t) { return !t.findings.problem.empty(); };
+    return std::ranges::any_of(traces, is_broken) ? static_cast<int>(Fault::internal) : 0;
   }
 };
 
-Findings examine(const fs::path& checkpoints) {
+Findings examine(const fs::path& run) {
+  const fs::path checkpoints = run / "checkpoints";
   checkpoint::PosixDisk disk;
   const checkpoint::Store store(disk, checkpoints);
   Findings findings;
@@ -38,6 +44,7 @@ Findings examine(const fs::path& checkpoints) {
     findings.checkpoints.push_back(std::move(found));
   }
   findings.leftovers = store.leftovers();
+  findings.traces = check_traces(run / "trace");
   return findings;
 }
 
@@ -59,6 +66,15 @@ void write_text(const Findings& findings, const fs::path& checkpoints, std::ostr
     fmt::print(out, "leftover: {}: of no checkpoint; a killed job left it, or one writes it now\n",
                name);
   }
+  for (const auto& [file, trace] : findings.traces) {
+    if (!trace.problem.empty()) {
+      fmt::print(out, "trace {}: broken: {}\n", file, trace.problem);
+    } else {
+      fmt::print(out, "trace {}: ok, {} pushes, {} pulls, at most {} step{} ahead of the slowest\n",
+                 file, trace.pushes, trace.pulls, trace.most_ahead,
+                 trace.most_ahead == 1 ? "" : "s");
+    }
+  }
 }
 
 void write_json(const Findings& findings, std::ostream& out) {
@@ -79,8 +95,19 @@ void write_json(const Findings& findings, std::ostream& out) {
                            {"bytes", manifest ? Json(manifest->bytes()) : Json()},
                            {"damage", damages}});
   }
-  const Json object = {
-      {"checkpoints", checkpoints}, {"leftovers", findings.leftovers}, {"exit", findings.exit()}};
+  Json traces = Json::array();
+  for (const auto& [file, trace] : findings.traces) {
+    traces.push_back({{"file", file},
+                      {"ok", trace.problem.empty()},
+                      {"pushes", trace.pushes},
+                      {"pulls", trace.pulls},
+                      {"most_ahead", trace.most_ahead},
+                      {"problem", trace.problem}});
+  }
+  const Json object = {{"checkpoints", checkpoints},
+                       {"leftovers", findings.leftovers},
+                       {"traces", traces},
+                       {"exit", findings.exit()}};
   out << object.dump(1, ' ', false, Json::error_handler_t::replace) << "\n";
 }
 
@@ -96,7 +123,7 @@ int verify_run(const VerifyCommand& command, std::ostream& out, std::ostream& er
                command.run.string());
     return static_cast<int>(Fault::config);
   }
-  const Findings findings = examine(checkpoints);
+  const Findings findings = examine(command.run);
   if (command.json) {
     write_json(findings, out);
   } else {

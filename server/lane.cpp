@@ -3,6 +3,8 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <future>
 #include <memory>
 #include <utility>
@@ -317,9 +319,21 @@ void Lane::add_scalar(Step step, std::uint32_t chunk, double value) {
   in_thread([this, step, chunk, value] { shard_->on_scalar(step, chunk, value); });
 }
 
-void Lane::checkpoint_at(Version version, std::function<void(bool)> answer) {
-  in_thread(
-      [this, version, answer = std::move(answer)] { answer(shard_->checkpoint_at(version)); });
+void Lane::checkpoint_at(Version version, bool end, std::function<void(bool)> answer) {
+  in_thread([this, version, end, answer = std::move(answer)] {
+    answer(shard_->checkpoint_at(version, end));
+  });
+}
+
+void Lane::trace_to(const std::filesystem::path& file, const TraceHead& head) {
+  trace_.open(file);
+  if (!(trace_ << to_line(head))) {
+    fail(Fault::data, "{}: cannot be written: {}", file.string(), std::strerror(errno));
+  }
+}
+
+void Lane::note(const TraceEvent& event) {
+  if (trace_.is_open()) trace_ << to_line(event);
 }
 
 void Lane::restore_from(std::size_t n, Version version, Shard::ReadChunk read) {

@@ -6,6 +6,8 @@
 // Only run()'s thread touches the rest; stop() and add_scalar() may be called from any.
 #pragma once
 
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -53,8 +55,10 @@ class Lane final : public ShardOutput {
   void share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin);
   // Where chunks go that a checkpoint wants; it outlives run(). Before run().
   void save_to(Checkpointer& checkpointer) { checkpointer_ = &checkpointer; }
+  // Writes what happens to its chunks to a file. Before run(). Throws Fault::data.
+  void trace_to(const std::filesystem::path& file, const TraceHead& head);
   // From its thread: whether every chunk will be saved at that version. Thread-safe.
-  void checkpoint_at(Version version, std::function<void(bool)> answer);
+  void checkpoint_at(Version version, bool end, std::function<void(bool)> answer);
   // There is room for what waits to be saved. Thread-safe.
   void on_room();
   // Begins where a checkpoint ends, chunk by chunk from its own thread: connections are made and
@@ -81,6 +85,7 @@ class Lane final : public ShardOutput {
   void share_scalar(Step step, std::uint32_t chunk, double value) override;
   std::span<float> checkpoint_room(std::size_t floats) override;
   void checkpoint(Version version, std::uint32_t chunk, std::span<float> room) override;
+  void note(const TraceEvent& event) override;
 
  private:
   friend class Session;
@@ -107,6 +112,7 @@ class Lane final : public ShardOutput {
   std::vector<std::unique_ptr<SharedSession>> shared_;
   std::vector<SharedSession*> polled_;  // of workers that are here
   Checkpointer* checkpointer_ = nullptr;
+  std::ofstream trace_;
   cluster::KeeperClient* keeper_ = nullptr;
   std::size_t lanes_of_job_ = 0;
   net::Spin spin_;

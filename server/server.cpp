@@ -129,6 +129,20 @@ void Server::checkpoint_into(const CheckpointOptions& options) {
   for (const auto& lane : lanes_) lane->save_to(*checkpointer_);
 }
 
+void Server::trace_into(const std::filesystem::path& folder, std::uint32_t incarnation,
+                        Step first) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);  // trace_to() says what is wrong
+  const TraceHead head{.partitions = options_.partitions,
+                       .first = first,
+                       .synchronous = options_.gate->synchronous(),
+                       .staleness = options_.gate->staleness()};
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    lanes_[i]->trace_to(
+        folder / fmt::format("server-{}-lane-{}-{}.trace", options_.id, i, incarnation), head);
+  }
+}
+
 void Server::restore(checkpoint::Disk& disk, const std::filesystem::path& folder,
                      checkpoint::Manifest manifest) {
   restored_ = std::move(manifest);
@@ -142,7 +156,7 @@ void Server::restore(checkpoint::Disk& disk, const std::filesystem::path& folder
   }
 }
 
-void Server::checkpoint_at(Version version, std::function<void(bool in_time)> answer) {
+void Server::checkpoint_at(Version version, bool end, std::function<void(bool in_time)> answer) {
   struct Answers {
     std::atomic<std::size_t> missing;
     std::atomic<bool> in_time{true};
@@ -150,7 +164,7 @@ void Server::checkpoint_at(Version version, std::function<void(bool in_time)> an
   const auto answers = std::make_shared<Answers>();
   answers->missing = lanes_.size();
   for (const auto& lane : lanes_) {
-    lane->checkpoint_at(version, [answers, answer](bool in_time) {
+    lane->checkpoint_at(version, end, [answers, answer](bool in_time) {
       if (!in_time) answers->in_time = false;
       if (--answers->missing == 0) answer(answers->in_time);
     });
@@ -194,7 +208,7 @@ ServerReport Server::run() {
 
 Step Server::step() const {
   Step step = 0;
-  for (const auto& lane : lanes_) step = std::max(step, lane->shard().version());
+  for (const auto& lane : lanes_) step = std::max(step, lane->shard().step());
   return step;
 }
 

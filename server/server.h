@@ -87,13 +87,17 @@ class Server {
             cluster::KeeperClient* keeper = nullptr, Duration spin = {});
   // Checkpoints are written from now on. After open(), before run().
   void checkpoint_into(const CheckpointOptions& options);
+  // Each lane writes its history to a file of this folder, which is made. `first` is
+  // the step that the job begins at. After open(), before run(). Throws Fault::data.
+  void trace_into(const std::filesystem::path& folder, std::uint32_t incarnation, Step first);
   // Begins where a checkpoint ends. It is read while run() runs, which throws Fault::checkpoint if
   // it is damaged. After open(), before run(), once; `disk` outlives the object.
   void restore(checkpoint::Disk& disk, const std::filesystem::path& folder,
                checkpoint::Manifest manifest);
-  // Each chunk is saved when it is at that version. The answer comes from another thread: false if
-  // one has passed it; then it is to be abandoned. While run() runs.
-  void checkpoint_at(Version version, std::function<void(bool in_time)> answer);
+  // Each chunk is saved when it is at that version, at which the job may `end`. The answer comes
+  // from another thread: false if one has passed it; then it is to be abandoned. After
+  // checkpoint_into().
+  void checkpoint_at(Version version, bool end, std::function<void(bool in_time)> answer);
   void abandon_checkpoint(Version version);
   bool writes_checkpoints() const { return checkpointer_ != nullptr; }
   // What the lanes may allocate together, in bytes. After open().

@@ -31,8 +31,9 @@ Worker::Worker(const WorkerParts& parts, const WorkerOptions& options)
 }
 
 void Worker::plan_exchange(const params::ChunkMap& chunks, const compression::Compressor& push,
-                           const privacy::Mechanism& mechanism, PushPull::Options& options) {
-  TrainingStep::plan_workspaces(chunks, push, mechanism, options);
+                           const privacy::Mechanism& mechanism, bool synchronous,
+                           PushPull::Options& options) {
+  TrainingStep::plan_workspaces(chunks, push, mechanism, synchronous, options);
 }
 
 WorkerReport Worker::run() {
@@ -65,7 +66,8 @@ WorkerReport Worker::run() {
                          .exchange = parts_.exchange,
                          .coordination = parts_.coordination,
                          .hosted = hosted,
-                         .seed = options_.seed});
+                         .seed = options_.seed,
+                         .synchronous = parts_.synchronous});
 
   if (initialises) {  // whoever hosts partition 0 gives the model its first values
     parts_.model.initialise(first.span(), options_.seed);
@@ -81,20 +83,18 @@ WorkerReport Worker::run() {
   const auto begin = std::chrono::steady_clock::now();
   Step step = options_.first;
   for (; step < options_.steps && parts_.coordination.may_begin(step); ++step) {
-    if (step != 0 && step % parts_.plan.steps_per_epoch() == 0) {
-      parts_.exchange.wait_arrived(0, size, step);
-      evaluate(Part::validation, step, parts_.exchange.parameters(step));
+    if (step != 0 && step % parts_.plan.steps_per_epoch() == 0 && evaluates(Part::validation)) {
+      evaluate(Part::validation, step, read_whole(step));
     }
     training.run(step);
   }
-  parts_.exchange.wait_arrived(0, size, step);
+  const std::span<const float> final_model = read_whole(step);
 
   WorkerReport report;
   report.steps = step;
   report.seconds = seconds(std::chrono::steady_clock::now() - begin);
   report.waited_seconds = parts_.exchange.waited_seconds();
   report.traffic = parts_.exchange.traffic();
-  const std::span<const float> final_model = parts_.exchange.parameters(step);
   if (step >= options_.steps) {  // a job that drains goes on later: the test part is used once
     for (const Part part : {Part::validation, Part::train, Part::test}) {
       evaluate(part, step, final_model);
@@ -104,8 +104,34 @@ WorkerReport Worker::run() {
   return report;
 }
 
+// The parameters after `step` steps of every partition, the same for all workers. Where pushes are
+// steps of their own, nobody pushes between the two meetings, and all that was pushed is in them.
+std::span<const float> Worker::read_whole(Step step) {
+  const std::size_t size = parts_.model.layout().size();
+  parts_.exchange.wait_arrived(0, size, step);
+  if (!parts_.synchronous) {
+    meet("before", step);
+    for (std::uint32_t c = 0; c < parts_.chunks.size(); ++c) parts_.exchange.pull_again(step, c);
+    parts_.exchange.wait_arrived(0, size, step);
+    meet("after", step);
+  }
+  return parts_.exchange.parameters(step);
+}
+
+// Until every worker is here.
+void Worker::meet(std::string_view when, Step step) {
+  cluster::Coordination::Values present;
+  const PartitionRange hosted = parts_.data.hosted();
+  for (std::uint32_t p = hosted.first; p < hosted.end(); ++p) present[p] = {1};
+  parts_.coordination.sum(fmt::format("{} reading {}", when, step), present);
+}
+
+bool Worker::evaluates(Part part) const {
+  return options_.evaluate && parts_.data.size(part) != 0;
+}
+
 void Worker::evaluate(Part part, Step step, std::span<const float> parameters) {
-  if (!options_.evaluate || parts_.data.size(part) == 0) return;
+  if (!evaluates(part)) return;
   const metrics::Shape shape{parts_.model.loss().task(), parts_.model.outputs(),
                              parts_.model.schema().targets};
   cluster::Coordination::Values sums;

@@ -31,6 +31,7 @@ struct WorkerParts {
   PushPull& exchange;  // connected and started; run() leaves it stopped
   cluster::Coordination& coordination;
   cluster::Shutdown& shutdown;
+  bool synchronous = true;  // the consistency model takes the steps of all partitions together
 };
 
 struct WorkerOptions {
@@ -55,13 +56,17 @@ class Worker {
   Worker(const WorkerParts& parts, const WorkerOptions& options);
   // Fills in what the exchange of such a worker needs: how many workspaces, and how large.
   static void plan_exchange(const params::ChunkMap& chunks, const compression::Compressor& push,
-                            const privacy::Mechanism& mechanism, PushPull::Options& options);
+                            const privacy::Mechanism& mechanism, bool synchronous,
+                            PushPull::Options& options);
 
   // Trains to the end (or until the job drains), evaluates the final model, hands it over.
   // Throws when the job fails.
   WorkerReport run();
 
  private:
+  std::span<const float> read_whole(Step step);
+  void meet(std::string_view when, Step step);
+  bool evaluates(Part part) const;
   void evaluate(Part part, Step step, std::span<const float> parameters);
 
   WorkerParts parts_;

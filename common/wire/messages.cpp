@@ -73,7 +73,7 @@ void serialize(Archive& archive, Start& m) {
 }
 template <typename Archive>
 void serialize(Archive& archive, CheckpointAt& m) {
-  archive(m.version, m.abandoned);
+  archive(m.version, m.abandoned, m.end);
 }
 template <typename Archive>
 void serialize(Archive& archive, CheckpointAnswer& m) {

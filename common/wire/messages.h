@@ -73,6 +73,7 @@ struct Start {
 struct CheckpointAt {
   Version version = 0;
   bool abandoned = false;
+  bool end = false;  // the job ends there
 };
 
 struct CheckpointAnswer {

@@ -1,5 +1,9 @@
 // A gate decides when pushed gradients are applied and which pulls are answered. The shard that
 // asks does not know which consistency model it serves. Const and thread-safe.
+//
+// A synchronous gate makes one optimizer step of the pushes of all partitions; version t + 1 of a
+// chunk is then step t applied to version t. With any other gate each push of one partition is an
+// optimizer step, and makes a version, by itself.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +19,29 @@ class Section;
 
 namespace sheaf::server {
 
-// What a chunk knows of the step that is being collected.
+// What a chunk knows of the optimizer step that is being collected.
 struct Arrivals {
   std::uint32_t covered = 0;     // partitions whose contribution has arrived (or that have none)
   std::uint32_t partitions = 0;  // of the job
+};
+
+// What a chunk has for a pull. A clock counts the steps of a partition that the chunk has.
+struct Readable {
+  Version oldest = 0;  // versions [oldest, newest] can be read
+  Version newest = 0;
+  Step slowest = 0;  // clock of the partition that is furthest behind
+  Step own = 0;      // the same among the partitions that pull
+};
+
+struct PullAnswer {
+  enum class When : std::uint8_t { now, later, never };
+  When when = When::later;
+  Version version = 0;  // to be read now
+
+  static PullAnswer now(Version version) { return {When::now, version}; }
+  static PullAnswer later() { return {When::later, 0}; }
+  // Whoever pulls has long had an answer.
+  static PullAnswer never() { return {When::never, 0}; }
 };
 
 class Gate {
@@ -27,12 +50,18 @@ class Gate {
 
   virtual ~Gate() = default;
 
+  virtual bool synchronous() const = 0;
+  // The most steps that a partition may be ahead of the slowest when it reads; nothing = no bound.
+  virtual std::optional<Step> staleness() const = 0;
+
   // True when what has arrived may become an optimizer step.
   virtual bool may_apply(const Arrivals& arrivals) const = 0;
 
-  // Which version answers a pull by a partition at `clock` (it has finished `clock` steps), given
-  // the readable versions [oldest, newest]; nothing = not yet.
-  virtual std::optional<Version> answer(Step clock, Version oldest, Version newest) const = 0;
+  // What becomes of a pull by partitions at `clock` (they have finished `clock` steps).
+  virtual PullAnswer answer(Step clock, const Readable& readable) const = 0;
+
+  // Scales the learning rate of a push that was computed `delay` versions ago.
+  virtual double rate_scale(Version /*delay*/) const { return 1; }
 };
 
 ModeTable<Gate> gates();

@@ -8,20 +8,13 @@
 namespace sheaf::server {
 
 Aggregator::Aggregator(std::uint32_t partitions, std::size_t elements, BufferPool& pool)
-    : tree_(partitions), elements_(elements), pool_(&pool), covered_(partitions) {
+    : tree_(partitions), elements_(elements), pool_(&pool) {
   pending_.reserve(partitions / 2 + 2);
 }
 
 // One per unfinished pair; at the end the two halves.
 std::size_t Aggregator::most_buffers(std::uint32_t partitions) {
   return std::max<std::size_t>(std::min(partitions, 2U), (partitions + 1) / 2);
-}
-
-Aggregator::Offer Aggregator::offer(PartitionRange node) const {
-  std::uint32_t covered = 0;
-  for (std::uint32_t p = node.first; p < node.end(); ++p) covered += covered_.test(p) ? 1U : 0U;
-  if (covered == 0) return Offer::disjoint;
-  return covered == node.count ? Offer::contained : Offer::overlapping;
 }
 
 // IEEE addition commutes: whichever of the two may be written takes the sum.
@@ -39,8 +32,10 @@ Buffer Aggregator::sum_of(Buffer a, Buffer b) {
 }
 
 void Aggregator::add(PartitionRange node, std::uint64_t examples, Buffer values) {
-  check(tree_.is_node(node) && offer(node) == Offer::disjoint, "a push is one uncovered node");
-  for (std::uint32_t p = node.first; p < node.end(); ++p) covered_.set(p);
+  check(tree_.is_node(node) && std::ranges::none_of(pending_, [&](const Pending& p) {
+    return p.node.first < node.end() && node.first < p.node.end();
+  }), "a push is one uncovered node");
+  covered_ += node.count;
 
   while (!tree_.is_root(node) && !tree_.is_root(tree_.parent(node))) {
     const PartitionRange sibling = tree_.sibling(node);
@@ -56,7 +51,7 @@ void Aggregator::add(PartitionRange node, std::uint64_t examples, Buffer values)
 }
 
 Arrivals Aggregator::arrivals() const {
-  return {static_cast<std::uint32_t>(covered_.count()), tree_.partitions()};
+  return {covered_, tree_.partitions()};
 }
 
 std::uint64_t Aggregator::examples() const {
@@ -82,7 +77,7 @@ std::span<const float> Aggregator::sum(std::size_t at, std::size_t count,
 }
 
 void Aggregator::reset() {
-  covered_.clear();
+  covered_ = 0;
   pending_.clear();
 }
 

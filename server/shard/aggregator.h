@@ -13,7 +13,6 @@
 #include <span>
 #include <vector>
 
-#include "common/base/bit_set.h"
 #include "common/base/buffer_pool.h"
 #include "common/params/partition_tree.h"
 #include "server/consistency/gate.h"
@@ -28,13 +27,8 @@ class Aggregator {
   // The most buffers that one chunk keeps alive.
   static std::size_t most_buffers(std::uint32_t partitions);
 
-  enum class Offer { disjoint, contained, overlapping };
-  // How `node` meets what is covered already. REQUIRES: a node of the tree.
-  Offer offer(PartitionRange node) const;
-  bool covers(std::uint32_t partition) const { return covered_.test(partition); }
-
   // Adds the sum over `node`; an empty buffer says that its partitions have nothing in this step.
-  // REQUIRES: offer(node) == disjoint.
+  // REQUIRES: a node of the tree, none of whose partitions has been added.
   void add(PartitionRange node, std::uint64_t examples, Buffer values);
 
   Arrivals arrivals() const;
@@ -58,7 +52,7 @@ class Aggregator {
   params::PartitionTree tree_;
   std::size_t elements_;
   BufferPool* pool_;
-  BitSet covered_;
+  std::uint32_t covered_ = 0;  // partitions
   std::vector<Pending> pending_;
 };
 

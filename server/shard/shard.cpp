@@ -28,10 +28,12 @@ std::size_t buffer_bytes(const ShardParts& parts) {
 }
 
 // Per chunk: two versions (and their encodings), the unfinished pairs of the tree, and replies that
-// still send the version before; per connection one payload; one version being written.
+// still send a version before: the same one, or each its own where every push makes a version. Per
+// connection one payload; one version being written.
 std::size_t buffer_limit(const ShardParts& parts) {
   const std::size_t chunks = parts.shards.chunks_of(parts.lane).size();
-  const std::size_t versions = parts.pull.identity() ? 3 : 6;
+  const std::size_t replied = parts.gate.synchronous() ? 1 : parts.connections;
+  const std::size_t versions = (2 + replied) * (parts.pull.identity() ? 1 : 2);
   return chunks * (versions + Aggregator::most_buffers(parts.partitions)) + 2 * parts.connections +
          2;
 }
@@ -55,9 +57,12 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
       tree_(parts.partitions),
       pool_(buffer_bytes(parts), buffer_limit(parts)),
       scratch_(kBlock),
+      synchronous_(parts.gate.synchronous()),
       streams_(outgrows_cache(parts)),
       place_(parts.chunks.size(), -1),
       scalars_(parts.chunks.size()) {
+  check(synchronous_ || (parts.clip_norm == 0 && parts.shared[0].empty()),
+        "clipping and shared parameters need steps of all partitions together");
   const std::size_t per_parameter = parts.optimizer.state_per_parameter();
   for (const std::uint32_t id : parts.shards.chunks_of(parts.lane)) {
     const params::Chunk& chunk = parts.chunks[id];
@@ -68,9 +73,10 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
                        {},
                        AlignedBuffer<float>(chunk.size * per_parameter),
                        Aggregator(parts.partitions, chunk.size, pool_),
-                       {},
-                       0});
+                       PartitionClocks(parts.partitions),
+                       {}});
     states_.back().parked.reserve(parts.partitions);
+    if (!synchronous_) states_.back().read.resize(parts.partitions);
   }
 }
 
@@ -135,29 +141,34 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     fail(Fault::network, "push for partitions {}..{}, which is no node of the tree over {}",
          header.partitions.first, header.partitions.end(), parts_.partitions);
   }
-  if (header.step > state.newest || !state.initialised()) {
+  if (!synchronous_ && header.partitions.count != 1) {
+    fail(Fault::network, "push for partitions {}..{}, expected one: each is a step of its own",
+         header.partitions.first, header.partitions.end());
+  }
+  if (!follows(state, header.partitions, header.step)) {
     fail(Fault::network, "push for step {} of chunk {}, which is at step {}", header.step,
-         header.chunk, state.newest);
+         header.chunk, step_of(state));
   }
   if (header.value == 0) {
     fail(Fault::network, "push for step {} of chunk {} without examples", header.step,
          header.chunk);
   }
-  const auto offer = header.step < state.newest ? Aggregator::Offer::contained
-                                                : state.aggregator.offer(header.partitions);
-  switch (offer) {
-    case Aggregator::Offer::contained:
-      ++duplicates_;
-      return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
-    case Aggregator::Offer::overlapping: return acknowledge_partial(session, header, state);
-    case Aggregator::Offer::disjoint: break;
+  using Offer = PartitionClocks::Offer;
+  const Offer offer = state.clocks.offer(header.partitions, header.step);
+  if (offer == Offer::contained) {
+    ++duplicates_;
+    return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
   }
+  if (offer == Offer::overlapping) return acknowledge_partial(session, header, state);
   // Lent values that are read where they lie are acknowledged when they have been used.
   const bool lent = payload && payload.lent() && parts_.push.identity();
   if (lent) loans_.use(payload);
   state.aggregator.add(header.partitions, header.value,
                        decode(header, *state.chunk, std::move(payload)));
-  advance(state);  // before the answer: the last push of a step is acknowledged when it is applied
+  state.clocks.advance(header.partitions);
+  output_.note({TraceEvent::Kind::push, state.id, header.partitions, header.step, 0});
+  // Before the answer: the last push of a step is acknowledged when it is applied.
+  advance(state, header.partitions.first);
   if (!lent) acknowledge(session, header, FrameType::push_ack);
 }
 
@@ -170,21 +181,28 @@ void Shard::on_end(SessionId session, const Header& header) {
   if (header.value != 0) return;
   // Nothing was pushed for these partitions: they are covered without a contribution.
   for (ChunkState& state : states_) {
-    if (state.newest > header.step) continue;
-    if (state.newest < header.step || !state.initialised()) {
+    if (!follows(state, header.partitions, header.step)) {
       fail(Fault::network, "end of step {}, but chunk {} is at step {}", header.step, state.id,
-           state.newest);
+           step_of(state));
     }
     for (std::uint32_t p = header.partitions.first; p < header.partitions.end(); ++p) {
-      if (!state.aggregator.covers(p)) state.aggregator.add({p, 1}, 0, {});
+      if (state.clocks.has(p, header.step)) continue;
+      state.aggregator.add({p, 1}, 0, {});
+      state.clocks.advance({p, 1});
+      output_.note({TraceEvent::Kind::push, state.id, {p, 1}, header.step, 0});
+      advance(state, p);
     }
-    advance(state);
   }
 }
 
 void Shard::on_pull(SessionId session, const Header& header) {
   ChunkState& state = state_of(header);
   const ParkedPull pull{session, header.step, header.partitions};
+  if (pull.partitions.first > parts_.partitions ||
+      pull.partitions.count > parts_.partitions - pull.partitions.first) {
+    fail(Fault::network, "pull for partitions {}..{} of {}", pull.partitions.first,
+         std::uint64_t{pull.partitions.first} + pull.partitions.count, parts_.partitions);
+  }
   if (answer(state, pull)) return;
   // A session waits for one version of a chunk: a later pull takes the place of those before.
   const auto before = std::ranges::find(state.parked, session, &ParkedPull::session);
@@ -222,6 +240,16 @@ void Shard::on_closed(SessionId session) {
 
 // ---- from arrivals to the next version ----------------------------------------------------------
 
+Step Shard::step_of(const ChunkState& state) const {
+  return synchronous_ ? state.newest : state.clocks.slowest();
+}
+
+bool Shard::follows(const ChunkState& state, PartitionRange partitions, Step step) const {
+  if (!state.initialised()) return false;
+  if (synchronous_) return step <= state.newest;
+  return state.clocks.offer(partitions, step) != PartitionClocks::Offer::ahead;
+}
+
 Buffer Shard::decode(const Header& header, const params::Chunk& chunk, Buffer payload) {
   if (parts_.push.identity()) {
     if (header.payload_bytes != chunk.bytes()) {
@@ -238,14 +266,14 @@ Buffer Shard::decode(const Header& header, const params::Chunk& chunk, Buffer pa
   return values;
 }
 
-void Shard::advance(ChunkState& state) {
+void Shard::advance(ChunkState& state, std::uint32_t partition) {
   const Arrivals arrivals = state.aggregator.arrivals();
   if (!parts_.gate.may_apply(arrivals)) return;
-  if (parts_.clip_norm == 0) return apply(state, 1);
+  if (parts_.clip_norm == 0) return apply(state, partition, 1);
 
   if (const auto total = scalars_.total(state.newest)) {
     const double norm = std::sqrt(*total) / static_cast<double>(state.aggregator.examples());
-    return apply(state, norm > parts_.clip_norm ? parts_.clip_norm / norm : 1);
+    return apply(state, partition, norm > parts_.clip_norm ? parts_.clip_norm / norm : 1);
   }
   // Aggregated, but the norm also needs what other lanes hold: share ours and come back with
   // theirs.
@@ -258,8 +286,14 @@ void Shard::advance(ChunkState& state) {
   on_scalar(state.newest, state.id, squares);
 }
 
-void Shard::apply(ChunkState& state, double clip_scale) {
-  if (!checkpoint(state)) return;  // on_room() comes back
+double Shard::rate(const ChunkState& state, std::uint32_t partition) const {
+  if (synchronous_) return parts_.schedule.rate(state.newest);
+  const Step step = state.clocks.slowest({partition, 1}) - 1;
+  return parts_.schedule.rate(step) * parts_.gate.rate_scale(state.newest - state.read[partition]);
+}
+
+void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale) {
+  if (synchronous_ && !checkpoint(state)) return;  // on_room() comes back
   const Step step = state.newest;
   const std::span<const float> in = state.published[step % 2].values;
   const std::span<float> out = room(state, step + 1);
@@ -267,7 +301,7 @@ void Shard::apply(ChunkState& state, double clip_scale) {
   const std::uint64_t examples = state.aggregator.examples();
   OptimizerStep request;
   request.step = step;
-  request.rate = parts_.schedule.rate(step);
+  request.rate = rate(state, partition);
   request.streamed = streams_;
   request.gradient_scale = clip_scale / static_cast<double>(examples);
   each_block(*state.chunk, [&](const params::GroupRange& range, std::size_t at, std::size_t count) {
@@ -289,7 +323,8 @@ void Shard::apply(ChunkState& state, double clip_scale) {
   state.newest = step + 1;
   state.aggregator.reset();  // gives back what was lent, which acknowledge_returned() answers
   answer_parked(state);
-  checkpoint(state);  // while it is warm; what finds no room is asked again before the next step
+  // While it is warm. What finds no room is asked again before the chunk goes on.
+  if (owes_checkpoint(state) && checkpoint(state)) answer_parked(state);
 }
 
 // ---- versions out -------------------------------------------------------------------------------
@@ -326,20 +361,29 @@ void Shard::encode(const ChunkState& state, Version version, Published& slot) {
 }
 
 bool Shard::answer(ChunkState& state, const ParkedPull& pull) {
-  if (!state.initialised()) return false;
+  if (!state.initialised() || waits_for_checkpoint(state, pull.clock)) return false;
   Version oldest = state.newest;  // of the two that are held, or the one that was restored
   if (oldest != 0 && !state.published[(oldest - 1) % 2].values.empty()) --oldest;
-  const auto version = parts_.gate.answer(pull.clock, oldest, state.newest);
-  // A partition whose version is gone has long finished that step: a late repetition, no answer.
-  if (!version) return pull.clock < oldest;
-  Published& slot = state.published[*version % 2];
+  const auto [when, version] = parts_.gate.answer(
+      pull.clock,
+      {oldest, state.newest, state.clocks.slowest(), state.clocks.slowest(pull.partitions)});
+  if (when != PullAnswer::When::now) return when == PullAnswer::When::never;
+  output_.note({TraceEvent::Kind::pull, state.id, pull.partitions, pull.clock, version});
+  state.pulled = std::max(state.pulled, pull.clock + 1);
+  if (!synchronous_) {
+    for (std::uint32_t i = 0; i < pull.partitions.count; ++i) {
+      state.read[pull.partitions.first + i] = version;
+    }
+  }
+  Published& slot = state.published[version % 2];
   OutFrame frame;
   frame.header.type = FrameType::pull_reply;
   frame.header.chunk = state.id;
-  frame.header.step = *version;
+  frame.header.step = pull.clock;
   frame.header.partitions = pull.partitions;
+  frame.header.value = version;
   if (output_.needs_payload(pull.session)) {
-    if (!slot.encoded) encode(state, *version, slot);
+    if (!slot.encoded) encode(state, version, slot);
     frame.header.payload_bytes = slot.bytes;
     frame.header.payload_crc = slot.crc;
     frame.crc_known = true;
@@ -382,7 +426,7 @@ void Shard::acknowledge_partial(SessionId session, const Header& header, const C
   const auto bits = frame.hold.bytes().first(frame.header.payload_bytes);
   std::ranges::fill(bits, std::byte{0});
   for (std::uint32_t i = 0; i < header.partitions.count; ++i) {
-    if (state.aggregator.covers(header.partitions.first + i)) continue;
+    if (state.clocks.has(header.partitions.first + i, header.step)) continue;
     bits[i / 8] |= std::byte{1} << (i % 8);
   }
   frame.payload = bits;
@@ -393,16 +437,19 @@ void Shard::acknowledge_partial(SessionId session, const Header& header, const C
 
 wire::Waiting Shard::waiting_for() const {
   for (const ChunkState& state : states_) {
-    if (state.initialised() && state.aggregator.arrivals().covered == 0) continue;
     if (!state.initialised()) return {fmt::format("initial values of chunk {}", state.id), {}};
+    const bool open = synchronous_ ? state.aggregator.arrivals().covered != 0
+                                   : !state.parked.empty() && !state.clocks.level();
+    if (!open) continue;
+    const Step step = step_of(state);
     wire::Waiting waiting;
     for (std::uint32_t p = 0; p < parts_.partitions; ++p) {
-      if (!state.aggregator.covers(p)) waiting.partitions.push_back(p);
+      if (!state.clocks.has(p, step)) waiting.partitions.push_back(p);
     }
     waiting.text = waiting.partitions.empty()
-                       ? fmt::format("step scalars of step {} for chunk {}", state.newest, state.id)
-                       : fmt::format("step {} of chunk {} waits for partitions {}", state.newest,
-                                     state.id, fmt::join(waiting.partitions, ", "));
+                       ? fmt::format("step scalars of step {} for chunk {}", step, state.id)
+                       : fmt::format("step {} of chunk {} waits for partitions {}", step, state.id,
+                                     fmt::join(waiting.partitions, ", "));
     return waiting;
   }
   return {};
@@ -421,9 +468,9 @@ std::optional<Shard::ScalarWait> Shard::scalar_wait() const {
   return std::nullopt;
 }
 
-Version Shard::version() const {
-  Version oldest = states_.empty() ? 0 : states_.front().newest;
-  for (const ChunkState& state : states_) oldest = std::min(oldest, state.newest);
+Step Shard::step() const {
+  Step oldest = states_.empty() ? 0 : step_of(states_.front());
+  for (const ChunkState& state : states_) oldest = std::min(oldest, step_of(state));
   return oldest;
 }
 

@@ -1,8 +1,12 @@
 // The parameters of one lane and everything that happens to them: frames in, replies out, no
 // sockets, no threads, no time. The whole server side of the data path stands in shard.cpp.
 //
-//   push → Aggregator (tree sum) → gate → [step scalars] → optimizer → publish → parked pulls
-//   answered
+//   push → is it new? → Aggregator (tree sum) → gate → [step scalars] → optimizer → publish →
+//   parked pulls answered
+//
+// With a synchronous gate version t is what the steps before t have made of the chunk; with others
+// each push of one partition makes a version, and a chunk is at step t when it has the steps before
+// t of all partitions.
 //
 // Two versions of a chunk are held, so that an open step can always be recomputed from the
 // parameters it started with. A version that goes over the wire is a Buffer that is never written
@@ -30,10 +34,12 @@
 #include "common/wire/messages.h"
 #include "common/wire/out_frame.h"
 #include "server/consistency/gate.h"
+#include "server/consistency/trace.h"
 #include "server/optimizers/optimizer.h"
 #include "server/optimizers/schedule.h"
 #include "server/shard/aggregator.h"
 #include "server/shard/loans.h"
+#include "server/shard/partition_clocks.h"
 #include "server/shard/step_scalars.h"
 
 namespace sheaf::server {
@@ -52,7 +58,8 @@ struct ShardParts {
   const compression::Compressor& push;
   const compression::Compressor& pull;
   double clip_norm = 0;  // of the mean gradient over all parameters; 0 = no clipping
-  // Flat vectors that workers of this host map, by the parity of the version; empty: none do.
+  // Flat vectors that workers of this host map, by the parity of the version; empty: none do, as
+  // always where the gate is not synchronous.
   std::array<std::span<float>, 2> shared{};
 };
 
@@ -65,6 +72,8 @@ class ShardOutput {
   virtual bool needs_payload(SessionId) const { return true; }
   // This lane's scalar of one chunk, for every other lane of every server.
   virtual void share_scalar(Step step, std::uint32_t chunk, double value) = 0;
+  // A push was added, a step without examples covered, or a pull answered.
+  virtual void note(const TraceEvent&) {}
   // Room for what a checkpoint keeps of a chunk, as many floats as were asked for. Empty: there is
   // none now, and the chunk stays at its version until on_room().
   virtual std::span<float> checkpoint_room(std::size_t) { return {}; }
@@ -93,16 +102,17 @@ class Shard {
   void on_scalar(Step step, std::uint32_t chunk, double value);
   void on_closed(SessionId session);
 
-  // From now on each chunk is handed to checkpoint() at that version, before the optimizer goes on.
-  // False if one has passed it already; then none is.
-  bool checkpoint_at(Version version);
+  // From now on each chunk is handed to checkpoint() when it is at that step, before it goes on:
+  // where pushes are steps of their own, pulls at that clock wait until then. False if a chunk may
+  // have passed it already; then none is. `end`: no partition takes that step.
+  bool checkpoint_at(Step step, bool end = false);
   // There may be room for what waits for it.
   void on_room();
-  // Makes the n-th chunk of the lane what a checkpoint kept of it; false if there is none. `read`
-  // fills in parameters and runs of state. Until then pulls of it wait.
+  // Makes the n-th chunk of the lane what a checkpoint of that step kept of it; false if there is
+  // none. `read` fills in parameters and runs of state. Until then pulls of it wait.
   using ReadChunk = std::function<void(const params::Chunk& chunk, std::span<float> parameters,
                                        std::span<float> state)>;
-  bool restore(Version version, std::size_t n, const ReadChunk& read);
+  bool restore(Step step, std::size_t n, const ReadChunk& read);
 
   // Who is waited for: "step 12 of chunk 3 waits for partitions 4, 5"; empty if nothing is open.
   wire::Waiting waiting_for() const;
@@ -113,8 +123,8 @@ class Shard {
     std::uint32_t chunk;
   };
   std::optional<ScalarWait> scalar_wait() const;
-  // The newest version that every chunk of the lane has reached.
-  Version version() const;
+  // The newest step that every chunk of the lane is at.
+  Step step() const;
   // Pushes that were there already.
   std::uint64_t duplicates() const { return duplicates_; }
   // What this lane may allocate, and what it has, in bytes.
@@ -141,8 +151,11 @@ class Shard {
     std::array<Published, 2> published;    // by the parity of the version
     AlignedBuffer<float> optimizer_state;  // block by block, as apply() goes
     Aggregator aggregator;
+    PartitionClocks clocks;
     std::vector<ParkedPull> parked;
-    Version checkpointed = 0;  // 1 + the last version that a checkpoint has; 0 = none
+    Step checkpointed = 0;           // 1 + the last step that a checkpoint has; 0 = none
+    Step pulled = 0;                 // 1 + the largest clock of a pull that was answered; 0 = none
+    std::vector<Version> read = {};  // the newest that each partition has; not if synchronous
     bool initialised() const { return !published[newest % 2].values.empty(); }
   };
 
@@ -153,9 +166,15 @@ class Shard {
   void on_init(SessionId session, const wire::Header& header, Buffer payload);
 
   Buffer decode(const wire::Header& header, const params::Chunk& chunk, Buffer payload);
-  void advance(ChunkState& state);
-  void apply(ChunkState& state, double clip_scale);
+  Step step_of(const ChunkState& state) const;
+  // Whether these partitions may say something about this step: every step before it is here.
+  bool follows(const ChunkState& state, PartitionRange partitions, Step step) const;
+  // `partition` is whose push came last.
+  void advance(ChunkState& state, std::uint32_t partition = 0);
+  void apply(ChunkState& state, std::uint32_t partition, double clip_scale);
+  double rate(const ChunkState& state, std::uint32_t partition) const;
   bool owes_checkpoint(const ChunkState& state) const;
+  bool waits_for_checkpoint(const ChunkState& state, Step clock) const;
   // Hands the chunk to the checkpoint that wants its version; false = there is no room.
   bool checkpoint(ChunkState& state);
   // Room for the values of a version; what is there is about to be overwritten.
@@ -175,11 +194,12 @@ class Shard {
   Loans loans_;  // these two before the states, which hold their buffers
   BufferPool pool_;
   AlignedBuffer<float> scratch_;  // one block of a sum
+  bool synchronous_;              // the gate is
   bool streams_;                  // versions are written past the caches
   std::vector<ChunkState> states_;
   std::vector<std::int32_t> place_;  // chunk id → index into states_, -1 = another lane's
   StepScalars scalars_;
-  std::vector<Version> checkpoints_;  // wanted
+  std::vector<Step> checkpoints_;  // wanted
   std::uint64_t duplicates_ = 0;
 };
 

@@ -7,18 +7,36 @@
 
 namespace sheaf::server {
 
-bool Shard::checkpoint_at(Version version) {
-  const auto passed = [](Version v) { return [v](const ChunkState& s) { return s.newest > v; }; };
-  if (std::ranges::any_of(states_, passed(version))) return false;
-  std::erase_if(checkpoints_, [&](Version v) { return std::ranges::all_of(states_, passed(v)); });
-  checkpoints_.push_back(version);
+bool Shard::checkpoint_at(Step step, bool end) {
+  if (std::ranges::find(checkpoints_, step) != checkpoints_.end()) return true;
+  // Who has parameters for a step may push it; in bsp a chunk waits before it applies it.
+  const auto may_have_passed = [&](const ChunkState& s) {
+    if (synchronous_) return s.newest > step;
+    return s.clocks.any_beyond(step) || (s.pulled > step && !end);
+  };
+  if (std::ranges::any_of(states_, may_have_passed)) return false;
+  std::erase_if(checkpoints_, [&](Step wanted) {
+    return std::ranges::all_of(states_, [&](const ChunkState& s) { return step_of(s) > wanted; });
+  });
+  checkpoints_.push_back(step);
   on_room();  // there may be: what this hands over goes on, too
   return true;
 }
 
 bool Shard::owes_checkpoint(const ChunkState& state) const {
-  return state.initialised() && state.checkpointed <= state.newest &&
-         std::ranges::find(checkpoints_, state.newest) != checkpoints_.end();
+  if (!state.initialised() || (!synchronous_ && !state.clocks.level())) return false;
+  const Step step = step_of(state);
+  return state.checkpointed <= step &&
+         std::ranges::find(checkpoints_, step) != checkpoints_.end();
+}
+
+// Where pushes are steps of their own nobody goes on behind a step that is to be saved, until every
+// partition has finished the steps before it: then the chunk has all of those and nothing else.
+bool Shard::waits_for_checkpoint(const ChunkState& state, Step clock) const {
+  if (synchronous_) return false;
+  return std::ranges::any_of(checkpoints_, [&](Step wanted) {
+    return wanted <= clock && state.checkpointed <= wanted && !state.clocks.any_beyond(wanted);
+  });
 }
 
 bool Shard::checkpoint(ChunkState& state) {
@@ -33,8 +51,8 @@ bool Shard::checkpoint(ChunkState& state) {
     std::ranges::copy(from.subspan(ours, count), room.subspan(size + theirs).begin());
   };
   each_piece_of_state(*state.chunk, runs, copy);
-  state.checkpointed = state.newest + 1;
-  output_.checkpoint(state.newest, state.id, room);
+  state.checkpointed = step_of(state) + 1;
+  output_.checkpoint(step_of(state), state.id, room);
   return true;
 }
 
@@ -43,23 +61,26 @@ void Shard::on_room() {
     if (!owes_checkpoint(state)) continue;
     if (!checkpoint(state)) break;
     advance(state);  // its next step may have been waiting for this
+    answer_parked(state);
   }
   acknowledge_returned();
 }
 
-bool Shard::restore(Version version, std::size_t n, const ReadChunk& read) {
+bool Shard::restore(Step step, std::size_t n, const ReadChunk& read) {
   if (n >= states_.size()) return false;
   const std::size_t runs = parts_.optimizer.state_per_parameter();
   ChunkState& state = states_[n];
   std::vector<float> plain(state.chunk->size * runs);
-  read(*state.chunk, room(state, version), plain);
+  state.newest = synchronous_ ? step : step * parts_.partitions;  // one for each push
+  read(*state.chunk, room(state, state.newest), plain);
   const auto copy = [&](std::size_t ours, std::size_t theirs, std::size_t count) {
     std::ranges::copy(std::span(plain).subspan(theirs, count),
                       state.optimizer_state.span().subspan(ours).begin());
   };
   each_piece_of_state(*state.chunk, runs, copy);
-  state.newest = version;
-  state.checkpointed = version + 1;  // there is one
+  state.clocks.set_all(step);
+  std::ranges::fill(state.read, state.newest);
+  state.checkpointed = step + 1;  // there is one
   answer_parked(state);
   return true;
 }

@@ -30,6 +30,7 @@ const std::set<std::string, std::less<>> kRoleDoors = {
     "worker/step/local_step.h",
     "server/server.h",
     "server/consistency/gate.h",
+    "server/consistency/trace.h",
     "server/optimizers/optimizer.h",
     "server/optimizers/schedule.h",
 };

@@ -3,8 +3,10 @@
 // Partitions move between workers in the middle of a step: a worker dies and another takes over or
 // is replaced, a living one gives partitions away, a connection breaks.
 //
-// Gradients are a pure function of (partition, step, parameters), so the right parameters after any
-// step can be worked out serially (reference()), without anything that is tested here.
+// In bsp gradients are a pure function of (partition, step, parameters), so the right parameters
+// after any step can be worked out serially (reference()), without anything that is tested here.
+// With other gates they are whole numbers that only name partition, step and place: a workload that
+// counts, whose sum is exact in any order. The history of each lane is checked, too.
 #pragma once
 
 #include <cstdint>
@@ -34,13 +36,17 @@ struct Options {
   std::uint32_t servers = 1;
   std::uint32_t lanes = 1;
   Step steps = 6;
+  std::string gate = "bsp";
+  std::string gate_keys;
   std::uint32_t window = 3;
   double clip_norm = 0;
   bool lossy_push = false;    // then each partition pushes for itself
   bool exhausted = false;     // some partitions have no examples in some steps
-  std::uint32_t faults = 0;   // moves, deaths, broken connections, spread over the job
+  // Moves, deaths, broken connections, spread over the job. Partitions move in bsp only.
+  std::uint32_t faults = 0;
   double loss = 0;            // of frames between workers and servers, both ways
   double repetition = 0;      // of frames
+  std::uint32_t slow = 0;     // so many times as long takes a step of the last worker
   std::uint64_t delay = 100;  // virtual microseconds, at most
 };
 
@@ -49,9 +55,9 @@ params::Layout layout();
 // How many examples a partition has in a step.
 std::uint64_t examples(const Options& options, Step step, std::uint32_t partition);
 // One partition's gradient of one chunk, given that chunk's parameters.
-std::vector<float> gradient(Step step, std::uint32_t partition, const params::Chunk& chunk,
-                            std::span<const float> parameters);
-std::vector<float> first_parameters();
+std::vector<float> gradient(const Options& options, Step step, std::uint32_t partition,
+                            const params::Chunk& chunk, std::span<const float> parameters);
+std::vector<float> first_parameters(const Options& options = {});
 // What a node of the partition tree adds to a chunk, summed serially; nothing without examples.
 using Sum = std::optional<std::vector<float>>;
 Sum node_sum(const Options& options, Step step, PartitionRange node, const params::Chunk& chunk,
@@ -60,11 +66,13 @@ Sum node_sum(const Options& options, Step step, PartitionRange node, const param
 std::vector<float> reference(const Options& options);
 
 struct Outcome {
-  std::vector<std::vector<float>> parameters;  // of each worker that lived to the end
+  // Of each worker that lived to the end; where pushes are steps, of the servers, whole.
+  std::vector<std::vector<float>> parameters;
   std::uint64_t duplicates = 0;                // pushes that servers saw again
   std::uint64_t partial = 0;                   // pushes answered with what was missing
   std::uint64_t moves = 0;                     // faults that took place
   bool chunks_apart = false;  // at some time, chunks of one server stood at different versions
+  Step most_ahead = 0;        // of the slowest partition, when one read
 };
 
 // Runs the job. Throws Error with who waits for whom if it comes to a standstill.

@@ -18,23 +18,40 @@ params::Layout layout() {
   return layout;
 }
 
+namespace {
+
+bool counts(const Options& options) { return options.gate != "bsp"; }
+
+}  // namespace
+
 std::uint64_t examples(const Options& options, Step step, std::uint32_t partition) {
-  if (!options.exhausted) return 3 + partition % 2;
   Stream stream(options.seed, Purpose::test, step, partition, 1);
-  return stream.next() % 3;
+  if (counts(options)) {  // powers of two, so that dividing by them is exact
+    const std::uint64_t power = 1 + partition % 2;
+    return options.exhausted && stream.next() % 3 == 0 ? 0 : power;
+  }
+  return options.exhausted ? stream.next() % 3 : 3 + partition % 2;
 }
 
-std::vector<float> first_parameters() {
-  std::vector<float> values(layout().size());
+std::vector<float> first_parameters(const Options& options) {
+  std::vector<float> values(layout().size(), 1000);
+  if (counts(options)) return values;
   Stream stream(1, Purpose::test, 77);
   for (float& value : values) value = static_cast<float>(stream.normal());
   return values;
 }
 
 // Of very different magnitudes, so that sums in another order differ in their last bits.
-std::vector<float> gradient(Step step, std::uint32_t partition, const params::Chunk& chunk,
-                            std::span<const float> parameters) {
+std::vector<float> gradient(const Options& options, Step step, std::uint32_t partition,
+                            const params::Chunk& chunk, std::span<const float> parameters) {
   std::vector<float> values(chunk.size);
+  if (counts(options)) {
+    const auto count = static_cast<float>(examples(options, step, partition));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = count * static_cast<float>((7 * partition + 3 * step + i) % 11);
+    }
+    return values;
+  }
   Stream stream(2, Purpose::test, step, partition, chunk.offset);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double wide = std::ldexp(stream.uniform() - 0.5, static_cast<int>(stream.next() % 12));
@@ -49,7 +66,7 @@ namespace {
 Sum leaf(const Options& options, Step step, std::uint32_t partition, const params::Chunk& chunk,
          std::span<const float> parameters) {
   if (examples(options, step, partition) == 0) return std::nullopt;
-  auto values = gradient(step, partition, chunk, parameters);
+  auto values = gradient(options, step, partition, chunk, parameters);
   if (options.lossy_push) {
     for (float& value : values) {
       std::uint32_t bits = 0;
@@ -79,7 +96,35 @@ Sum node_sum(const Options& options, Step step, PartitionRange node, const param
   return left;
 }
 
+namespace {
+
+// Each push by itself: whole numbers and halves and quarters of them, exact in any order.
+std::vector<float> counted(const Options& options) {
+  const params::Layout all = layout();
+  const params::ChunkMap chunks(all, kChunkBytes);
+  std::vector<float> now = first_parameters(options);
+  for (Step step = 0; step < options.steps; ++step) {
+    for (std::uint32_t p = 0; p < options.partitions; ++p) {
+      const auto count = static_cast<float>(examples(options, step, p));
+      if (count == 0) continue;
+      for (const params::Chunk& chunk : chunks.chunks()) {
+        const auto values = gradient(options, step, p, chunk, {});
+        for (const params::GroupRange& range : chunk.ranges) {
+          const float rate = kRate * all.groups()[range.group].rate_scale;
+          for (std::size_t i = range.offset; i < range.offset + range.size; ++i) {
+            now[chunk.offset + i] -= rate * (values[i] / count);
+          }
+        }
+      }
+    }
+  }
+  return now;
+}
+
+}  // namespace
+
 std::vector<float> reference(const Options& options) {
+  if (counts(options)) return counted(options);
   const params::Layout all = layout();
   const params::ChunkMap chunks(all, kChunkBytes);
   std::vector<float> now = first_parameters();

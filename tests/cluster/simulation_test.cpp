@@ -161,6 +161,45 @@ TEST(SimulationTest, FrozenParametersStayAsTheyAre) {
   }
 }
 
+// ---- where each push is a step ------------------------------------------------------------------
+
+// Nothing is lost or counted twice, and every read keeps its bound (which run() checks), whatever
+// the network does and whoever dies.
+TEST(SimulationTest, EachPushCountsOnceWhereItIsAStep) {
+  Outcome seen;
+  for (const std::string gate : {"ssp", "asp"}) {
+    for (std::uint64_t seed = 1; seed <= 2 * seeds(); ++seed) {
+      Options options = rough(seed);
+      options.gate = gate;
+      options.exhausted = seed % 3 == 0;
+      options.lossy_push = seed % 4 == 0;
+      options.repetition = seed % 2 == 0 ? 0.8 : 0.1;
+      const Outcome outcome = expect_reference(options);
+      seen.duplicates += outcome.duplicates;
+      seen.moves += outcome.moves;
+      EXPECT_EQ(outcome.partial, 0U);
+    }
+  }
+  EXPECT_GT(seen.duplicates, 0U);
+  EXPECT_GT(seen.moves, 0U);
+}
+
+// One worker is slow: the others run ahead as far as they may, and no further.
+TEST(SimulationTest, ASlowPartitionIsLeftBehindAsFarAsTheBoundAllows) {
+  for (const Step staleness : {0U, 1U, 4U}) {
+    Options options;
+    options.partitions = options.workers = 4;
+    options.steps = 20;
+    options.slow = 50;
+    options.gate = "ssp";
+    options.gate_keys = fmt::format("staleness = {}", staleness);
+    EXPECT_EQ(expect_reference(options).most_ahead, staleness);
+    options.gate = "asp";
+    options.gate_keys = "";
+    EXPECT_GT(expect_reference(options).most_ahead, 4U);
+  }
+}
+
 // The runs are what they say: nothing but the seed decides them.
 TEST(SimulationTest, ASeedGivesTheSameRunAgain) {
   const Outcome one = run(rough(5));

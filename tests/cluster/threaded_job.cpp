@@ -90,7 +90,7 @@ class Job {
     o.lanes = options_.lanes;
     o.chunk_bytes = kChunkBytes;
     o.clip_norm = options_.clip_norm;
-    o.gate = server::bsp_gate();
+    o.gate = server::make_gate(options_.gate);
     o.optimizer = make_optimizer();
     o.schedule = std::make_unique<server::Schedule>(options_.rate, 0);
     o.push = make_compressor(options_.lossy_push);
@@ -136,7 +136,7 @@ class Job {
       o.keeper = client_.get();
       o.host_id = kHost;
     }
-    worker::Worker::plan_exchange(maps->chunks, *maps->push, *maps->mechanism, o);
+    worker::Worker::plan_exchange(maps->chunks, *maps->push, *maps->mechanism, synchronous_, o);
     o.warn = [](const std::string&) {};
     rank.exchange = std::make_unique<worker::PushPull>(std::move(o), maps->chunks, maps->shards,
                                                        *maps->pull, rank.end);
@@ -176,7 +176,8 @@ class Job {
                            .mechanism = *site.mechanism,
                            .exchange = *rank.exchange,
                            .coordination = link,
-                           .shutdown = rank.end},
+                           .shutdown = rank.end,
+                           .synchronous = synchronous_},
                           {.seed = kSeed, .steps = options_.steps, .prefetch = 2});
     reports_[rank.id] = worker.run();
   }
@@ -215,6 +216,7 @@ class Job {
   };
 
   JobOptions options_;
+  bool synchronous_ = server::make_gate(options_.gate)->synchronous();
   wire::JobKey key_;
   std::unique_ptr<cluster::Keeper> keeper_;
   std::unique_ptr<cluster::KeeperClient> client_;

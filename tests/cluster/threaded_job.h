@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct JobOptions {
   std::uint64_t batch = 12;
   Step steps = 8;
   double rate = 0.01;
+  std::string gate = "bsp";
   double clip_norm = 0;
   bool lossy_push = false;
   bool lossy_pull = false;
@@ -55,5 +57,8 @@ struct Reference {
   std::size_t vector_bytes = 0;
 };
 Reference reference(const JobOptions& options);
+
+// What a model gives on the whole training part, summed as evaluations are reported.
+std::vector<double> train_sums(const JobOptions& options, std::span<const float> model);
 
 }  // namespace sheaf::threads

@@ -4,9 +4,11 @@
 
 #include "common/math/blas.h"
 #include "common/math/kernels.h"
+#include "common/metrics/evaluation.h"
 #include "common/params/partition_tree.h"
 #include "tests/cluster/job_site.h"
 #include "tests/cluster/threaded_job.h"
+#include "worker/models/losses/loss.h"
 
 namespace sheaf::threads {
 namespace {
@@ -47,6 +49,27 @@ class Serial {
     site_.model.initialise(parameters_, kSeed);
     for (Step step = 0; step < options_.steps; ++step) take(step);
     return {pulled(), site_.chunks.size(), parameters_.size() * sizeof(float)};
+  }
+
+  std::vector<double> train_sums(std::span<const float> model) {
+    const metrics::Shape shape{site_.model.loss().task(), site_.model.outputs(),
+                               site_.model.schema().targets};
+    site_.model.reserve(worker::kEvaluationBlock);
+    worker::Batch block = worker::make_batch(worker::kEvaluationBlock, site_.model.schema());
+    std::vector<std::vector<double>> sums;
+    for (std::uint32_t p = 0; p < options_.partitions; ++p) {
+      const worker::Partition share = site_.data.part(worker::Part::train, p);
+      metrics::Tally tally(shape);
+      for (std::size_t b = 0; b < share.blocks(); ++b) {
+        share.block(b, site_.normaliser, block);
+        std::span<const float> outputs;
+        const double loss = site_.model.evaluate(model, block, outputs);
+        tally.add(block.examples, outputs, block.targets.first(block.examples * shape.targets),
+                  loss);
+      }
+      sums.push_back(tally.sums());
+    }
+    return params::tree_sum(sums);
   }
 
  private:
@@ -127,6 +150,11 @@ class Serial {
 Reference reference(const JobOptions& options) {
   math::set_blas_threads(1);
   return Serial(options).run();
+}
+
+std::vector<double> train_sums(const JobOptions& options, std::span<const float> model) {
+  math::set_blas_threads(1);
+  return Serial(options).train_sums(model);
 }
 
 }  // namespace sheaf::threads

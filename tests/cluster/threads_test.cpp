@@ -23,6 +23,13 @@ Result expect_reference(const JobOptions& options) {
   return result;
 }
 
+// Of the losses of ten steps.
+double mean_of_10(const Result& result, std::size_t begin) {
+  double total = 0;
+  for (std::size_t i = begin; i < begin + 10; ++i) total += result.losses.at(i) / 10;
+  return total;
+}
+
 // Every number of workers, servers and lanes that the seams may depend on.
 void expect_reference_for_every_hosting(JobOptions options) {
   std::map<std::string, std::vector<double>> sums;
@@ -49,12 +56,7 @@ TEST(ThreadsTest, AModelLearns) {
   options.rate = 0.03;
   options.servers = 2;
   const Result result = expect_reference(options);
-  const auto mean = [&](std::size_t begin) {
-    double total = 0;
-    for (std::size_t i = begin; i < begin + 10; ++i) total += result.losses[i] / 10;
-    return total;
-  };
-  EXPECT_LT(mean(110), 0.5 * mean(0));
+  EXPECT_LT(mean_of_10(result, 110), 0.5 * mean_of_10(result, 0));
 }
 
 TEST(ThreadsTest, HostingDoesNotShowInTheBitsOf4Partitions) {
@@ -269,6 +271,47 @@ TEST(ThreadsTest, LossyTrafficIsCountedAsSentAndAsFloats) {
     EXPECT_EQ(report.traffic.push_bytes, 2 * options.steps * (job.vector_bytes / 2 + headers));
     EXPECT_EQ(report.traffic.push_bytes_raw, 2 * options.steps * (job.vector_bytes + headers));
     EXPECT_EQ(report.traffic.pull_bytes, (options.steps + 1) * (job.vector_bytes / 2 + headers));
+  }
+}
+
+// ---- where each push is a step ------------------------------------------------------------------
+
+// Of one partition every push is a step in bsp, too: the same bits.
+TEST(ThreadsTest, OnePartitionTrainsTheSameBehindEveryGate) {
+  for (const std::string gate : {"ssp", "asp"}) {
+    expect_reference({.partitions = 1,
+                      .workers = 1,
+                      .servers = 2,
+                      .lanes = 2,
+                      .examples = 37,
+                      .batch = 8,
+                      .steps = 9,
+                      .gate = gate});
+  }
+}
+
+// Whatever the order of the pushes was, all workers evaluate and hand over one model, at the end of
+// each epoch and of the job: the reported sums are those of that model.
+TEST(ThreadsTest, AllWorkersEvaluateTheSameModelBehindEveryGate) {
+  for (const std::string gate : {"ssp", "asp"}) {
+    for (const bool tcp : {false, true}) {
+      JobOptions options;
+      options.gate = gate;
+      options.partitions = 5;
+      options.workers = 3;
+      options.servers = 2;
+      options.lanes = 2;
+      options.examples = 403;
+      options.batch = 32;
+      options.steps = 120;
+      options.rate = 0.006;  // a fifth: there are five times as many steps
+      options.tcp = tcp;
+      const Result result = run(options);
+      EXPECT_EQ(result.duplicates, 0U);
+      for (const auto& report : result.reports) EXPECT_EQ(report.steps, options.steps);
+      EXPECT_EQ(result.sums.at("train 120"), train_sums(options, result.model));
+      EXPECT_LT(mean_of_10(result, 110), 0.5 * mean_of_10(result, 0));
+    }
   }
 }
 

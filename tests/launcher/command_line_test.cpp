@@ -203,7 +203,7 @@ TEST(ListTest, EveryLineIsFamilyNameAndDescription) {
 TEST(ListTest, OneFamilyOrASuggestion) {
   std::ostringstream out, err;
   EXPECT_EQ(list_modes({"consistency"}, out, err), 0);
-  EXPECT_THAT(out.str(), StartsWith("consistency\tbsp\t"));
+  EXPECT_THAT(out.str(), StartsWith("consistency\tasp\t"));
   EXPECT_EQ(list_modes({"optimiser"}, out, err), 2);
   EXPECT_EQ(err.str(),
             "sheaf list: found \"optimiser\", expected one of data, layer, loss, privacy, "

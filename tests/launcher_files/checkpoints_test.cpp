@@ -102,7 +102,7 @@ class CheckpointsTest : public testing::Test {
 };
 
 TEST_F(CheckpointsTest, PartsOfAllServersMakeOne) {
-  checkpoints_->take(7);
+  checkpoints_->take(7, true);
   EXPECT_THAT(ordered_, ElementsAre(7));
   answer(7);
   save(7, 1);
@@ -118,7 +118,7 @@ TEST_F(CheckpointsTest, PartsOfAllServersMakeOne) {
 
 TEST_F(CheckpointsTest, OlderOnesGoWhenNewerOnesAreThere) {
   for (const Version version : {1U, 2U, 3U}) {
-    checkpoints_->take(version);
+    checkpoints_->take(version, true);
     answer(version);
     save(version, 0);
     save(version, 1);
@@ -150,12 +150,12 @@ TEST_F(CheckpointsTest, WhatComesTooLateIsOrderedAgainFurtherAhead) {
 }
 
 TEST_F(CheckpointsTest, APartThatCannotBeWrittenCostsThisOneOnly) {
-  checkpoints_->take(1);
+  checkpoints_->take(1, true);
   answer(1);
   save(1, 0);
   save(1, 1);
   run_posted();
-  checkpoints_->take(2);
+  checkpoints_->take(2, true);
   answer(2);
   save(2, 0);
   checkpoints_->on_saved(1, wire::Saved{2, "no space", "", 0, 0, 0, "", {}});
@@ -171,14 +171,14 @@ TEST_F(CheckpointsTest, APartThatCannotBeWrittenCostsThisOneOnly) {
 // Servers hand a version over once: a job that is asked to end at one that has failed would wait
 // for ever. What it has left makes room for the next one.
 TEST_F(CheckpointsTest, AVersionThatFailedIsNotOrderedAgainAndLeavesNoFiles) {
-  checkpoints_->take(1);
+  checkpoints_->take(1, true);
   answer(1);
   save(1, 0);
   checkpoints_->on_saved(1, wire::Saved{1, "no space", "", 0, 0, 0, "", {}});
-  checkpoints_->take(1);
+  checkpoints_->take(1, true);
   EXPECT_THAT(ordered_, ElementsAre(1));
   EXPECT_TRUE(checkpoints_->settled(1));
-  checkpoints_->take(2);
+  checkpoints_->take(2, true);
   answer(2);
   save(2, 0);
   save(2, 1);
@@ -188,7 +188,7 @@ TEST_F(CheckpointsTest, AVersionThatFailedIsNotOrderedAgainAndLeavesNoFiles) {
 }
 
 TEST_F(CheckpointsTest, AServerWithoutChunksHasNoPart) {
-  checkpoints_->take(5);
+  checkpoints_->take(5, true);
   checkpoints_->on_answer(0, {5, true, true});
   checkpoints_->on_answer(1, {5, true, false});
   save(5, 0);

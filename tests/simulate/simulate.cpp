@@ -4,11 +4,13 @@
 //
 //   simulate --seeds N [--replay S] [--json]
 //
-// Looks for updates that are lost or counted twice (other parameters), for deadlocks (a standstill)
-// and for broken rules of the protocol (errors of the shards or exchanges). Every run is made twice
+// Looks for updates that are lost or counted twice (other parameters), for reads that break the
+// bound of their consistency model (histories of the lanes), for deadlocks (a standstill) and for
+// broken rules of the protocol (errors of the shards or exchanges). Every run is made twice
 // and must take the same course.
 #include <fmt/format.h>
 
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <iostream>
@@ -43,6 +45,13 @@ Options job_of(std::uint64_t seed) {
   options.loss = 0.05 * from(0, 10);
   options.repetition = 0.1 * from(0, 9);
   options.delay = from(1, 5000);
+  constexpr std::array kGates = {"bsp", "bsp", "ssp", "asp"};
+  options.gate = kGates.at(from(0, 3));
+  const auto staleness = from(0, 4);
+  if (options.gate == "bsp") return options;
+  if (options.gate == "ssp") options.gate_keys = fmt::format("staleness = {}", staleness);
+  options.clip_norm = 0;
+  options.slow = from(0, 20);
   return options;
 }
 

@@ -201,6 +201,15 @@ void PushPull::pull(Step clock, std::uint32_t chunk) {
   client.submit({FrameType::pull, clock, chunk, options_.hosted, 0, {}, into});
 }
 
+void PushPull::pull_again(Step clock, std::uint32_t chunk) {
+  {
+    const std::lock_guard lock(mutex_);
+    check(arrived_[chunk] == clock + 1, "a chunk is pulled again when it has arrived");
+    arrived_[chunk] = clock;
+  }
+  pull(clock, chunk);
+}
+
 void PushPull::flush() {
   for (const auto& client : clients_) client->flush();
   for_shared([](SharedLane& lane) { lane.flush(); });
@@ -274,11 +283,11 @@ std::string PushPull::oldest() const {
   return "none";
 }
 
-void PushPull::wait_arrived(std::size_t begin, std::size_t end, Version version) {
+void PushPull::wait_arrived(std::size_t begin, std::size_t end, Step clock) {
   std::size_t chunk = chunks_.holding(begin);
   wait(Awaited::parameters, [&] {
     while (chunk < chunks_.size() && chunks_[chunk].offset < end &&
-           arrived_[chunk] >= version + 1) {
+           arrived_[chunk] >= clock + 1) {
       ++chunk;
     }
     return chunk == chunks_.size() || chunks_[chunk].offset >= end;
@@ -299,10 +308,10 @@ void PushPull::wait_settled() {
   }
 }
 
-void PushPull::arrived(std::uint32_t chunk, Version version) {
+void PushPull::arrived(std::uint32_t chunk, Step clock) {
   {
     const std::lock_guard lock(mutex_);
-    arrived_[chunk] = std::max(arrived_[chunk], version + 1);
+    arrived_[chunk] = std::max(arrived_[chunk], clock + 1);
     if (--awaited_ == 0 && std::exchange(exchanging_, false)) {
       exchanged_ += std::chrono::steady_clock::now() - exchange_began_;
     }

@@ -86,8 +86,9 @@ class PushPull {
 
   // Memory that push() reads. After start().
   std::span<std::byte> workspace(std::size_t index) const { return memory_.workspace(index); }
-  // The parameters of a version, once they have arrived; valid until version + 2 is asked for.
-  std::span<const float> parameters(Version version) const { return memory_.parameters(version); }
+  // What was pulled at a clock, once it has arrived; valid until clock + 2 is asked for. In bsp the
+  // clock is the version.
+  std::span<const float> parameters(Step clock) const { return memory_.parameters(clock); }
   // How many lanes share memory with this worker.
   std::size_t shared_lanes() const;
 
@@ -101,14 +102,16 @@ class PushPull {
   void end(Step step, PartitionRange node, std::uint64_t examples);
   // Asks for one chunk as of `clock` finished steps.
   void pull(Step clock, std::uint32_t chunk);
+  // The same for a chunk that has arrived at this clock: what is there now, instead.
+  void pull_again(Step clock, std::uint32_t chunk);
   // Sends what was asked for: a lane is woken once for many chunks. end() and every wait do it,
   // too.
   void flush();
 
   // ---- waits of the compute thread
 
-  // Until all chunks that touch [begin, end) of the vector have arrived in `version`.
-  void wait_arrived(std::size_t begin, std::size_t end, Version version);
+  // Until all chunks that touch [begin, end) of the vector have arrived at `clock`.
+  void wait_arrived(std::size_t begin, std::size_t end, Step clock);
   // Until every push, end and init so far is acknowledged. A push through shared memory is when its
   // step has been applied: then this is where a worker waits for the others.
   void wait_settled();
@@ -135,7 +138,7 @@ class PushPull {
   void wait(Awaited awaited, Ready ready);
   template <typename Body>
   void for_shared(Body body) const;
-  void arrived(std::uint32_t chunk, Version version);
+  void arrived(std::uint32_t chunk, Step clock);
   void settled();
   void partial(Partial partial);
   std::size_t lane_of(std::uint32_t chunk) const { return shards_.index(shards_.at(chunk)); }
@@ -157,7 +160,7 @@ class PushPull {
   ExchangeMemory memory_;
 
   mutable std::mutex mutex_;
-  std::vector<Version> arrived_;   // guarded: 1 + the newest version of each chunk here; 0 = none
+  std::vector<Step> arrived_;      // guarded: 1 + the newest clock of each chunk here; 0 = none
   std::uint64_t unsettled_ = 0;    // guarded: pushes, ends and inits without an answer
   std::vector<Partial> partials_;  // guarded
   std::uint64_t awaited_ = 0;      // guarded: pulls without an answer

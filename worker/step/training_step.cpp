@@ -24,8 +24,10 @@ std::size_t encoded_stride(const params::ChunkMap& chunks,
 // The nodes that a worker pushes for, ascending.
 std::vector<PartitionRange> pushed_nodes(const params::PartitionTree& tree, PartitionRange hosted,
                                          const compression::Compressor& compressor,
-                                         const privacy::Mechanism& mechanism) {
-  if (compressor.identity() && !mechanism.perturbs_at_worker()) return tree.cover(hosted);
+                                         const privacy::Mechanism& mechanism, bool synchronous) {
+  if (synchronous && compressor.identity() && !mechanism.perturbs_at_worker()) {
+    return tree.cover(hosted);
+  }
   std::vector<PartitionRange> nodes;
   for (std::uint32_t p = hosted.first; p < hosted.end(); ++p) nodes.push_back({p, 1});
   return nodes;
@@ -35,10 +37,10 @@ std::vector<PartitionRange> pushed_nodes(const params::PartitionTree& tree, Part
 
 void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
                                    const compression::Compressor& compressor,
-                                   const privacy::Mechanism& mechanism,
+                                   const privacy::Mechanism& mechanism, bool synchronous,
                                    PushPull::Options& options) {
   const params::PartitionTree tree(options.partitions);
-  const auto nodes = pushed_nodes(tree, options.hosted, compressor, mechanism);
+  const auto nodes = pushed_nodes(tree, options.hosted, compressor, mechanism, synchronous);
   options.workspaces = std::min(nodes.size(), kWorkspaces);
   if (!compressor.identity()) {
     options.workspace_bytes = chunks.size() * encoded_stride(chunks, compressor);
@@ -48,7 +50,8 @@ void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
 TrainingStep::TrainingStep(const Parts& parts)
     : parts_(parts),
       tree_(parts.plan.partitions()),
-      nodes_(pushed_nodes(tree_, parts.hosted, parts.compressor, parts.mechanism)) {
+      nodes_(pushed_nodes(tree_, parts.hosted, parts.compressor, parts.mechanism,
+                          parts.synchronous)) {
   std::uint32_t widest = 1;
   for (const PartitionRange node : nodes_) widest = std::max(widest, node.count);
   const auto depth = static_cast<std::size_t>(std::bit_width(widest - 1)) + 1;

@@ -4,7 +4,7 @@
 //   chunk by chunk while backward still runs → ask for the next version
 //
 // Hosted partitions are taken one after the other. Where sums may be taken before the push
-// (lossless and without noise), whole nodes of the partition tree are summed here and pushed once;
+// (synchronous, lossless and without noise), whole nodes of the partition tree are summed here and pushed once;
 // otherwise each partition pushes for itself. What is pushed is written once, into the workspaces
 // of the exchange; other buffers are allocated once. Belongs to the compute thread. What it borrows
 // outlives it.
@@ -43,19 +43,21 @@ class TrainingStep final : public PassObserver {
     cluster::Coordination& coordination;
     PartitionRange hosted;
     std::uint64_t seed;
+    bool synchronous;
   };
   explicit TrainingStep(const Parts& parts);
   // The workspaces that the exchange must have for it.
   static void plan_workspaces(const params::ChunkMap& chunks,
                               const compression::Compressor& compressor,
-                              const privacy::Mechanism& mechanism,
+                              const privacy::Mechanism& mechanism, bool synchronous,
                               worker::PushPull::Options& options);
   // Stops the exchange: on the way out of a failure it still moves bytes from and to our buffers.
   ~TrainingStep() { parts_.exchange.stop(); }
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
 
-  // Takes step `step` (from 0): reads version `step`, leaves version `step` + 1 on its way.
+  // Takes step `step` (from 0): reads what was pulled at that clock, leaves what is pulled at the
+  // next one on its way.
   // Throws Fault::diverged when a loss is not finite.
   void run(Step step);
 

@@ -8,12 +8,14 @@ namespace {
 // is written, so an open step can always be recomputed from the parameters it started with.
 class Bsp final : public Gate {
  public:
+  bool synchronous() const override { return true; }
+  std::optional<Step> staleness() const override { return 0; }
   bool may_apply(const Arrivals& arrivals) const override {
     return arrivals.covered == arrivals.partitions;
   }
-  std::optional<Version> answer(Step clock, Version oldest, Version newest) const override {
-    if (clock < oldest || clock > newest) return std::nullopt;
-    return clock;
+  PullAnswer answer(Step clock, const Readable& readable) const override {
+    if (clock < readable.oldest) return PullAnswer::never();
+    return clock > readable.newest ? PullAnswer::later() : PullAnswer::now(clock);
   }
 };
 

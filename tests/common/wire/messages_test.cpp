@@ -78,7 +78,7 @@ void each_message(Visit visit) {
   visit(Failure{{Role::server, 1}, 6, "training", "not finite"});
   visit(Drain{99});
   visit(Finished{1, 2, 3, 4, 5, 6.5, 7, 8.5, 9});
-  visit(CheckpointAt{120, true});
+  visit(CheckpointAt{120, true, true});
   visit(CheckpointAnswer{120, false, true});
   visit(
       Saved{120, "no space", "step-120/server-0", 10, 2, 3, "n2", {{0, 16, 64, 7}, {16, 1, 4, 9}}});

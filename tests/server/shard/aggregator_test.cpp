@@ -69,7 +69,6 @@ class Sums {
     std::uint32_t covered = 0;
     std::uint64_t examples = 0;
     for (const PartitionRange node : nodes) {
-      EXPECT_EQ(aggregator_.offer(node), Aggregator::Offer::disjoint);
       Buffer buffer;
       std::uint64_t count = 0;
       if (const auto values = sum_by_definition(node, present)) {
@@ -83,7 +82,6 @@ class Sums {
       examples += count;
       covered += node.count;
       EXPECT_EQ(aggregator_.arrivals().covered, covered);
-      EXPECT_EQ(aggregator_.offer(node), Aggregator::Offer::contained);
     }
     ASSERT_EQ(covered, partitions_);
     const auto expected = sum_by_definition({0, partitions_}, present);
@@ -170,24 +168,6 @@ TEST(AggregatorTest, TheWorstOrderKeepsWithinTheBuffersPromised) {
     std::ranges::stable_partition(nodes, [](PartitionRange n) { return n.first % 2 == 0; });
     sums.check_step(nodes, std::vector<bool>(partitions, true));
   }
-}
-
-TEST(AggregatorTest, AnOfferIsDisjointContainedOrOverlapping) {
-  Sums sums(6);
-  Aggregator& aggregator = sums.aggregator();
-  aggregator.add({2, 2}, 1, sums.take());
-  aggregator.add({4, 1}, 1, {});
-  using enum Aggregator::Offer;
-  EXPECT_EQ(aggregator.offer({0, 1}), disjoint);
-  EXPECT_EQ(aggregator.offer({0, 2}), disjoint);
-  EXPECT_EQ(aggregator.offer({2, 1}), contained);
-  EXPECT_EQ(aggregator.offer({2, 2}), contained);
-  EXPECT_EQ(aggregator.offer({4, 1}), contained);  // absent, and covered all the same
-  EXPECT_EQ(aggregator.offer({0, 4}), overlapping);
-  EXPECT_EQ(aggregator.offer({4, 2}), overlapping);
-  EXPECT_EQ(aggregator.offer({0, 6}), overlapping);
-  EXPECT_TRUE(aggregator.covers(3));
-  EXPECT_FALSE(aggregator.covers(5));
 }
 
 TEST(AggregatorTest, WhatIsNoUncoveredNodeIsABrokenInvariant) {

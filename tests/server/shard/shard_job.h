@@ -70,10 +70,12 @@ inline std::unique_ptr<compression::Compressor> no_compressor() {
   return find_mode(compression::compressors(), "none")->make(document->root());
 }
 
-inline std::unique_ptr<Gate> bsp_gate() {
-  const auto document = config::Document::from_text("", "job.toml");
-  return find_mode(gates(), "bsp")->make(document->root());
+// `keys` as they stand in [consistency].
+inline std::unique_ptr<Gate> make_gate(std::string_view name, std::string_view keys = "") {
+  const auto document = config::Document::from_text(keys, "job.toml");
+  return find_mode(gates(), name)->make(document->root());
 }
+inline std::unique_ptr<Gate> bsp_gate() { return make_gate("bsp"); }
 
 struct ShardJobOptions {
   std::vector<std::uint32_t> tensors = {16, 16, 16};  // sizes; each becomes one chunk
@@ -81,6 +83,8 @@ struct ShardJobOptions {
   std::uint32_t connections = 2;
   std::uint32_t servers = 1;
   std::uint32_t lanes = 1;
+  std::string gate = "bsp";
+  std::string gate_keys = "";
   double clip_norm = 0;
   bool lossy_push = false;
   bool lossy_pull = false;
@@ -105,6 +109,7 @@ class ShardJob {
         layout_(make_layout(options)),
         chunks_(layout_, 64),
         shards_(chunks_, options.servers, options.lanes),
+        gate_(make_gate(options.gate, options.gate_keys)),
         push_(make_compressor(options.lossy_push)),
         pull_(make_compressor(options.lossy_pull)) {
     for (std::uint32_t s = 0; s < options.servers; ++s) {
@@ -141,8 +146,9 @@ class ShardJob {
             std::uint64_t examples = 1, SessionId session = 0) {
     push(step, chunk, node, std::vector<float>(chunks_[chunk].size, value), examples, session);
   }
-  void pull(Step clock, std::uint32_t chunk, SessionId session = 0) {
-    send(header(wire::FrameType::pull, clock, chunk, {0, 1}), {}, session);
+  void pull(Step clock, std::uint32_t chunk, SessionId session = 0,
+            PartitionRange partitions = {0, 1}) {
+    send(header(wire::FrameType::pull, clock, chunk, partitions), {}, session);
   }
   void end(Step step, PartitionRange node, std::uint64_t examples, std::size_t lane = 0) {
     wire::Header h = header(wire::FrameType::end, step, 0, node);
@@ -174,6 +180,7 @@ class ShardJob {
     std::vector<float> values;
   };
   std::vector<Saved> saved;
+  std::vector<TraceEvent> trace;  // of all lanes
   std::size_t rooms = 100;
   // The parameters of a chunk, pulled.
   std::vector<float> parameters(Step clock, std::uint32_t chunk) {
@@ -199,6 +206,7 @@ class ShardJob {
       --job->rooms;
       return job->saved.emplace_back(Saved{0, 0, std::vector<float>(floats)}).values;
     }
+    void note(const TraceEvent& event) override { job->trace.push_back(event); }
     void checkpoint(Version version, std::uint32_t chunk, std::span<float>) override {
       job->saved.back().version = version;
       job->saved.back().chunk = chunk;
@@ -279,7 +287,7 @@ class ShardJob {
   params::Layout layout_;
   params::ChunkMap chunks_;
   params::ShardMap shards_;
-  std::unique_ptr<Gate> gate_ = bsp_gate();
+  std::unique_ptr<Gate> gate_;
   Descent optimizer_;
   Schedule schedule_{1.0, 0};
   std::unique_ptr<compression::Compressor> push_;

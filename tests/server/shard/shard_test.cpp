@@ -66,10 +66,10 @@ TEST(ShardTest, ChunksOfOneShardAdvanceOnTheirOwn) {
   job.push(0, 2, {0, 4}, 4.0F, 4);
   EXPECT_THAT(job.parameters(1, 2), Each(0.0F));
   EXPECT_THAT(job.parameters(0, 1), Each(1.0F));
-  EXPECT_EQ(job.shard().version(), 0U);
+  EXPECT_EQ(job.shard().step(), 0U);
   job.push(0, 0, {0, 4}, 4.0F, 4);
   job.push(0, 1, {0, 4}, 4.0F, 4);
-  EXPECT_EQ(job.shard().version(), 1U);
+  EXPECT_EQ(job.shard().step(), 1U);
 }
 
 TEST(ShardTest, APullWaitsForItsVersion) {
@@ -213,7 +213,7 @@ TEST(ShardTest, AnEndWithoutExamplesCoversItsPartitions) {
   job.end(0, {3, 1}, 0);  // repeated
   job.push(0, 0, {2, 1}, 2.0F, 2);
   EXPECT_THAT(job.parameters(1, 0), Each(7.0F));
-  EXPECT_EQ(job.shard().version(), 0U);  // the other chunks wait for their pushes
+  EXPECT_EQ(job.shard().step(), 0U);  // the other chunks wait for their pushes
 }
 
 TEST(ShardTest, AStepWithoutAnyExamplesKeepsTheParameters) {
@@ -221,7 +221,7 @@ TEST(ShardTest, AStepWithoutAnyExamplesKeepsTheParameters) {
     ShardJob job({.lossy_pull = lossy});
     job.init_all(8);
     job.end(0, {0, 4}, 0);
-    EXPECT_EQ(job.shard().version(), 1U);
+    EXPECT_EQ(job.shard().step(), 1U);
     EXPECT_THAT(job.parameters(1, 0), testing::Not(IsEmpty()));
     EXPECT_THAT(job.optimizer().calls, IsEmpty());
   }
@@ -235,7 +235,7 @@ TEST(ShardTest, ALateEndOfAnAppliedStepIsOnlyAcknowledged) {
   job.end(0, {1, 1}, 0);
   ASSERT_THAT(job.replies, SizeIs(1));
   EXPECT_EQ(job.replies[0].header.type, FrameType::end_ack);
-  EXPECT_EQ(job.shard().version(), 1U);
+  EXPECT_EQ(job.shard().step(), 1U);
   EXPECT_EQ(job.shard().waiting_for().text, "");
 }
 
@@ -440,7 +440,7 @@ void expect_bound_kept(bool lossy_push, bool lossy_pull) {
       older = std::exchange(job.kept, {});  // of the version before: written at last
       EXPECT_LE(job.shard().memory_used(), bound);
     }
-    EXPECT_EQ(job.shard().version(), 6U);
+    EXPECT_EQ(job.shard().step(), 6U);
     EXPECT_EQ(job.shard().memory_bound(), bound);
   }
 }

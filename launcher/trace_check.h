@@ -1,0 +1,21 @@
+// The histories that servers leave in RUN/trace, held against what the job's consistency model
+// promises.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "server/consistency/trace.h"
+
+namespace sheaf::launcher {
+
+struct CheckedTrace {
+  std::string file;  // its name
+  server::TraceFindings findings;
+};
+
+// By name; empty if the folder is not there. Throws Fault::data if one cannot be read.
+std::vector<CheckedTrace> check_traces(const std::filesystem::path& folder);
+
+}  // namespace sheaf::launcher

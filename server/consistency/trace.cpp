@@ -1,0 +1,143 @@
+#include "server/consistency/trace.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <istream>
+#include <numeric>
+#include <sstream>
+
+namespace sheaf::server {
+
+std::string to_line(const TraceHead& head) {
+  const std::string promise = head.synchronous ? "synchronous"
+                              : head.staleness ? fmt::format("staleness {}", *head.staleness)
+                                               : "unbounded";
+  return fmt::format("sheaf-trace 1 partitions {} first {} {}\n", head.partitions, head.first,
+                     promise);
+}
+
+std::string to_line(const TraceEvent& event) {
+  const auto [first, count] = event.partitions;
+  if (event.kind == TraceEvent::Kind::push) {
+    return fmt::format("push {} {} {} {}\n", event.chunk, first, count, event.step);
+  }
+  return fmt::format("pull {} {} {} {} {}\n", event.chunk, first, count, event.step, event.version);
+}
+
+std::string TraceChecker::add(const TraceEvent& event) {
+  const std::uint64_t end = std::uint64_t{event.partitions.first} + event.partitions.count;
+  if (end > head_.partitions) {
+    return fmt::format("partitions {}..{} of {}", event.partitions.first, end, head_.partitions);
+  }
+  const std::vector<Step> begin(head_.partitions, head_.first);
+  std::vector<Step>& clocks = clocks_.try_emplace(event.chunk, begin).first->second;
+  if (event.kind == TraceEvent::Kind::push) return on_push(clocks, event);
+  return on_pull(clocks, event);
+}
+
+// Each partition's steps are added once, one after the other.
+std::string TraceChecker::on_push(std::vector<Step>& clocks, const TraceEvent& event) {
+  ++pushes_;
+  for (std::uint32_t p = event.partitions.first; p < event.partitions.end(); ++p) {
+    if (clocks[p] != event.step) {
+      return fmt::format("chunk {} takes step {} of partition {}, expected {}: {}", event.chunk,
+                         event.step, p, clocks[p],
+                         clocks[p] > event.step ? "it counts twice" : "one was lost");
+    }
+    ++clocks[p];
+  }
+  return {};
+}
+
+std::string TraceChecker::on_pull(const std::vector<Step>& clocks, const TraceEvent& event) {
+  ++pulls_;
+  const Step clock = event.step;
+  const Step slowest = std::ranges::min(clocks);
+  if (head_.synchronous) {
+    if (event.version == clock && slowest >= clock) return {};
+    return fmt::format("chunk {} answers a pull at clock {} with version {}, and the slowest has {}",
+                       event.chunk, clock, event.version, slowest);
+  }
+  const Step all = std::accumulate(clocks.begin(), clocks.end(), Step{0});
+  if (event.version != all) {
+    return fmt::format("chunk {} answers with version {} after {} pushes", event.chunk,
+                       event.version, all);
+  }
+  for (std::uint32_t p = event.partitions.first; p < event.partitions.end(); ++p) {
+    if (clocks[p] < clock) {
+      return fmt::format("chunk {} answers partition {} at clock {} without its step {}",
+                         event.chunk, p, clock, clocks[p]);
+    }
+  }
+  const Step ahead = clock - std::min(clock, slowest);
+  if (head_.staleness && ahead > *head_.staleness) {
+    return fmt::format("chunk {} answers a pull at clock {} while the slowest has {}, expected at "
+                       "least {}",
+                       event.chunk, clock, slowest, clock - *head_.staleness);
+  }
+  most_ahead_ = std::max(most_ahead_, ahead);
+  return {};
+}
+
+namespace {
+
+std::optional<TraceHead> read_head(const std::string& line) {
+  std::istringstream words(line);
+  std::string magic, partitions, first, promise;
+  int version = 0;
+  TraceHead head;
+  words >> magic >> version >> partitions >> head.partitions >> first >> head.first >> promise;
+  if (!words || magic != "sheaf-trace" || version != 1 || head.partitions == 0) return {};
+  head.synchronous = promise == "synchronous";
+  if (promise == "staleness") {
+    Step bound = 0;
+    if (!(words >> bound)) return {};
+    head.staleness = bound;
+  } else if (promise != "unbounded" && !head.synchronous) {
+    return {};
+  }
+  return head;
+}
+
+std::optional<TraceEvent> read_event(const std::string& line) {
+  std::istringstream words(line);
+  std::string kind;
+  TraceEvent event;
+  words >> kind >> event.chunk >> event.partitions.first >> event.partitions.count >> event.step;
+  if (kind == "pull") {
+    event.kind = TraceEvent::Kind::pull;
+    words >> event.version;
+  } else if (kind != "push") {
+    return {};
+  }
+  return words ? std::optional(event) : std::nullopt;
+}
+
+}  // namespace
+
+TraceFindings check_trace(std::istream& in) {
+  TraceFindings findings;
+  std::string line;
+  std::uint64_t number = 1;
+  const auto next = [&] { return std::getline(in, line) && !in.eof(); };
+  if (!next()) return findings;  // the process was killed before it wrote a line
+  const auto head = read_head(line);
+  if (!head) {
+    findings.problem = "line 1: found no head of a trace";
+    return findings;
+  }
+  TraceChecker checker(*head);
+  while (findings.problem.empty() && next()) {
+    ++number;
+    const auto event = read_event(line);
+    const std::string wrong = event ? checker.add(*event) : "found no event of a trace";
+    if (!wrong.empty()) findings.problem = fmt::format("line {}: {}", number, wrong);
+  }
+  findings.pushes = checker.pushes();
+  findings.pulls = checker.pulls();
+  findings.most_ahead = checker.most_ahead();
+  return findings;
+}
+
+}  // namespace sheaf::server
