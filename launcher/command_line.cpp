@@ -57,7 +57,7 @@ constexpr CommandText kCommands[] = {
   sheaf list layer | cut -f 2)",
      "One mode a line: family, name and description, separated by tabs."},
     {"bench",
-     "sheaf bench step|scaling|recovery JOB.toml [key=value …] [--json]\n"
+     "sheaf bench step|scaling|recovery|consistency JOB.toml [key=value …] [--json]\n"
      "       sheaf bench exchange [options]",
      "Measures a part of Sheaf against its floor on this machine.",
      R"(  sheaf bench step configs/quickstart.toml         one training step, taken apart
@@ -65,9 +65,11 @@ constexpr CommandText kCommands[] = {
   sheaf bench step job.toml run.servers=0          the same steps without a parameter server
   sheaf bench scaling configs/scenarios/scaling.toml launch.hostfile=hosts.txt
   sheaf bench recovery configs/quickstart.toml     kills ranks: how soon is the job back
+  sheaf bench consistency configs/quickstart.toml  bsp, ssp and asp, with a worker that is late
   sheaf bench exchange                             push and pull, against sockets and memory
   sheaf bench exchange --workers 2 --transport shm --json)",
-     "Names: step, exchange, scaling, recovery. The options but --json belong to exchange. Each "
+     "Names: step, exchange, scaling, recovery, consistency. The options but --json belong to "
+     "exchange. Each "
      "figure is\n"
      "printed with what it means; run.servers=0 is for `bench step` alone. Scaling sweeps over "
      "the\n"
@@ -107,13 +109,16 @@ constexpr CommandText kCommands[] = {
      "on every node. Without a script, and so without restart or resume:\n"
      "srun --mpi=pmix -n RANKS sheaf rank job.toml, RANKS = run.servers + run.workers."},
     {"verify", "sheaf verify RUN [options]",
-     "Reads every byte of the checkpoints in a run directory and compares the checksums.",
+     "Reads every byte of the checkpoints in a run directory and compares the checksums. Where "
+     "the\n"
+     "job wrote traces (consistency.trace), checks that each read kept its bound.",
      R"(  sheaf verify runs/quickstart-20261122-114508
   sheaf verify runs/quickstart-20261122-114508 --json)",
      "A line for each checkpoint, newest first: ok, or what is damaged: file, block, what was\n"
      "expected and what was found. Files of no checkpoint are named and are no damage.\n"
-     "Exit 0 if nothing is damaged, 5 if anything is or there is none, 2 if RUN is no run "
-     "directory."},
+     "Exit 0 if nothing is damaged, 5 if anything is or there is none, 1 if a trace shows a bound "
+     "that\n"
+     "was broken, 2 if RUN is no run directory."},
     {"help", "sheaf help [TOPIC]", "Explains a command, or the exit codes.",
      R"(  sheaf help train
   sheaf help exit-codes)",
@@ -158,7 +163,8 @@ constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
 mpirun's own exit code means nothing here.
 )";
 
-const std::vector<std::string> kBenchmarks = {"step", "exchange", "scaling", "recovery"};
+const std::vector<std::string> kBenchmarks = {"step", "exchange", "scaling", "recovery",
+                                              "consistency"};
 
 // Everything that the parser fills in; one command's part of it counts.
 struct Parsed {

@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/config/section.h"
+#include "launcher/bench_consistency.h"
 #include "launcher/bench_exchange.h"
 #include "launcher/bench_recovery.h"
 #include "launcher/bench_scaling.h"
@@ -35,6 +36,7 @@ int run(const RankCommand& command) { return rank_main(command); }
 int run(const CheckCommand& command) { return check_job(command, std::cout, std::cerr); }
 int run(const ListCommand& command) { return list_modes(command, std::cout, std::cerr); }
 int run(const BenchCommand& command) {
+  if (command.name == "consistency") return bench_consistency(command, std::cout, std::cerr);
   if (command.name == "recovery") return bench_recovery(command, std::cout, std::cerr);
   if (command.name == "scaling") return bench_scaling(command, std::cout, std::cerr);
   return bench_step(command, std::cout);

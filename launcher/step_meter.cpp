@@ -1,23 +1,17 @@
 #include "launcher/step_meter.h"
 
 #include <condition_variable>
-#include <iostream>
 #include <limits>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <thread>
 
 #include "common/base/error.h"
 #include "common/base/stopwatch.h"
-#include "common/cluster/keeper.h"
 #include "common/math/blas.h"
 #include "common/params/partition_tree.h"
 #include "launcher/allocation_count.h"
-#include "launcher/host.h"
 #include "launcher/local_training.h"
-#include "launcher/rank.h"
-#include "launcher/roles.h"
+#include "launcher/role_threads.h"
 
 namespace sheaf::launcher {
 namespace {
@@ -71,26 +65,33 @@ struct Crew {
 
 // Takes the samples of one worker, in its compute thread. As its coordinator, it is asked before
 // each step.
-class StepMeter final : public cluster::Coordination {
+class StepMeter final : public cluster::Coordination, public RoleThreads::WorkerBody {
  public:
-  StepMeter(Crew& crew, bool first, std::size_t expected) : crew_(crew), first_(first) {
+  StepMeter(const RunConfig& config, RoleThreads& job, Crew& crew, bool first, std::size_t expected)
+      : config_(config), job_(job), crew_(crew), first_(first) {
     for (auto* times :
          {&samples_.step, &samples_.compute, &samples_.exposed, &samples_.displaced,
           &samples_.exchange, &samples_.baseline, &samples_.optimizer, &samples_.gemms}) {
       times->reserve(expected);
     }
   }
-  // REQUIRES: both outlive the steps; without an exchange there are no servers.
-  void watch(LocalTraining& alone, const worker::PushPull* exchange) {
-    alone_ = &alone;
-    exchange_ = exchange;
-  }
   const StepSamples& samples() const { return samples_; }
 
-  // Steps without servers until it is enough.
-  void run_alone() {
-    while (pause()) {
+  void work(WorkerRole& role, worker::PushPull* exchange) override {
+    LocalTraining alone(config_, role);
+    alone_ = &alone;
+    exchange_ = exchange;
+    if (exchange == nullptr) {  // steps without servers until it is enough
+      while (pause()) {
+      }
+      return;
     }
+    worker::Worker worker(role.parts(*exchange, *this, job_.shutdown()),
+                          {.seed = config_.run().seed,
+                           .steps = std::numeric_limits<Step>::max(),
+                           .prefetch = config_.data().prefetch,
+                           .evaluate = false});
+    worker.run();
   }
 
   bool may_begin(Step) override {
@@ -177,6 +178,8 @@ class StepMeter final : public cluster::Coordination {
     if (exchange_ == nullptr) record(begin, middle, optimizer);
   }
 
+  const RunConfig& config_;
+  RoleThreads& job_;
   Crew& crew_;
   const bool first_;
   LocalTraining* alone_ = nullptr;
@@ -189,129 +192,18 @@ class StepMeter final : public cluster::Coordination {
   StepSamples samples_;
 };
 
-void warn(const std::string& text) { std::cerr << "warning: " << text << "\n"; }
-
-// What all roles of the job know and share.
-struct Job {
-  explicit Job(const RunConfig& c) : config(c) {
-    if (c.run().servers == 0 || !c.shares_memory()) return;
-    const net::Credentials first = credentials({Role::server, 0});
-    keeper = cluster::Keeper::start(first, c.timeouts().dead);
-    memory = std::make_unique<cluster::KeeperClient>(first, c.timeouts().dead);
-  }
-  net::Credentials credentials(ProcessId process) const {
-    return make_credentials(config, key, process, 0);
-  }
-  // As in a job whose ranks are processes of this host.
-  Duration spin() const {
-    std::vector<wire::ProcessInfo> ranks(config.run().servers + config.run().workers);
-    for (std::size_t i = 0; i < ranks.size(); ++i) {
-      ranks[i].process.role = i < config.run().servers ? Role::server : Role::worker;
-      ranks[i].host_id = host;
-    }
-    return spin_on_host(ranks, config.run().blas_threads, config.network().lanes);
-  }
-
-  const RunConfig& config;
-  cluster::Shutdown shutdown;
-  wire::JobKey key;
-  std::string host = host_identity();
-  std::unique_ptr<cluster::Keeper> keeper;
-  std::unique_ptr<cluster::KeeperClient> memory;  // null: the exchange goes over loopback TCP
-};
-
-// The servers of the job, bound, open and at work until finished.
-class Servers {
- public:
-  Servers(Job& job, const params::Layout& layout) {
-    for (std::uint32_t id = 0; id < job.config.run().servers; ++id) {
-      const ProcessId process{Role::server, id};
-      servers_.push_back(std::make_unique<server::Server>(
-          server_options(job.config, id, job.credentials(process), warn), job.shutdown));
-      wire::ProcessInfo info;
-      info.process = process;
-      info.host_id = job.host;
-      for (const net::Endpoint& e : servers_.back()->bind("127.0.0.1", {})) {
-        info.address = e.address;
-        info.ports.push_back(e.port);
-      }
-      roster_.push_back(info);
-    }
-    for (const auto& server : servers_) server->open(layout, roster_, job.memory.get(), job.spin());
-    for (const auto& server : servers_) {
-      threads_.emplace_back([&shutdown = job.shutdown, s = server.get()] {
-        try {
-          s->run();
-        } catch (...) {
-          shutdown.fail(std::current_exception());
-        }
-      });
-    }
-  }
-  const std::vector<wire::ProcessInfo>& roster() const { return roster_; }
-
- private:
-  std::vector<std::unique_ptr<server::Server>> servers_;
-  std::vector<wire::ProcessInfo> roster_;
-  std::vector<std::jthread> threads_;  // last, so that they end first
-};
-
-void run_worker(Job& job, std::uint32_t id, WorkerRole& role, StepMeter& meter,
-                const std::vector<wire::ProcessInfo>& roster) {
-  role.load([&](std::string_view tag, std::map<std::uint32_t, std::vector<double>> mine) {
-    return meter.sum(tag, mine);
-  });
-  LocalTraining alone(job.config, role);
-  if (roster.empty()) {
-    meter.watch(alone, nullptr);
-    return meter.run_alone();
-  }
-  auto options = role.exchange_options(job.credentials({Role::worker, id}), warn);
-  options.keeper = job.memory.get();
-  options.host_id = job.host;
-  if (job.memory) options.spin = job.spin();
-  worker::PushPull exchange(std::move(options), role.chunks(), role.shards(), role.pull(),
-                            job.shutdown);
-  exchange.connect(roster);
-  exchange.start();
-  meter.watch(alone, &exchange);
-  worker::Worker worker(role.parts(exchange, meter, job.shutdown),
-                        {.seed = job.config.run().seed,
-                         .steps = std::numeric_limits<Step>::max(),
-                         .prefetch = job.config.data().prefetch,
-                         .evaluate = false});
-  worker.run();
-}
-
 }  // namespace
 
 StepSamples measure_steps(const RunConfig& config) {
-  const std::uint32_t workers = config.run().workers;
-  Job job(config);
-  std::vector<std::unique_ptr<WorkerRole>> roles;
-  for (std::uint32_t id = 0; id < workers; ++id) {
-    roles.push_back(std::make_unique<WorkerRole>(config, id));
-  }
-  Servers servers(job, roles.front()->model().layout());
-  Crew crew{{workers, job.shutdown}};
+  RoleThreads job(config);
+  Crew crew{{config.run().workers, job.shutdown()}};
   std::vector<std::unique_ptr<StepMeter>> meters;
-  for (std::uint32_t id = 0; id < workers; ++id) {
-    meters.push_back(std::make_unique<StepMeter>(crew, id == 0, kEnough + kBlock));
+  std::vector<RoleThreads::WorkerBody*> bodies;
+  for (std::uint32_t id = 0; id < config.run().workers; ++id) {
+    meters.push_back(std::make_unique<StepMeter>(config, job, crew, id == 0, kEnough + kBlock));
+    bodies.push_back(meters.back().get());
   }
-  {
-    std::vector<std::jthread> threads;
-    for (std::uint32_t id = 0; id < workers; ++id) {
-      threads.emplace_back([&, id] {
-        try {
-          run_worker(job, id, *roles[id], *meters[id], servers.roster());
-        } catch (...) {
-          job.shutdown.fail(std::current_exception());
-        }
-      });
-    }
-  }
-  job.shutdown.finish();
-  job.shutdown.throw_if_failed();
+  job.run(bodies);
   return meters.front()->samples();
 }
 

@@ -126,9 +126,7 @@ void Worker::meet(std::string_view when, Step step) {
   parts_.coordination.sum(fmt::format("{} reading {}", when, step), present);
 }
 
-bool Worker::evaluates(Part part) const {
-  return options_.evaluate && parts_.data.size(part) != 0;
-}
+bool Worker::evaluates(Part part) const { return options_.evaluate && parts_.data.size(part) != 0; }
 
 void Worker::evaluate(Part part, Step step, std::span<const float> parameters) {
   if (!evaluates(part)) return;

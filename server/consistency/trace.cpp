@@ -56,8 +56,9 @@ std::string TraceChecker::on_pull(const std::vector<Step>& clocks, const TraceEv
   const Step slowest = std::ranges::min(clocks);
   if (head_.synchronous) {
     if (event.version == clock && slowest >= clock) return {};
-    return fmt::format("chunk {} answers a pull at clock {} with version {}, and the slowest has {}",
-                       event.chunk, clock, event.version, slowest);
+    return fmt::format(
+        "chunk {} answers a pull at clock {} with version {}, and the slowest has {}", event.chunk,
+        clock, event.version, slowest);
   }
   const Step all = std::accumulate(clocks.begin(), clocks.end(), Step{0});
   if (event.version != all) {
@@ -72,9 +73,10 @@ std::string TraceChecker::on_pull(const std::vector<Step>& clocks, const TraceEv
   }
   const Step ahead = clock - std::min(clock, slowest);
   if (head_.staleness && ahead > *head_.staleness) {
-    return fmt::format("chunk {} answers a pull at clock {} while the slowest has {}, expected at "
-                       "least {}",
-                       event.chunk, clock, slowest, clock - *head_.staleness);
+    return fmt::format(
+        "chunk {} answers a pull at clock {} while the slowest has {}, expected at "
+        "least {}",
+        event.chunk, clock, slowest, clock - *head_.staleness);
   }
   most_ahead_ = std::max(most_ahead_, ahead);
   return {};

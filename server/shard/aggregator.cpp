@@ -32,9 +32,12 @@ Buffer Aggregator::sum_of(Buffer a, Buffer b) {
 }
 
 void Aggregator::add(PartitionRange node, std::uint64_t examples, Buffer values) {
-  check(tree_.is_node(node) && std::ranges::none_of(pending_, [&](const Pending& p) {
-    return p.node.first < node.end() && node.first < p.node.end();
-  }), "a push is one uncovered node");
+  check(tree_.is_node(node) && std::ranges::none_of(pending_,
+                                                    [&](const Pending& p) {
+                                                      return p.node.first < node.end() &&
+                                                             node.first < p.node.end();
+                                                    }),
+        "a push is one uncovered node");
   covered_ += node.count;
 
   while (!tree_.is_root(node) && !tree_.is_root(tree_.parent(node))) {
@@ -50,9 +53,7 @@ void Aggregator::add(PartitionRange node, std::uint64_t examples, Buffer values)
   pending_.push_back({node, examples, std::move(values)});
 }
 
-Arrivals Aggregator::arrivals() const {
-  return {covered_, tree_.partitions()};
-}
+Arrivals Aggregator::arrivals() const { return {covered_, tree_.partitions()}; }
 
 std::uint64_t Aggregator::examples() const {
   std::uint64_t examples = 0;

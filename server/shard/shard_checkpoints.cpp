@@ -26,8 +26,7 @@ bool Shard::checkpoint_at(Step step, bool end) {
 bool Shard::owes_checkpoint(const ChunkState& state) const {
   if (!state.initialised() || (!synchronous_ && !state.clocks.level())) return false;
   const Step step = step_of(state);
-  return state.checkpointed <= step &&
-         std::ranges::find(checkpoints_, step) != checkpoints_.end();
+  return state.checkpointed <= step && std::ranges::find(checkpoints_, step) != checkpoints_.end();
 }
 
 // Where pushes are steps of their own nobody goes on behind a step that is to be saved, until every

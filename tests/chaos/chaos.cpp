@@ -1,5 +1,6 @@
 // A campaign of faults: jobs of random shape lose processes at random times, again and again, and
-// must come to the bits of a job that lost none. tests/chaos.sh builds and runs it.
+// must come to the bits of a job that lost none; where pushes are steps of their own, to the count
+// of all steps (tests/harness/counting_job.h), within the bound. tests/chaos.sh builds and runs it.
 //
 //   chaos --kills N --seed S [--json]
 //
@@ -17,6 +18,7 @@
 #include <string_view>
 
 #include "tests/harness/checkpoint_job.h"
+#include "tests/harness/counting_job.h"
 
 namespace sheaf::harness {
 namespace {
@@ -43,9 +45,11 @@ struct Tally {
 struct Shape {
   unsigned servers, workers, lanes;
   bool mpirun, tcp;
+  std::string gate;
+  bool counts() const { return gate != "bsp"; }
   std::string text() const {
-    return fmt::format("{} servers, {} workers, {} lanes, {}, {}", servers, workers, lanes,
-                       tcp ? "tcp" : "shared memory", mpirun ? "mpirun" : "stand-in");
+    return fmt::format("{}, {} servers, {} workers, {} lanes, {}, {}", gate, servers, workers,
+                       lanes, tcp ? "tcp" : "shared memory", mpirun ? "mpirun" : "stand-in");
   }
 };
 
@@ -56,18 +60,22 @@ Shape random_shape(Random& random) {
   shape.lanes = 1 + pick(random, 2);
   shape.mpirun = pick(random, 2) == 0;
   shape.tcp = pick(random, 2) == 0;
+  constexpr const char* kGates[] = {"bsp", "bsp", "ssp", "asp"};
+  shape.gate = kGates[pick(random, 4)];
+  if (shape.counts()) shape.tcp = true;
   return shape;
 }
 
 // One job, from its start through its faults to the end that is asked of it.
 class Round {
  public:
-  Round(const Shape& shape, Random& random, Tally& tally) : random_(random), tally_(tally) {
-    shape_ = shape;
+  Round(const Shape& shape, Random& random, Tally& tally)
+      : owned_(make_job(shape)), job_(*owned_), shape_(shape), random_(random), tally_(tally) {
     job_.set_size(shape.servers, shape.workers);
     job_.mpirun = shape.mpirun;
-    job_.tables["network"] = fmt::format("chunk_kib = 64\nlanes = {}\ntransport = \"{}\"\n",
-                                         shape.lanes, shape.tcp ? "tcp" : "auto");
+    job_.tables["network"] =
+        fmt::format("chunk_kib = {}\nlanes = {}\ntransport = \"{}\"\n", shape.counts() ? 1 : 64,
+                    shape.lanes, shape.tcp ? "tcp" : "auto");
     job_.tables["timeouts"] = "beat = \"200ms\"\ndead = \"2s\"\nstart = \"20s\"\n";
     job_.tables["recovery"] = "restarts = 1000\n";
     running_ = std::make_unique<Running>(job_);
@@ -86,6 +94,11 @@ class Round {
   }
 
  private:
+  static std::unique_ptr<Job> make_job(const Shape& shape) {
+    if (!shape.counts()) return std::make_unique<SmallJob>();
+    return std::make_unique<CountingJob>(fmt::format("kind = \"{}\"\ntrace = true\n", shape.gate));
+  }
+
   bool lost(std::string_view what) {
     const std::string said = running_->errors();
     constexpr std::size_t kMost = 2000;  // of what it said last
@@ -136,7 +149,11 @@ class Round {
       } else if (kind == 8) {
         name = "worker and server killed";
         running_->signal("worker", worker, SIGKILL);
-        running_->signal("server", server, SIGKILL);
+        try {
+          running_->signal("server", server, SIGKILL);
+        } catch (const std::runtime_error&) {
+          name = "worker killed";  // the job has noticed, and ended the server before us
+        }
       } else if (kind == 9) {
         name = pick(random_, 2) == 0 ? "worker stopped" : "server stopped";
         const bool is_worker = name.starts_with('w');
@@ -187,14 +204,27 @@ class Round {
     if (code != 75) return lost(fmt::format("ended with {}", code.value_or(-1)));
     const nlohmann::json result = running_->result();
     tally_.rolled_back += result["faults"]["rolled_back_steps"].get<std::uint64_t>();
+    if (shape_.counts()) return counted(result["steps"]);
     const std::string expected = reference_model(result["steps"]);
     if (result["model_sha256"] == expected) return true;
     return lost(fmt::format("has the model {} after {} steps, expected {}",
                             result["model_sha256"].dump(), result["steps"].dump(), expected));
   }
 
-  SmallJob job_;
-  Shape shape_{};
+  bool counted(std::uint64_t steps) {
+    const auto count = count_of(job_);
+    if (count != CountingJob::kPartitions * steps) {
+      return lost(fmt::format("counts {} after {} steps of {} partitions",
+                              count ? std::to_string(*count) : "no whole number", steps,
+                              CountingJob::kPartitions));
+    }
+    const Said verified = say(job_, {"verify"});
+    return verified.code == 0 || lost("is not as it promised: " + verified.output);
+  }
+
+  std::unique_ptr<Job> owned_;
+  Job& job_;
+  Shape shape_;
   Random& random_;
   Tally& tally_;
   std::unique_ptr<Running> running_;

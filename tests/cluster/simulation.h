@@ -40,8 +40,8 @@ struct Options {
   std::string gate_keys;
   std::uint32_t window = 3;
   double clip_norm = 0;
-  bool lossy_push = false;    // then each partition pushes for itself
-  bool exhausted = false;     // some partitions have no examples in some steps
+  bool lossy_push = false;  // then each partition pushes for itself
+  bool exhausted = false;   // some partitions have no examples in some steps
   // Moves, deaths, broken connections, spread over the job. Partitions move in bsp only.
   std::uint32_t faults = 0;
   double loss = 0;            // of frames between workers and servers, both ways
@@ -68,11 +68,11 @@ std::vector<float> reference(const Options& options);
 struct Outcome {
   // Of each worker that lived to the end; where pushes are steps, of the servers, whole.
   std::vector<std::vector<float>> parameters;
-  std::uint64_t duplicates = 0;                // pushes that servers saw again
-  std::uint64_t partial = 0;                   // pushes answered with what was missing
-  std::uint64_t moves = 0;                     // faults that took place
-  bool chunks_apart = false;  // at some time, chunks of one server stood at different versions
-  Step most_ahead = 0;        // of the slowest partition, when one read
+  std::uint64_t duplicates = 0;  // pushes that servers saw again
+  std::uint64_t partial = 0;     // pushes answered with what was missing
+  std::uint64_t moves = 0;       // faults that took place
+  bool chunks_apart = false;     // at some time, chunks of one server stood at different versions
+  Step most_ahead = 0;           // of the slowest partition, when one read
 };
 
 // Runs the job. Throws Error with who waits for whom if it comes to a standstill.

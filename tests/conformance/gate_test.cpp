@@ -49,9 +49,7 @@ TEST_P(GateConformance, AnswersWithinItsBoundAndOnlyThere) {
         const Version oldest = newest - std::min<Version>(newest, 1);
         const auto [when, version] = gate_->answer(clock, {oldest, newest, slowest, own});
         if (gate_->synchronous()) {
-          EXPECT_EQ(when, clock < oldest    ? When::never
-                          : clock <= newest ? When::now
-                                            : When::later);
+          EXPECT_EQ(when, clock < oldest ? When::never : clock <= newest ? When::now : When::later);
           EXPECT_EQ(version, when == When::now ? clock : 0);
           continue;
         }

@@ -286,8 +286,7 @@ std::string PushPull::oldest() const {
 void PushPull::wait_arrived(std::size_t begin, std::size_t end, Step clock) {
   std::size_t chunk = chunks_.holding(begin);
   wait(Awaited::parameters, [&] {
-    while (chunk < chunks_.size() && chunks_[chunk].offset < end &&
-           arrived_[chunk] >= clock + 1) {
+    while (chunk < chunks_.size() && chunks_[chunk].offset < end && arrived_[chunk] >= clock + 1) {
       ++chunk;
     }
     return chunk == chunks_.size() || chunks_[chunk].offset >= end;

@@ -50,8 +50,8 @@ void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
 TrainingStep::TrainingStep(const Parts& parts)
     : parts_(parts),
       tree_(parts.plan.partitions()),
-      nodes_(pushed_nodes(tree_, parts.hosted, parts.compressor, parts.mechanism,
-                          parts.synchronous)) {
+      nodes_(
+          pushed_nodes(tree_, parts.hosted, parts.compressor, parts.mechanism, parts.synchronous)) {
   std::uint32_t widest = 1;
   for (const PartitionRange node : nodes_) widest = std::max(widest, node.count);
   const auto depth = static_cast<std::size_t>(std::bit_width(widest - 1)) + 1;

@@ -4,10 +4,10 @@
 //   chunk by chunk while backward still runs → ask for the next version
 //
 // Hosted partitions are taken one after the other. Where sums may be taken before the push
-// (synchronous, lossless and without noise), whole nodes of the partition tree are summed here and pushed once;
-// otherwise each partition pushes for itself. What is pushed is written once, into the workspaces
-// of the exchange; other buffers are allocated once. Belongs to the compute thread. What it borrows
-// outlives it.
+// (synchronous, lossless and without noise), whole nodes of the partition tree are summed here and
+// pushed once; otherwise each partition pushes for itself. What is pushed is written once, into the
+// workspaces of the exchange; other buffers are allocated once. Belongs to the compute thread. What
+// it borrows outlives it.
 #pragma once
 
 #include <array>

@@ -66,11 +66,10 @@ TEST(TraceTest, NothingBoundsAnUnboundedOne) {
 // What is written is what is read.
 TEST(TraceTest, LinesAreReadAsTheyAreWritten) {
   const TraceHead head{.partitions = 3, .first = 2, .synchronous = false, .staleness = 4};
-  const std::string text =
-      to_line(head) + to_line(TraceEvent{TraceEvent::Kind::push, 7, {1, 2}, 2, 0}) +
-      to_line(TraceEvent{TraceEvent::Kind::pull, 7, {1, 2}, 3, 8});
-  EXPECT_EQ(text,
-            "sheaf-trace 1 partitions 3 first 2 staleness 4\npush 7 1 2 2\npull 7 1 2 3 8\n");
+  const std::string text = to_line(head) +
+                           to_line(TraceEvent{TraceEvent::Kind::push, 7, {1, 2}, 2, 0}) +
+                           to_line(TraceEvent{TraceEvent::Kind::pull, 7, {1, 2}, 3, 8});
+  EXPECT_EQ(text, "sheaf-trace 1 partitions 3 first 2 staleness 4\npush 7 1 2 2\npull 7 1 2 3 8\n");
   EXPECT_EQ(check_text(text).problem, "");
 }
 

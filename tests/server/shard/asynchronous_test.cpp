@@ -201,8 +201,7 @@ TEST(AsynchronousShard, GoesOnWhereACheckpointEnds) {
   ASSERT_THAT(before.saved, SizeIs(1));
 
   ShardJob job(with_gate("ssp", "staleness = 1"));
-  const auto read = [&](const params::Chunk&, std::span<float> parameters,
-                        std::span<float> state) {
+  const auto read = [&](const params::Chunk&, std::span<float> parameters, std::span<float> state) {
     const auto all = std::span(before.saved[0].values);
     std::ranges::copy(all.first(16), parameters.begin());
     std::ranges::copy(all.subspan(16), state.begin());

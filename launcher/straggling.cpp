@@ -1,0 +1,190 @@
+#include "launcher/straggling.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <iterator>
+#include <limits>
+#include <mutex>
+#include <thread>
+
+#include "common/base/error.h"
+#include "common/metrics/evaluation.h"
+#include "launcher/gathering.h"
+#include "launcher/median.h"
+#include "launcher/role_threads.h"
+#include "worker/models/losses/loss.h"
+
+namespace sheaf::launcher {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+// Where the workers of the job bring what a coordinator would sum. Thread-safe; ends with the job.
+class MeetingPlace {
+ public:
+  MeetingPlace(std::uint32_t partitions, cluster::Shutdown& shutdown)
+      : gathering_(partitions), shutdown_(shutdown), on_end_(shutdown, [this] {
+          const std::lock_guard lock(mutex_);
+          changed_.notify_all();
+        }) {}
+
+  void bring(std::uint32_t worker, std::string_view tag, bool sum,
+             const cluster::Coordination::Values& mine) {
+    const std::lock_guard lock(mutex_);
+    wire::Contribution part;
+    part.tag = tag;
+    part.sum = sum;
+    part.values.assign(mine.begin(), mine.end());
+    auto whole = gathering_.add({Role::worker, worker}, std::move(part));
+    if (!whole) return;
+    known_[whole->tag] = std::move(whole->values);
+    changed_.notify_all();
+  }
+  std::vector<double> await(std::string_view tag) {
+    std::unique_lock lock(mutex_);
+    const std::string name(tag);
+    changed_.wait(lock, [&] { return known_.contains(name) || shutdown_.ended(); });
+    if (!known_.contains(name)) {
+      lock.unlock();
+      shutdown_.throw_if_failed();
+      fail(Fault::network, "the job ended before the sum of {}", name);
+    }
+    return known_.at(name);
+  }
+
+ private:
+  Gathering gathering_;
+  cluster::Shutdown& shutdown_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, std::vector<double>> known_;  // guarded
+  cluster::Shutdown::Subscription on_end_;
+};
+
+// One worker, and as its coordinator who makes it late.
+class LateWorker final : public cluster::Coordination, public RoleThreads::WorkerBody {
+ public:
+  LateWorker(const RunConfig& config, RoleThreads& job, MeetingPlace& place, std::uint32_t id,
+             double late)
+      : config_(config), job_(job), place_(place), id_(id), late_(late) {}
+
+  void work(WorkerRole& role, worker::PushPull* exchange) override {
+    steps_ = role.steps();
+    shape_ = {role.model().loss().task(), role.model().outputs(), role.model().schema().targets};
+    begun_.reserve(steps_ + 1);
+    worker::Worker worker(
+        role.parts(*exchange, *this, job_.shutdown()),
+        {.seed = config_.run().seed, .steps = steps_, .prefetch = config_.data().prefetch});
+    report_ = worker.run();
+  }
+  bool may_begin(Step step) override {
+    begun_.push_back(SteadyClock::now());
+    if (late_ > 0 && step % config_.run().workers == id_) {
+      std::this_thread::sleep_for(std::chrono::duration<double>(late_));
+    }
+    return true;
+  }
+  std::vector<double> sum(std::string_view tag, const Values& mine) override {
+    place_.bring(id_, tag, true, mine);
+    return place_.await(tag);
+  }
+  void submit(std::string_view tag, const Values& mine) override {
+    place_.bring(id_, tag, true, mine);
+  }
+  void collect(std::string_view tag, const Values& mine) override {
+    place_.bring(id_, tag, false, mine);
+  }
+  void report_loss(const wire::StepLoss& loss, std::uint64_t, std::uint64_t) override {
+    examples_ += loss.examples;
+  }
+  void send_model(std::size_t, std::span<const float>) override {}
+
+  double seconds() const { return report_.seconds; }
+  std::uint64_t examples() const { return examples_; }
+  double median_step() const {
+    std::vector<double> steps;
+    for (std::size_t i = 1; i < begun_.size(); ++i) {
+      steps.push_back(std::chrono::duration<double>(begun_[i] - begun_[i - 1]).count());
+    }
+    return median(steps);
+  }
+  // Once all workers have ended.
+  double final_loss() {
+    const std::string tag = fmt::format("train {}", steps_);
+    const auto scores = shape_.has_scores() ? place_.await(tag + " scores") : std::vector<double>{};
+    return metrics::evaluate(shape_, place_.await(tag), scores).loss;
+  }
+
+ private:
+  const RunConfig& config_;
+  RoleThreads& job_;
+  MeetingPlace& place_;
+  const std::uint32_t id_;
+  const double late_;
+  Step steps_ = 0;
+  metrics::Shape shape_{};
+  worker::WorkerReport report_;
+  std::uint64_t examples_ = 0;
+  std::vector<SteadyClock::time_point> begun_;
+};
+
+}  // namespace
+
+StragglingFigures run_straggling(const RunConfig& config, double late) {
+  RoleThreads job(config);
+  MeetingPlace place(config.run().partitions, job.shutdown());
+  std::vector<std::unique_ptr<LateWorker>> workers;
+  std::vector<RoleThreads::WorkerBody*> bodies;
+  for (std::uint32_t id = 0; id < config.run().workers; ++id) {
+    workers.push_back(std::make_unique<LateWorker>(config, job, place, id, late));
+    bodies.push_back(workers.back().get());
+  }
+  job.run(bodies);
+  StragglingFigures figures;
+  std::uint64_t examples = 0;
+  for (const auto& worker : workers) {
+    figures.seconds = std::max(figures.seconds, worker->seconds());
+    examples += worker->examples();
+  }
+  figures.examples_per_s = static_cast<double>(examples) / figures.seconds;
+  figures.step_seconds = workers.front()->median_step();
+  figures.loss = workers.front()->final_loss();
+  return figures;
+}
+
+RunConfig with_four_workers(const JobArguments& job, std::string_view gate,
+                            std::vector<std::string> overrides) {
+  constexpr std::uint32_t kWorkers = 4;
+  std::vector<std::string> words = job.overrides;
+  for (const char* word : {"run.workers=4", "run.partitions=4", "run.servers=1"}) {
+    words.emplace_back(word);
+  }
+  words.push_back(fmt::format("consistency.kind={}", gate));
+  std::ranges::move(overrides, std::back_inserter(words));
+  RunConfig plain = RunConfig::load(job.file, words);
+  plain.require_sound();
+  if (plain.synchronous()) return plain;
+  const double rate = plain.make_schedule().rate(std::numeric_limits<std::uint32_t>::max());
+  words.push_back(fmt::format("optimizer.rate={}", rate / kWorkers));
+  RunConfig config = RunConfig::load(job.file, words);
+  config.require_sound();
+  return config;
+}
+
+StragglingRatio ssp_against_bsp(const JobArguments& job) {
+  constexpr int kRuns = 3;
+  const RunConfig bsp = with_four_workers(job, "bsp");
+  const RunConfig ssp = with_four_workers(job, "ssp", {"consistency.staleness=3"});
+  const double late = 3 * run_straggling(bsp, 0).step_seconds;
+  std::vector<double> throughput, loss;
+  for (int run = 0; run < kRuns; ++run) {
+    const StragglingFigures a = run_straggling(bsp, late);
+    const StragglingFigures b = run_straggling(ssp, late);
+    throughput.push_back(b.examples_per_s / a.examples_per_s);
+    loss.push_back(b.loss / a.loss);
+  }
+  return {median(throughput), median(loss)};
+}
+
+}  // namespace sheaf::launcher
