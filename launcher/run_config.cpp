@@ -308,16 +308,11 @@ void RunConfig::cross_check() {
 // What needs the steps of all partitions together.
 void RunConfig::check_asynchronous() const {
   const std::string with = fmt::format(" with consistency.kind = \"{}\"", gate_);
-  const Section optimizer = section("optimizer"), network = section("network");
+  const Section optimizer = section("optimizer");
   if (optimizer_.clip_norm && optimizer.sound("clip_norm")) {
     optimizer.fault("clip_norm", fmt::format("{}", *optimizer_.clip_norm),
                     "no clipping" + with + ": a push is applied before its norm is known",
                     "a lower optimizer.rate");
-  }
-  if (network_.transport == "shm") {
-    network.fault("transport", "\"shm\"",
-                  "\"auto\" or \"tcp\"" + with + ": parameters change while others read them",
-                  "\"auto\"");
   }
   if (run_.deterministic) {
     section("run").fault("deterministic", "true",

@@ -153,7 +153,7 @@ class RunConfig {
   bool synchronous() const { return synchronous_; }
   bool traces() const { return traces_; }  // servers write what happens to their chunks
   // Whether processes of one host may share memory.
-  bool shares_memory() const { return synchronous_ && network_.transport != "tcp"; }
+  bool shares_memory() const { return network_.transport != "tcp"; }
   std::unique_ptr<compression::Compressor> make_push_compressor() const;
   std::unique_ptr<compression::Compressor> make_pull_compressor() const;
   std::unique_ptr<privacy::Mechanism> make_mechanism() const;

@@ -70,6 +70,8 @@ class LateWorker final : public cluster::Coordination, public RoleThreads::Worke
       : config_(config), job_(job), place_(place), id_(id), late_(late) {}
 
   void work(WorkerRole& role, worker::PushPull* exchange) override {
+    exchange_ = exchange;
+    parameters_ = role.model().layout().size();
     steps_ = role.steps();
     shape_ = {role.model().loss().task(), role.model().outputs(), role.model().schema().targets};
     begun_.reserve(steps_ + 1);
@@ -81,6 +83,8 @@ class LateWorker final : public cluster::Coordination, public RoleThreads::Worke
   bool may_begin(Step step) override {
     begun_.push_back(SteadyClock::now());
     if (late_ > 0 && step % config_.run().workers == id_) {
+      // As if its gradient took longer: with the parameters here, not while they come.
+      exchange_->wait_arrived(0, parameters_, step);
       std::this_thread::sleep_for(std::chrono::duration<double>(late_));
     }
     return true;
@@ -122,6 +126,8 @@ class LateWorker final : public cluster::Coordination, public RoleThreads::Worke
   MeetingPlace& place_;
   const std::uint32_t id_;
   const double late_;
+  worker::PushPull* exchange_ = nullptr;
+  std::size_t parameters_ = 0;
   Step steps_ = 0;
   metrics::Shape shape_{};
   worker::WorkerReport report_;
@@ -157,7 +163,8 @@ RunConfig with_four_workers(const JobArguments& job, std::string_view gate,
                             std::vector<std::string> overrides) {
   constexpr std::uint32_t kWorkers = 4;
   std::vector<std::string> words = job.overrides;
-  for (const char* word : {"run.workers=4", "run.partitions=4", "run.servers=1"}) {
+  for (const char* word :
+       {"run.workers=4", "run.partitions=4", "run.servers=1", "data.validation=0"}) {
     words.emplace_back(word);
   }
   words.push_back(fmt::format("consistency.kind={}", gate));

@@ -18,7 +18,7 @@ struct StragglingFigures {
   double loss = 0;            // of the final model on the whole training part
 };
 
-// Runs the job to its end. In step t worker t mod n (of n) begins `late` seconds after it could.
+// Runs the job to its end. In step t worker t mod n (of n) takes `late` seconds longer.
 // Throws what ended the job, if it failed.
 StragglingFigures run_straggling(const RunConfig& config, double late);
 

@@ -47,7 +47,8 @@ net::Endpoint Lane::bind(const std::string& address, net::PortRange ports) {
 
 void Lane::open(const ShardParts& parts) { shard_ = std::make_unique<Shard>(parts, *this); }
 
-void Lane::share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin) {
+void Lane::share(cluster::KeeperClient& keeper, std::size_t lanes, std::size_t incoming,
+                 Duration spin) {
   const net::Descriptor event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!event) fail(Fault::internal, "lane {}: no eventfd", options_.id);
   keeper.put(cluster::wake_name(options_.credentials.self.process.id, options_.id), event);
@@ -55,6 +56,7 @@ void Lane::share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin
   wake_.assign(own.release());
   keeper_ = &keeper;
   lanes_of_job_ = lanes;
+  incoming_bytes_ = incoming;
   spin_ = net::Spin(spin);
 }
 
@@ -160,6 +162,10 @@ wire::ShareStatus Lane::open_shared(Session& session, const wire::Header& header
                         cluster::SharedLinks::bytes(lanes_of_job_, header.step), Access::write);
     memory.outgoing =
         keeper_->memory(cluster::outgoing_name(worker, incarnation), header.value, Access::read);
+    if (incoming_bytes_ != 0) {
+      memory.incoming = keeper_->memory(cluster::incoming_name(worker, incarnation),
+                                        incoming_bytes_, Access::write);
+    }
     const auto links = cluster::SharedLinks::open(memory.links.bytes(), title);
     const auto id = kShared + static_cast<SessionId>(shared_.size());
     shared_.push_back(
@@ -292,7 +298,10 @@ net::Task<void> Lane::watch_scalars() {
   }
 }
 
-bool Lane::needs_payload(SessionId session) const { return session < kShared; }
+Lane::Payload Lane::payload_for(SessionId session) const {
+  if (session < kShared) return Payload::encoded;
+  return incoming_bytes_ == 0 ? Payload::none : Payload::floats;
+}
 
 void Lane::reply(SessionId session, wire::OutFrame frame) {
   if (session >= kShared) return shared_[session - kShared]->send(frame);

@@ -51,8 +51,9 @@ class Lane final : public ShardOutput {
   net::Endpoint bind(const std::string& address, net::PortRange ports);
   void open(const ShardParts& parts);
   // From now on workers of this host may share memory. `keeper` outlives the lane; `lanes` counts
-  // those of the job. Looks for work for `spin` before it sleeps. Before run().
-  void share(cluster::KeeperClient& keeper, std::size_t lanes, Duration spin);
+  // those of the job; answers are written into so many bytes of each worker's memory, unless it
+  // reads parameters where they lie (0). Looks for work for `spin` before it sleeps. Before run().
+  void share(cluster::KeeperClient& keeper, std::size_t lanes, std::size_t incoming, Duration spin);
   // Where chunks go that a checkpoint wants; it outlives run(). Before run().
   void save_to(Checkpointer& checkpointer) { checkpointer_ = &checkpointer; }
   // Writes what happens to its chunks to a file. Before run(). Throws Fault::data.
@@ -81,7 +82,7 @@ class Lane final : public ShardOutput {
 
   // ShardOutput
   void reply(SessionId session, wire::OutFrame frame) override;
-  bool needs_payload(SessionId session) const override;
+  Payload payload_for(SessionId session) const override;
   void share_scalar(Step step, std::uint32_t chunk, double value) override;
   std::span<float> checkpoint_room(std::size_t floats) override;
   void checkpoint(Version version, std::uint32_t chunk, std::span<float> room) override;
@@ -115,6 +116,7 @@ class Lane final : public ShardOutput {
   std::ofstream trace_;
   cluster::KeeperClient* keeper_ = nullptr;
   std::size_t lanes_of_job_ = 0;
+  std::size_t incoming_bytes_ = 0;  // of each worker that shares memory
   net::Spin spin_;
   net::EventDescriptor wake_;  // rung by workers that share memory
   std::uint64_t wake_count_ = 0;

@@ -74,7 +74,14 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
   shards_ = std::make_unique<params::ShardMap>(*chunks_, options_.servers, options_.lanes);
   // A lossy pull is what a worker decodes, not what lies here.
   std::array<std::span<float>, 2> shared{};
-  if (keeper != nullptr && options_.pull->identity()) shared = share_parameters(*keeper);
+  bool shares = keeper != nullptr && options_.pull->identity();
+  std::size_t incoming = 0;
+  if (shares && options_.gate->synchronous()) {
+    shared = share_parameters(*keeper);
+    shares = !shared[0].empty();
+  } else {
+    incoming = 2 * cluster::shared_vector_floats(layout_.size()) * sizeof(float);
+  }
   for (std::uint32_t i = 0; i < options_.lanes; ++i) {
     lanes_[i]->open({.layout = layout_,
                      .chunks = *chunks_,
@@ -89,9 +96,9 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
                      .pull = *options_.pull,
                      .clip_norm = options_.clip_norm,
                      .shared = shared});
-    if (shared[0].empty()) continue;
+    if (!shares) continue;
     try {
-      lanes_[i]->share(*keeper, shards_->lane_count(), spin);
+      lanes_[i]->share(*keeper, shards_->lane_count(), incoming, spin);
     } catch (const Error& error) {
       options_.warn(fmt::format("lane {} shares no memory: {}", i, error.message()));
     }

@@ -58,7 +58,23 @@ bool SharedSession::poll() {
   return moved || handled != 0;
 }
 
+// Nobody reads there: the worker has asked for this answer, and waits for it.
+void SharedSession::write(const wire::OutFrame& answer) {
+  const params::Chunk& chunk = shard_.chunks()[answer.header.chunk];
+  const std::size_t stride = cluster::shared_vector_floats(shard_.chunks().elements());
+  const std::span<float> vector =
+      memory_.incoming.floats().subspan(answer.header.step % 2 * stride);
+  std::ranges::copy(answer.payload,
+                    std::as_writable_bytes(vector.subspan(chunk.offset, chunk.size)).begin());
+}
+
 void SharedSession::send(const wire::OutFrame& frame) {
+  if (frame.header.type == wire::FrameType::pull_reply && !frame.payload.empty()) {
+    write(frame);
+    wire::OutFrame header;
+    header.header = frame.header;
+    return send(header);
+  }
   if (waiting_.empty() && put(frame.header, frame.payload)) return;
   if (waiting_.size() == answers_.capacity()) {
     // Said by poll(), in the name of this worker: another one's push may have brought us here.

@@ -1,8 +1,8 @@
 // A worker of this host that shares memory with the lane: requests come through a ring, pushes stay
-// where the worker wrote them, and answers are headers without payload, since the worker reads
-// parameters where they lie. Beside it stands the worker's Session, whose connection proves who it
-// is and says when it is gone.
-// Owned by the lane; lives in the lane's thread.
+// where the worker wrote them, and answers are headers without payload: the worker reads parameters
+// where they lie or, where its answers are its own, where we write them in its memory. Beside it
+// stands the worker's Session, whose connection proves who it is and says when it is gone. Owned by
+// the lane; lives in the lane's thread.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +21,7 @@ class SharedSession {
   struct Memory {
     net::SharedMemory links;
     net::SharedMemory outgoing;  // what the worker pushes; read only
+    net::SharedMemory incoming;  // two vectors by the parity of the clock, if we write its answers
     std::size_t lane = 0;        // index of this lane in `links`
   };
   SharedSession(SessionId id, SessionId wire, Memory memory, const cluster::SharedLinks& links,
@@ -29,8 +30,8 @@ class SharedSession {
   // Handles what has arrived; returns whether anything had. Throws when the worker breaks the
   // rules.
   bool poll();
-  // An answer without a payload, or with the set of partitions of a partial push. What the ring
-  // does not take waits here until the worker has made room.
+  // An answer without a payload, with parameters, or with the set of partitions of a partial push.
+  // What the ring does not take waits here until the worker has made room.
   void send(const wire::OutFrame& frame);
   // Wakes the worker if it was sent what it waits for.
   void ring();
@@ -46,6 +47,7 @@ class SharedSession {
     wire::Header header;
     std::vector<std::byte> bits;
   };
+  void write(const wire::OutFrame& answer);
   bool put(const wire::Header& header, std::span<const std::byte> bits);
   bool put_waiting();  // returns whether the ring took anything
 

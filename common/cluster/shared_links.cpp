@@ -18,6 +18,9 @@ std::string parameters_name() { return "parameters"; }
 std::string outgoing_name(std::uint32_t worker, std::uint32_t incarnation) {
   return fmt::format("outgoing {} {}", worker, incarnation);
 }
+std::string incoming_name(std::uint32_t worker, std::uint32_t incarnation) {
+  return fmt::format("incoming {} {}", worker, incarnation);
+}
 std::string links_name(std::uint32_t worker, std::uint32_t incarnation) {
   return fmt::format("links {} {}", worker, incarnation);
 }

@@ -17,6 +17,8 @@ namespace sheaf::cluster {
 // Names under which the keeper of a host knows what its processes share.
 std::string parameters_name();
 std::string outgoing_name(std::uint32_t worker, std::uint32_t incarnation);  // what it pushes
+// What it pulled, where each version is read by one worker alone: lanes write it there.
+std::string incoming_name(std::uint32_t worker, std::uint32_t incarnation);
 std::string links_name(std::uint32_t worker, std::uint32_t incarnation);
 std::string wake_name(std::uint32_t server, std::uint32_t lane);  // an eventfd
 

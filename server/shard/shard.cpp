@@ -382,7 +382,10 @@ bool Shard::answer(ChunkState& state, const ParkedPull& pull) {
   frame.header.step = pull.clock;
   frame.header.partitions = pull.partitions;
   frame.header.value = version;
-  if (output_.needs_payload(pull.session)) {
+  const auto payload = output_.payload_for(pull.session);
+  if (payload == ShardOutput::Payload::floats) {
+    frame.payload = std::as_bytes(slot.values);
+  } else if (payload == ShardOutput::Payload::encoded) {
     if (!slot.encoded) encode(state, version, slot);
     frame.header.payload_bytes = slot.bytes;
     frame.header.payload_crc = slot.crc;

@@ -59,7 +59,7 @@ struct ShardParts {
   const compression::Compressor& pull;
   double clip_norm = 0;  // of the mean gradient over all parameters; 0 = no clipping
   // Flat vectors that workers of this host map, by the parity of the version; empty: none do, as
-  // always where the gate is not synchronous.
+  // always where the gate is not synchronous: then each worker is answered in memory of its own.
   std::array<std::span<float>, 2> shared{};
 };
 
@@ -68,8 +68,10 @@ class ShardOutput {
  public:
   virtual ~ShardOutput() = default;
   virtual void reply(SessionId session, wire::OutFrame frame) = 0;
-  // False if the session reads parameters where they lie: its replies need no payload.
-  virtual bool needs_payload(SessionId) const { return true; }
+  // What a session wants with its replies: nothing, as it reads parameters where they lie; the
+  // floats of the version, which it copies within reply(); or what goes over the wire.
+  enum class Payload : std::uint8_t { none, floats, encoded };
+  virtual Payload payload_for(SessionId) const { return Payload::encoded; }
   // This lane's scalar of one chunk, for every other lane of every server.
   virtual void share_scalar(Step step, std::uint32_t chunk, double value) = 0;
   // A push was added, a step without examples covered, or a pull answered.
@@ -91,6 +93,7 @@ class Shard {
   std::size_t payload_limit(const wire::Header& header) const;
   // Memory for one payload.
   Buffer take_buffer() { return pool_.take(); }
+  const params::ChunkMap& chunks() const { return parts_.chunks; }
 
   // The payload of a push that stays in the sender's memory until it is acknowledged.
   Buffer borrow(SessionId session, const wire::Header& header, std::span<const std::byte> values) {

@@ -62,7 +62,6 @@ Shape random_shape(Random& random) {
   shape.tcp = pick(random, 2) == 0;
   constexpr const char* kGates[] = {"bsp", "bsp", "ssp", "asp"};
   shape.gate = kGates[pick(random, 4)];
-  if (shape.counts()) shape.tcp = true;
   return shape;
 }
 

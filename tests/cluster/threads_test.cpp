@@ -279,14 +279,18 @@ TEST(ThreadsTest, LossyTrafficIsCountedAsSentAndAsFloats) {
 // Of one partition every push is a step in bsp, too: the same bits.
 TEST(ThreadsTest, OnePartitionTrainsTheSameBehindEveryGate) {
   for (const std::string gate : {"ssp", "asp"}) {
-    expect_reference({.partitions = 1,
-                      .workers = 1,
-                      .servers = 2,
-                      .lanes = 2,
-                      .examples = 37,
-                      .batch = 8,
-                      .steps = 9,
-                      .gate = gate});
+    for (const bool shared : {false, true}) {
+      expect_reference({.partitions = 1,
+                        .workers = 1,
+                        .servers = 2,
+                        .lanes = 2,
+                        .examples = 37,
+                        .batch = 8,
+                        .steps = 9,
+                        .gate = gate,
+                        .tcp = shared,
+                        .shared = shared});
+    }
   }
 }
 
@@ -294,7 +298,7 @@ TEST(ThreadsTest, OnePartitionTrainsTheSameBehindEveryGate) {
 // each epoch and of the job: the reported sums are those of that model.
 TEST(ThreadsTest, AllWorkersEvaluateTheSameModelBehindEveryGate) {
   for (const std::string gate : {"ssp", "asp"}) {
-    for (const bool tcp : {false, true}) {
+    for (const std::string over : {"pairs", "tcp", "memory", "both"}) {
       JobOptions options;
       options.gate = gate;
       options.partitions = 5;
@@ -305,8 +309,11 @@ TEST(ThreadsTest, AllWorkersEvaluateTheSameModelBehindEveryGate) {
       options.batch = 32;
       options.steps = 120;
       options.rate = 0.006;  // a fifth: there are five times as many steps
-      options.tcp = tcp;
+      options.tcp = over != "pairs";
+      options.shared = over == "memory" || over == "both";
+      options.apart = over == "both" ? 1 : 0;
       const Result result = run(options);
+      EXPECT_EQ(result.shared_lanes, over == "memory" ? 12U : over == "both" ? 8U : 0U);
       EXPECT_EQ(result.duplicates, 0U);
       for (const auto& report : result.reports) EXPECT_EQ(report.steps, options.steps);
       EXPECT_EQ(result.sums.at("train 120"), train_sums(options, result.model));

@@ -161,8 +161,6 @@ const std::vector<Row> kRows = {
             R"(, try "bsp")"},
     Row{15, "rate = 0.1\nclip_norm = 2\n[consistency]\nkind = \"ssp\"",
         R"(16:1: optimizer.clip_norm: found 2, expected no clipping with consistency.kind = "ssp": a push is applied before its norm is known, try a lower optimizer.rate)"},
-    Row{15, "rate = 0.1\n[network]\ntransport = \"shm\"\n[consistency]\nkind = \"asp\"",
-        R"(17:1: network.transport: found "shm", expected "auto" or "tcp" with consistency.kind = "asp": parameters change while others read them, try "auto")"},
     Row{4, "servers = 1\ndeterministic = true\n[consistency]\nkind = \"asp\"",
         R"(5:1: run.deterministic: found true, expected false with consistency.kind = "asp": its bits depend on who comes first, try false)"},
     Row{15, "rate = 0.1\n[consistency]\nkind = \"ssp\"\nstaleness = -1",

@@ -153,11 +153,12 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
   EXPECT_EQ(fault_of({"check", "run.workers=4"}),
             "sheaf check: found no job file, expected JOB.toml [key=value …], try sheaf check "
             "configs/quickstart.toml");
+  EXPECT_EQ(fault_of({"bench", "stp", "job.toml"}),
+            "sheaf bench: found \"stp\", expected one of step, exchange, scaling, recovery, "
+            "consistency, try step");
   EXPECT_EQ(
-      fault_of({"bench", "stp", "job.toml"}),
-      "sheaf bench: found \"stp\", expected one of step, exchange, scaling, recovery, try step");
-  EXPECT_EQ(fault_of({"bench"}),
-            "sheaf bench: found no name, expected one of step, exchange, scaling, recovery");
+      fault_of({"bench"}),
+      "sheaf bench: found no name, expected one of step, exchange, scaling, recovery, consistency");
   EXPECT_EQ(fault_of({"list", "layer", "loss"}),
             "sheaf list: found \"loss\", expected nothing more");
   EXPECT_EQ(fault_of({"help", "exitcodes"}),

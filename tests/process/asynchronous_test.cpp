@@ -49,7 +49,6 @@ bool saves_another(const Job& job, Running& running) {
 void expect_counted(const Job& job, const nlohmann::json& result) {
   ASSERT_TRUE(result.is_object());
   EXPECT_FALSE(result["bit_exact"]);
-  EXPECT_EQ(result["transport"], "tcp");
   const std::uint64_t steps = result["steps"];
   EXPECT_GT(steps, 0U);
   EXPECT_EQ(count_of(job), CountingJob::kPartitions * steps);

@@ -40,7 +40,10 @@ void ExchangeMemory::share(cluster::KeeperClient& keeper, const wire::Identity& 
     outgoing_memory_ = keeper.memory(cluster::outgoing_name(worker, self.incarnation),
                                      outgoing_bytes(), Access::write);
     parameters_memory_ =
-        keeper.memory(cluster::parameters_name(), floats * sizeof(float), Access::read);
+        options_.synchronous
+            ? keeper.memory(cluster::parameters_name(), floats * sizeof(float), Access::read)
+            : keeper.memory(cluster::incoming_name(worker, self.incarnation),
+                            floats * sizeof(float), Access::write);
     links_memory_ =
         keeper.memory(cluster::links_name(worker, self.incarnation),
                       cluster::SharedLinks::bytes(title.lanes, title.capacity), Access::write);
@@ -106,24 +109,29 @@ net::Task<wire::ShareStatus> ExchangeMemory::ask_to_share(net::Connection& conne
 
 // ---- where things lie ---------------------------------------------------------------------------
 
-std::span<float> ExchangeMemory::shared_vector(Version version) const {
+std::span<float> ExchangeMemory::shared_vector(Step clock) const {
   const std::size_t stride = cluster::shared_vector_floats(chunks_.elements());
-  return parameters_memory_.floats().subspan(version % 2 * stride, chunks_.elements());
+  return parameters_memory_.floats().subspan(clock % 2 * stride, chunks_.elements());
 }
 
 void ExchangeMemory::place(bool in_place) {
   if (!outgoing_memory_) own_outgoing_ = AlignedBuffer<std::byte>(outgoing_bytes());
   outgoing_ = outgoing_memory_ ? outgoing_memory_.bytes() : own_outgoing_.span();
-  for (const Version parity : {0U, 1U}) {
-    if (!in_place) own_vectors_[parity] = AlignedBuffer<float>(chunks_.elements());
-    vectors_[parity] = in_place ? shared_vector(parity) : own_vectors_[parity].span();
+  for (const Step parity : {0U, 1U}) {
+    if (!options_.synchronous && shared()) {  // other lanes' answers are received there, too
+      own_[parity] = shared_vector(parity);
+    } else if (!in_place) {
+      own_vectors_[parity] = AlignedBuffer<float>(chunks_.elements());
+      own_[parity] = own_vectors_[parity].span();
+    }
+    vectors_[parity] = own_[parity].empty() ? shared_vector(parity) : own_[parity];
   }
 }
 
-void ExchangeMemory::gather(std::uint32_t chunk, Version version) {
-  const std::span<float> to = own(chunk, version);
-  if (to.empty()) return;
-  std::ranges::copy(shared_vector(version).subspan(chunks_[chunk].offset, to.size()), to.begin());
+void ExchangeMemory::gather(std::uint32_t chunk, Step clock) {
+  const std::span<float> to = own(chunk, clock);
+  if (to.empty() || !options_.synchronous) return;
+  std::ranges::copy(shared_vector(clock).subspan(chunks_[chunk].offset, to.size()), to.begin());
 }
 
 }  // namespace sheaf::worker

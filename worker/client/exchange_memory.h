@@ -1,5 +1,5 @@
 // The memory of a worker's exchange: workspaces from which gradients are pushed, two parameter
-// vectors by the parity of their version and, where the host shares memory, the rings to its lanes.
+// vectors by the parity of their clock and, where the host shares memory, the rings to its lanes.
 // All of it is the worker's own, or lies in files that the keeper of the host hands out by name.
 //
 // share(), an offer() to each lane, place(); then its spans are fixed. Owned by PushPull, whose
@@ -29,6 +29,9 @@ class ExchangeMemory {
   struct Options {
     std::size_t workspaces = 1;
     std::size_t workspace_bytes = 0;  // of each; 0: the parameters as floats
+    // All workers read the same versions, where servers write them. Otherwise every pull may have
+    // an answer of its own, which lanes that share memory write into ours.
+    bool synchronous = true;
     std::function<void(const std::string&)> warn;
   };
   // The maps outlive the object.
@@ -59,15 +62,15 @@ class ExchangeMemory {
   std::span<std::byte> workspace(std::size_t index) const {
     return outgoing_.subspan(index * stride_, options_.workspace_bytes);
   }
-  std::span<const float> parameters(Version version) const { return vectors_[version % 2]; }
+  std::span<const float> parameters(Step clock) const { return vectors_[clock % 2]; }
   // Where the values of a chunk are received; empty if they are read where they lie.
-  std::span<float> own(std::uint32_t chunk, Version version) {
-    const std::span<float> all = own_vectors_[version % 2].span();
+  std::span<float> own(std::uint32_t chunk, Step clock) {
+    const std::span<float> all = own_[clock % 2];
     return all.empty() ? all : all.subspan(chunks_[chunk].offset, chunks_[chunk].size);
   }
   // Copies a chunk that a lane has written to shared memory to where parameters are read, unless
   // that is where they lie.
-  void gather(std::uint32_t chunk, Version version);
+  void gather(std::uint32_t chunk, Step clock);
   // Where lanes that share this memory find a payload; nothing if they do not see it.
   std::optional<std::uint64_t> seen_at(std::span<const std::byte> payload) const {
     const auto all = outgoing_memory_.bytes();
@@ -79,7 +82,7 @@ class ExchangeMemory {
 
  private:
   std::size_t outgoing_bytes() const { return options_.workspaces * stride_; }
-  std::span<float> shared_vector(Version version) const;
+  std::span<float> shared_vector(Step clock) const;
   std::optional<net::Descriptor> wake_of(params::LaneId lane);
   net::Task<wire::ShareStatus> ask_to_share(net::Connection& connection, params::LaneId lane,
                                             Duration limit) const;
@@ -92,10 +95,11 @@ class ExchangeMemory {
   std::size_t ring_frames_ = 0;
   net::SharedMemory links_memory_;
   net::SharedMemory outgoing_memory_;
-  net::SharedMemory parameters_memory_;
+  net::SharedMemory parameters_memory_;  // of the servers, or written by them for us alone
   cluster::SharedLinks links_;
   AlignedBuffer<std::byte> own_outgoing_;
   std::array<AlignedBuffer<float>, 2> own_vectors_;
+  std::array<std::span<float>, 2> own_;  // where answers are gathered, if anywhere
   std::span<std::byte> outgoing_;
   std::array<std::span<const float>, 2> vectors_;
   net::Doorbell own_bell_;

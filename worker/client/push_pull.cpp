@@ -22,6 +22,7 @@ PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params
       spin_(options_.spin),
       memory_({.workspaces = options_.workspaces,
                .workspace_bytes = options_.workspace_bytes,
+               .synchronous = options_.synchronous,
                .warn =
                    [this](const std::string& text) {
                      if (!shutdown_.ended()) options_.warn(text);  // else that is why

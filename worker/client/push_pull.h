@@ -51,6 +51,7 @@ class PushPull {
     std::uint32_t window = 8;
     std::size_t workspaces = 1;       // that are pushed from, and the bytes of each
     std::size_t workspace_bytes = 0;  // 0: the parameters as floats
+    bool synchronous = true;          // all workers read the same versions
     // To share memory with servers of this host: its keeper, and what their roster calls this host.
     cluster::KeeperClient* keeper = nullptr;
     std::string host_id;

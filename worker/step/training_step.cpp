@@ -42,6 +42,7 @@ void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
   const params::PartitionTree tree(options.partitions);
   const auto nodes = pushed_nodes(tree, options.hosted, compressor, mechanism, synchronous);
   options.workspaces = std::min(nodes.size(), kWorkspaces);
+  options.synchronous = synchronous;
   if (!compressor.identity()) {
     options.workspace_bytes = chunks.size() * encoded_stride(chunks, compressor);
   }
@@ -85,7 +86,8 @@ void TrainingStep::run(Step step) {
     if (i >= workspaces_.size()) parts_.exchange.wait_settled();  // its buffers are used again
     workspace_ = &workspaces_[i % workspaces_.size()];
     // Later nodes of this step wait until all before them are settled, and a sum may need them too.
-    needed_back_ = nodes_.size() > workspaces_.size() && i + 1 < nodes_.size();
+    needed_back_ =
+        parts_.synchronous && nodes_.size() > workspaces_.size() && i + 1 < nodes_.size();
     last_node_ = last != nodes_.rend() && nodes_[i] == *last;
     contribute(nodes_[i]);
   }
