@@ -28,14 +28,15 @@ std::size_t buffer_bytes(const ShardParts& parts) {
 }
 
 // Per chunk: two versions (and their encodings), the unfinished pairs of the tree, and replies that
-// still send a version before: the same one, or each its own where every push makes a version. Per
-// connection one payload; one version being written.
+// still send the version before; where every push makes a version, no pairs, and replies of a
+// version each. Per connection one payload; one version being written.
 std::size_t buffer_limit(const ShardParts& parts) {
+  const bool together = parts.gate.synchronous();
   const std::size_t chunks = parts.shards.chunks_of(parts.lane).size();
-  const std::size_t replied = parts.gate.synchronous() ? 1 : parts.connections;
-  const std::size_t versions = (2 + replied) * (parts.pull.identity() ? 1 : 2);
-  return chunks * (versions + Aggregator::most_buffers(parts.partitions)) + 2 * parts.connections +
-         2;
+  const std::size_t versions =
+      (2 + (together ? 1 : parts.connections)) * (parts.pull.identity() ? 1 : 2);
+  const std::size_t pairs = together ? Aggregator::most_buffers(parts.partitions) : 0;
+  return chunks * (versions + pairs) + 2 * parts.connections + 3;
 }
 
 // Whether a step drives the beginning of a version out of the last cache before a worker reads it
