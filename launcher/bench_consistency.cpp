@@ -11,6 +11,8 @@
 namespace sheaf::launcher {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 constexpr double kLate = 3;  // steps
 
 struct Row {
@@ -32,7 +34,6 @@ const std::vector<Row>& rows() {
 }  // namespace
 
 int bench_consistency(const BenchCommand& command, std::ostream& out, std::ostream& err) {
-  using Json = nlohmann::ordered_json;
   const double step = run_straggling(with_four_workers(command.job, "bsp"), 0).step_seconds;
   Json table = Json::array();
   double bsp = 0;

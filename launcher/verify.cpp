@@ -17,6 +17,7 @@ namespace sheaf::launcher {
 namespace {
 
 namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
 using checkpoint::Checkpoint;
 using checkpoint::Damage;
 
@@ -78,7 +79,6 @@ void write_text(const Findings& findings, const fs::path& checkpoints, std::ostr
 }
 
 void write_json(const Findings& findings, std::ostream& out) {
-  using Json = nlohmann::ordered_json;
   Json checkpoints = Json::array();
   for (const Checkpoint& found : findings.checkpoints) {
     Json damages = Json::array();
