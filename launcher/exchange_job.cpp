@@ -93,8 +93,8 @@ class Process {
     o.lanes = plan_.lanes;
     o.chunk_bytes = plan_.chunk_bytes;
     o.gate = find_mode(server::gates(), "bsp")->make(root.table("consistency"));
-    o.optimizer = find_mode(server::optimizers(), "sgd")->make(root.table("optimizer"));
-    o.schedule = std::make_unique<server::Schedule>(1.0, 0);
+    o.optimizer = find_mode(optimization::optimizers(), "sgd")->make(root.table("optimizer"));
+    o.schedule = std::make_unique<optimization::Schedule>(1.0, 0);
     o.push = identity();
     o.pull = identity();
     o.credentials = credentials({Role::server, id});

@@ -85,7 +85,7 @@ class JobRecord {
   std::unique_ptr<Progress> progress_;
   std::unique_ptr<RunDirectory> directory_;
   std::unique_ptr<MetricRows> rows_;
-  std::optional<server::Schedule> schedule_;  // once it has begun
+  std::optional<optimization::Schedule> schedule_;  // once it has begun
   std::vector<cluster::Member> members_;
   std::optional<wire::Registration> job_;  // of a worker: layout, shape, steps
   std::map<ProcessId, wire::Losses> traffic_;

@@ -9,9 +9,9 @@
 #include "common/base/mode.h"
 #include "common/compression/compressor.h"
 #include "common/config/suggest.h"
+#include "common/optimization/optimizer.h"
 #include "common/privacy/mechanism.h"
 #include "server/consistency/gate.h"
-#include "server/optimizers/optimizer.h"
 #include "worker/data/source.h"
 #include "worker/models/layers/layer.h"
 #include "worker/models/losses/loss.h"
@@ -38,7 +38,7 @@ std::vector<Family> families() {
           family("privacy", privacy::mechanisms()),
           family("compression", compression::compressors()),
           family("consistency", server::gates()),
-          family("optimizer", server::optimizers())};
+          family("optimizer", optimization::optimizers())};
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ void LocalTraining::optimize() {
     ++step_;
     return;
   }
-  server::OptimizerStep request;
+  optimization::OptimizerStep request;
   request.step = step_;
   request.rate = schedule_.rate(step_);
   request.gradient_scale = clip_scale() / static_cast<double>(examples_);

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "common/base/aligned_buffer.h"
+#include "common/optimization/optimizer.h"
+#include "common/optimization/schedule.h"
 #include "launcher/roles.h"
 #include "launcher/run_config.h"
-#include "server/optimizers/optimizer.h"
-#include "server/optimizers/schedule.h"
 #include "worker/step/local_step.h"
 
 namespace sheaf::launcher {
@@ -35,8 +35,8 @@ class LocalTraining {
   const params::Layout& layout_;
   std::unique_ptr<worker::Model> model_;
   worker::LocalStep gradient_;
-  std::unique_ptr<server::Optimizer> optimizer_;
-  server::Schedule schedule_;
+  std::unique_ptr<optimization::Optimizer> optimizer_;
+  optimization::Schedule schedule_;
   double clip_norm_;
   AlignedBuffer<float> parameters_[2];  // by the parity of the step
   AlignedBuffer<float> state_;

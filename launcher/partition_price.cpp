@@ -82,7 +82,7 @@ class PlainLoop {
  private:
   const params::Layout& layout_;
   std::unique_ptr<worker::Model> model_;
-  std::unique_ptr<server::Optimizer> optimizer_;
+  std::unique_ptr<optimization::Optimizer> optimizer_;
   std::uint64_t seed_;
   AlignedBuffer<float> parameters_[2];  // by the parity of the step
   AlignedBuffer<float> state_, gradient_;

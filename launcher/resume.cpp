@@ -31,7 +31,7 @@ checkpoint::Manifest manifest_of(const RunConfig& config) {
       static_cast<std::uint32_t>(config.make_optimizer()->state_per_parameter());
   manifest.about = {{"run.partitions", std::to_string(config.run().partitions)},
                     {"run.seed", std::to_string(config.run().seed)},
-                    {"data.batch", std::to_string(config.data().batch)},
+                    {"data.batch", std::to_string(config.step_examples())},
                     {"optimizer.kind", config.optimizer().kind},
                     {"config_sha256", config.config_sha256()},
                     {"build", build_text()}};

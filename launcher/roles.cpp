@@ -17,7 +17,7 @@ worker::BatchPlan make_plan(const RunConfig& config, worker::Source& source) {
   const RunSection& run = config.run();
   const worker::Split split(source.rows(worker::SourcePart::train), fractions(config),
                             run.partitions, run.seed);
-  return {split.size(worker::Part::train), config.data().batch, run.partitions, run.seed};
+  return {split.size(worker::Part::train), config.step_examples(), run.partitions, run.seed};
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ server::ServerOptions server_options(const RunConfig& config, std::uint32_t id,
   options.clip_norm = config.optimizer().clip_norm.value_or(0);
   options.gate = config.make_gate();
   options.optimizer = config.make_optimizer();
-  options.schedule = std::make_unique<server::Schedule>(config.make_schedule());
+  options.schedule = std::make_unique<optimization::Schedule>(config.make_schedule());
   options.push = config.make_push_compressor();
   options.pull = config.make_pull_compressor();
   options.credentials = std::move(credentials);
@@ -56,6 +56,11 @@ WorkerRole::WorkerRole(const RunConfig& config, std::uint32_t id)
       push_(config.make_push_compressor()),
       pull_(config.make_pull_compressor()),
       mechanism_(config.make_mechanism()) {
+  if (config.local_steps() != 0) {
+    inner_ = config.make_inner_optimizer();
+    inner_schedule_.emplace(config.make_inner_schedule());
+    local_.emplace(worker::LocalSteps{config.local_steps(), *inner_, *inner_schedule_});
+  }
   if (config.run().steps) steps_ = std::min(steps_, *config.run().steps);
 }
 
@@ -106,7 +111,8 @@ worker::WorkerParts WorkerRole::parts(worker::PushPull& exchange,
           .exchange = exchange,
           .coordination = coordination,
           .shutdown = shutdown,
-          .synchronous = config_.synchronous()};
+          .synchronous = config_.synchronous(),
+          .local = local_ ? &*local_ : nullptr};
 }
 
 }  // namespace sheaf::launcher

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "launcher/run_config.h"
@@ -59,6 +60,9 @@ class WorkerRole {
   std::unique_ptr<compression::Compressor> push_;
   std::unique_ptr<compression::Compressor> pull_;
   std::unique_ptr<privacy::Mechanism> mechanism_;
+  std::unique_ptr<optimization::Optimizer> inner_;  // of local steps, if there are any
+  std::optional<optimization::Schedule> inner_schedule_;
+  std::optional<worker::LocalSteps> local_;
   std::unique_ptr<worker::PartitionSet> data_;
   worker::Normaliser normaliser_;
 };

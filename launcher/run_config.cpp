@@ -172,18 +172,27 @@ void RunConfig::read_data() {
 
 void RunConfig::read_optimizer() {
   const Section optimizer = section("optimizer");
-  optimizer_.kind = read_kind(optimizer, server::optimizers());
-  server::Schedule{optimizer};
+  optimizer_.kind = read_kind(optimizer, optimization::optimizers());
+  optimization::Schedule{optimizer};
   if (optimizer.has("clip_norm")) {
     optimizer_.clip_norm = optimizer.real("clip_norm", std::nullopt, {config::kAboveZero});
   }
-  try_mode(server::optimizers(), optimizer_.kind, optimizer);
+  try_mode(optimization::optimizers(), optimizer_.kind, optimizer);
 }
 
 void RunConfig::read_modes() {
   const Section gate = section("consistency");
   gate_ = read_kind(gate, server::gates(), "bsp");
-  if (!gate_.empty()) synchronous_ = make_gate()->synchronous();
+  if (!gate_.empty()) {
+    synchronous_ = make_gate()->synchronous();
+    local_steps_ = make_gate()->local_steps();
+  }
+  if (local_steps_ != 0) {
+    const Section inner = gate.table("inner");
+    inner_ = read_kind(inner, optimization::optimizers());
+    optimization::Schedule{inner};
+    try_mode(optimization::optimizers(), inner_, inner);
+  }
   traces_ = gate.boolean("trace", false);
   const Section push = section("compression").table("push");
   push_ = read_kind(push, compression::compressors(), "none");
@@ -375,11 +384,21 @@ std::unique_ptr<worker::Model> RunConfig::make_model(const worker::Schema& schem
   return std::make_unique<worker::Model>(section("model"), schema);
 }
 
-std::unique_ptr<server::Optimizer> RunConfig::make_optimizer() const {
-  return make(server::optimizers(), optimizer_.kind, section("optimizer"));
+std::unique_ptr<optimization::Optimizer> RunConfig::make_optimizer() const {
+  return make(optimization::optimizers(), optimizer_.kind, section("optimizer"));
 }
 
-server::Schedule RunConfig::make_schedule() const { return server::Schedule(section("optimizer")); }
+optimization::Schedule RunConfig::make_schedule() const {
+  return optimization::Schedule(section("optimizer"));
+}
+
+std::unique_ptr<optimization::Optimizer> RunConfig::make_inner_optimizer() const {
+  return make(optimization::optimizers(), inner_, section("consistency").table("inner"));
+}
+
+optimization::Schedule RunConfig::make_inner_schedule() const {
+  return optimization::Schedule(section("consistency").table("inner"));
+}
 
 std::unique_ptr<server::Gate> RunConfig::make_gate() const {
   return make(server::gates(), gate_, section("consistency"));

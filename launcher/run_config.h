@@ -22,10 +22,10 @@
 #include "common/base/error.h"
 #include "common/compression/compressor.h"
 #include "common/config/section.h"
+#include "common/optimization/optimizer.h"
+#include "common/optimization/schedule.h"
 #include "common/privacy/mechanism.h"
 #include "server/consistency/gate.h"
-#include "server/optimizers/optimizer.h"
-#include "server/optimizers/schedule.h"
 #include "worker/data/normaliser.h"
 #include "worker/data/source.h"
 #include "worker/models/model.h"
@@ -146,11 +146,18 @@ class RunConfig {
   // Each call builds a new object from its own section. REQUIRES: check() was ok.
   std::unique_ptr<worker::Source> make_source() const;
   std::unique_ptr<worker::Model> make_model(const worker::Schema& schema) const;
-  std::unique_ptr<server::Optimizer> make_optimizer() const;
-  server::Schedule make_schedule() const;
+  std::unique_ptr<optimization::Optimizer> make_optimizer() const;
+  optimization::Schedule make_schedule() const;
   std::unique_ptr<server::Gate> make_gate() const;
   // Whether the consistency model takes the steps of all partitions together.
   bool synchronous() const { return synchronous_; }
+  // How many steps a partition takes by itself between two pushes; 0 = none. Then with an optimizer
+  // and a schedule of its own.
+  std::uint32_t local_steps() const { return local_steps_; }
+  std::unique_ptr<optimization::Optimizer> make_inner_optimizer() const;
+  optimization::Schedule make_inner_schedule() const;
+  // Examples of a step as servers see it, over all partitions.
+  std::uint64_t step_examples() const { return data_.batch * std::max(1U, local_steps_); }
   bool traces() const { return traces_; }  // servers write what happens to their chunks
   // Whether processes of one host may share memory.
   bool shares_memory() const { return network_.transport != "tcp"; }
@@ -194,7 +201,8 @@ class RunConfig {
   TimeoutsSection timeouts_;
   LaunchSection launch_;
   ScalingSection scaling_;
-  std::string gate_, push_, pull_, mechanism_;  // the modes
+  std::string gate_, inner_, push_, pull_, mechanism_;  // the modes
+  std::uint32_t local_steps_ = 0;
   bool synchronous_ = true;
   bool traces_ = false;
   Step steps_per_row_ = 20;

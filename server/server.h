@@ -25,12 +25,12 @@
 #include "common/compression/compressor.h"
 #include "common/net/handshake_io.h"
 #include "common/net/listener.h"
+#include "common/optimization/optimizer.h"
+#include "common/optimization/schedule.h"
 #include "common/params/chunk_map.h"
 #include "common/params/shard_map.h"
 #include "common/wire/messages.h"
 #include "server/consistency/gate.h"
-#include "server/optimizers/optimizer.h"
-#include "server/optimizers/schedule.h"
 
 namespace sheaf::server {
 
@@ -47,8 +47,8 @@ struct ServerOptions {
   std::size_t chunk_bytes = 0;  // 0 = automatic
   double clip_norm = 0;         // 0 = no clipping
   std::unique_ptr<Gate> gate;
-  std::unique_ptr<Optimizer> optimizer;
-  std::unique_ptr<Schedule> schedule;
+  std::unique_ptr<optimization::Optimizer> optimizer;
+  std::unique_ptr<optimization::Schedule> schedule;
   std::unique_ptr<compression::Compressor> push;
   std::unique_ptr<compression::Compressor> pull;
   net::Credentials credentials;

@@ -43,7 +43,8 @@ WorkerReport Worker::run() {
   for (std::uint32_t p = 0; p < parts_.plan.partitions(); ++p) {
     largest_batch = std::max(largest_batch, parts_.plan.batch(p));
   }
-  parts_.model.reserve(std::max(most, largest_batch));
+  const std::uint64_t passes = parts_.local == nullptr ? 1 : parts_.local->steps;
+  parts_.model.reserve(std::max(most, (largest_batch + passes - 1) / passes));
 
   const Batcher::Fill fill = training_batches(parts_.data, parts_.plan, parts_.normaliser);
   Batcher batcher({.hosted = hosted,
@@ -67,7 +68,8 @@ WorkerReport Worker::run() {
                          .coordination = parts_.coordination,
                          .hosted = hosted,
                          .seed = options_.seed,
-                         .synchronous = parts_.synchronous});
+                         .synchronous = parts_.synchronous,
+                         .local = parts_.local});
 
   if (initialises) {  // whoever hosts partition 0 gives the model its first values
     parts_.model.initialise(first.span(), options_.seed);

@@ -16,6 +16,7 @@
 #include "worker/data/normaliser.h"
 #include "worker/data/partition.h"
 #include "worker/models/model.h"
+#include "worker/step/replica.h"
 
 namespace sheaf::worker {
 
@@ -32,6 +33,8 @@ struct WorkerParts {
   cluster::Coordination& coordination;
   cluster::Shutdown& shutdown;
   bool synchronous = true;  // the consistency model takes the steps of all partitions together
+  const LocalSteps* local =
+      nullptr;  // of a partition by itself; then a step of the plan is a round
 };
 
 struct WorkerOptions {

@@ -1,6 +1,6 @@
 // A mode is a file: modes/adam.cpp exports one constant, the build generates the family's table.
 //
-//   // server/optimizers/modes/adam.cpp
+//   // common/optimization/modes/adam.cpp
 //   extern const Mode<Optimizer> optimizer_adam = {"one line for `sheaf list`", &make_adam};
 //
 // A family is an abstract class with `using Make = std::unique_ptr<Family>(…)`, the signature with

@@ -53,6 +53,8 @@ class Gate {
   virtual bool synchronous() const = 0;
   // The most steps that a partition may be ahead of the slowest when it reads; nothing = no bound.
   virtual std::optional<Step> staleness() const = 0;
+  // How many steps a partition takes by itself between two pushes; 0 = none, it pushes gradients.
+  virtual std::uint32_t local_steps() const { return 0; }
 
   // True when what has arrived may become an optimizer step.
   virtual bool may_apply(const Arrivals& arrivals) const = 0;

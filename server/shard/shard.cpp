@@ -300,7 +300,7 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale)
   const std::span<float> out = room(state, step + 1);
   const std::size_t runs = parts_.optimizer.state_per_parameter();
   const std::uint64_t examples = state.aggregator.examples();
-  OptimizerStep request;
+  optimization::OptimizerStep request;
   request.step = step;
   request.rate = rate(state, partition);
   request.streamed = streams_;

@@ -28,6 +28,8 @@
 
 #include "common/base/buffer_pool.h"
 #include "common/compression/compressor.h"
+#include "common/optimization/optimizer.h"
+#include "common/optimization/schedule.h"
 #include "common/params/chunk_map.h"
 #include "common/params/layout.h"
 #include "common/params/shard_map.h"
@@ -35,8 +37,6 @@
 #include "common/wire/out_frame.h"
 #include "server/consistency/gate.h"
 #include "server/consistency/trace.h"
-#include "server/optimizers/optimizer.h"
-#include "server/optimizers/schedule.h"
 #include "server/shard/aggregator.h"
 #include "server/shard/loans.h"
 #include "server/shard/partition_clocks.h"
@@ -53,8 +53,8 @@ struct ShardParts {
   std::uint32_t partitions = 1;
   std::uint32_t connections = 1;  // most sessions that may receive at once
   const Gate& gate;
-  const Optimizer& optimizer;
-  const Schedule& schedule;
+  const optimization::Optimizer& optimizer;
+  const optimization::Schedule& schedule;
   const compression::Compressor& push;
   const compression::Compressor& pull;
   double clip_norm = 0;  // of the mean gradient over all parameters; 0 = no clipping

@@ -31,8 +31,6 @@ const std::set<std::string, std::less<>> kRoleDoors = {
     "server/server.h",
     "server/consistency/gate.h",
     "server/consistency/trace.h",
-    "server/optimizers/optimizer.h",
-    "server/optimizers/schedule.h",
 };
 
 // A library, by the beginning of its include path, and the files or folders ('/' at the end) of the

@@ -20,7 +20,7 @@ struct SourceFile {
   SourceFile(std::string path, std::string_view text);
 
   bool is_header() const { return path.ends_with(".h"); }
-  // Everything before the last '/': "server/optimizers/modes".
+  // Everything before the last '/': "common/optimization/modes".
   std::string folder() const { return path.substr(0, path.rfind('/')); }
   // Without folder and ending: "adam".
   std::string stem() const { return std::filesystem::path(path).stem().string(); }

@@ -73,15 +73,21 @@ std::unique_ptr<compression::Compressor> make_compressor(bool lossy) {
   return server::no_compressor();
 }
 
-std::unique_ptr<server::Optimizer> make_optimizer() {
+std::unique_ptr<optimization::Optimizer> make_optimizer() {
   const auto document = config::Document::from_text("decay = 0.1\n", "job.toml");
-  return find_mode(server::optimizers(), "adam")->make(document->root());
+  return find_mode(optimization::optimizers(), "adam")->make(document->root());
+}
+
+std::unique_ptr<optimization::Optimizer> make_inner_optimizer() {
+  const auto document = config::Document::from_text("decay = 0.1\nmomentum = 0.5\n", "job.toml");
+  return find_mode(optimization::optimizers(), "momentum")->make(document->root());
 }
 
 Site::Site(const JobOptions& o, PartitionRange hosted, const worker::SumOverPartitions& sum)
     : source(std::make_unique<Points>(o.examples)),
       data(*source, {o.partitions, {0.2, 0}, kSeed}, hosted),
-      plan(data.size(worker::Part::train), o.batch, o.partitions, kSeed),
+      plan(data.size(worker::Part::train), o.batch * std::max(1U, o.local_steps), o.partitions,
+           kSeed),
       normaliser(worker::make_normaliser(worker::Normalisation::standard, data, sum)),
       document(config::Document::from_text(kModel, "job.toml")),
       model(document->root().table("model"), source->schema()),

@@ -6,10 +6,10 @@
 
 #include "common/compression/compressor.h"
 #include "common/config/section.h"
+#include "common/optimization/optimizer.h"
 #include "common/params/chunk_map.h"
 #include "common/params/shard_map.h"
 #include "common/privacy/mechanism.h"
-#include "server/optimizers/optimizer.h"
 #include "tests/cluster/threaded_job.h"
 #include "worker/data/batcher.h"
 #include "worker/data/normaliser.h"
@@ -25,7 +25,9 @@ inline constexpr std::size_t kChunkBytes = 128;
 params::Layout job_layout();
 std::unique_ptr<privacy::Mechanism> make_mechanism(bool noise);
 std::unique_ptr<compression::Compressor> make_compressor(bool lossy);
-std::unique_ptr<server::Optimizer> make_optimizer();
+std::unique_ptr<optimization::Optimizer> make_optimizer();
+std::unique_ptr<optimization::Optimizer> make_inner_optimizer();  // of local steps
+inline constexpr double kInnerRate = 0.01;
 
 // A worker's own copy of data and model.
 struct Site {

@@ -160,7 +160,7 @@ class Cluster {
   const params::PartitionTree tree;
   std::unique_ptr<server::Gate> gate;
   const server::Descent optimizer;
-  const server::Schedule rate{kRate, 0};
+  const optimization::Schedule rate{kRate, 0};
   std::unique_ptr<compression::Compressor> push;
   std::unique_ptr<compression::Compressor> pull;
   Stream random;

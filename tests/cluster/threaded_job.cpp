@@ -92,7 +92,7 @@ class Job {
     o.clip_norm = options_.clip_norm;
     o.gate = server::make_gate(options_.gate);
     o.optimizer = make_optimizer();
-    o.schedule = std::make_unique<server::Schedule>(options_.rate, 0);
+    o.schedule = std::make_unique<optimization::Schedule>(options_.rate, 0);
     o.push = make_compressor(options_.lossy_push);
     o.pull = make_compressor(options_.lossy_pull);
     o.credentials = credentials({Role::server, id});
@@ -177,7 +177,8 @@ class Job {
                            .exchange = *rank.exchange,
                            .coordination = link,
                            .shutdown = rank.end,
-                           .synchronous = synchronous_},
+                           .synchronous = synchronous_,
+                           .local = options_.local_steps == 0 ? nullptr : &local_},
                           {.seed = kSeed, .steps = options_.steps, .prefetch = 2});
     reports_[rank.id] = worker.run();
   }
@@ -217,6 +218,9 @@ class Job {
 
   JobOptions options_;
   bool synchronous_ = server::make_gate(options_.gate)->synchronous();
+  std::unique_ptr<optimization::Optimizer> inner_ = make_inner_optimizer();
+  optimization::Schedule inner_schedule_{kInnerRate, 7};
+  worker::LocalSteps local_{options_.local_steps, *inner_, inner_schedule_};
   wire::JobKey key_;
   std::unique_ptr<cluster::Keeper> keeper_;
   std::unique_ptr<cluster::KeeperClient> client_;

@@ -24,6 +24,7 @@ struct JobOptions {
   Step steps = 8;
   double rate = 0.01;
   std::string gate = "bsp";
+  std::uint32_t local_steps = 0;  // of "local"; the inner optimizer is momentum
   double clip_norm = 0;
   bool lossy_push = false;
   bool lossy_pull = false;

@@ -90,15 +90,59 @@ class Serial {
   // What leaves one partition: the gradient, then the noise chunk by chunk, then the encoding.
   Sum contribution(Step step, std::uint32_t partition, std::span<const float> seen) {
     if (site_.plan.count(step, partition) == 0) return std::nullopt;
-    worker::Batch batch = worker::make_batch(options_.batch, site_.model.schema());
+    worker::Batch batch = worker::make_batch(options_.batch * std::max(1U, options_.local_steps),
+                                             site_.model.schema());
     fill_(step, partition, batch);
     std::vector<float> gradient(parameters_.size());
-    site_.model.gradient(seen, batch, {kSeed, step, partition}, gradient);
+    if (options_.local_steps == 0) {
+      site_.model.gradient(seen, batch, {kSeed, step, partition}, gradient);
+    } else {
+      gradient = way_of_a_round(step, partition, seen, batch);
+    }
     for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
       const params::Chunk& chunk = site_.chunks[c];
       const auto values = std::span(gradient).subspan(chunk.offset, chunk.size);
       if (options_.noise) site_.mechanism->perturb(values, {step, partition, c});
       if (options_.lossy_push) std::ranges::copy(through(*site_.push, values), values.begin());
+    }
+    return gradient;
+  }
+
+  // Local steps from the definition: each on its part of the round's examples, then how far they
+  // came, once for each example.
+  std::vector<float> way_of_a_round(Step step, std::uint32_t partition, std::span<const float> seen,
+                                    const worker::Batch& round) {
+    const std::size_t features = site_.model.schema().features;
+    const std::size_t most = site_.plan.batch(partition);
+    const std::size_t part = (most + options_.local_steps - 1) / options_.local_steps;
+    const auto inner = make_inner_optimizer();
+    std::vector<float> now(seen.begin(), seen.end()), next(now.size()), gradient(now.size());
+    std::vector<std::vector<float>> state;
+    for (const params::Tensor& t : site_.model.layout().tensors()) state.emplace_back(t.size);
+    for (std::size_t h = 0; h * part < round.examples; ++h) {
+      worker::Batch some = worker::make_batch(part, site_.model.schema());
+      some.examples = std::min(part, round.examples - h * part);
+      std::copy_n(round.inputs.span().begin() + static_cast<std::ptrdiff_t>(h * part * features),
+                  some.examples * features, some.inputs.span().begin());
+      std::copy_n(round.targets.span().begin() + static_cast<std::ptrdiff_t>(h * part),
+                  some.examples, some.targets.span().begin());
+      const Step local = step * options_.local_steps + h;
+      site_.model.gradient(now, some, {kSeed, local, partition}, gradient);
+      std::size_t n = 0;
+      for (const params::Tensor& t : site_.model.layout().tensors()) {
+        optimization::OptimizerStep request;
+        request.step = h;
+        request.gradient_scale = 1 / static_cast<double>(some.examples);
+        request.rate = kInnerRate * std::min(1.0, static_cast<double>(local + 1) / 7);
+        request.group = site_.model.layout().groups()[t.group];
+        inner->step(request, std::span(now).subspan(t.offset, t.size),
+                    std::span(gradient).subspan(t.offset, t.size), state[n++],
+                    std::span(next).subspan(t.offset, t.size));
+      }
+      now.swap(next);
+    }
+    for (std::size_t i = 0; i < now.size(); ++i) {
+      gradient[i] = static_cast<float>(round.examples) * (seen[i] - now[i]);
     }
     return gradient;
   }
@@ -119,7 +163,7 @@ class Serial {
     }
     const double norm = std::sqrt(squares) / static_cast<double>(examples);
     const bool clipped = options_.clip_norm != 0 && norm > options_.clip_norm;
-    server::OptimizerStep request;
+    optimization::OptimizerStep request;
     request.step = step;
     request.rate = options_.rate;
     request.gradient_scale =
@@ -140,7 +184,7 @@ class Serial {
   JobOptions options_;
   Site site_;
   worker::Batcher::Fill fill_;
-  std::unique_ptr<server::Optimizer> optimizer_;
+  std::unique_ptr<optimization::Optimizer> optimizer_;
   std::vector<float> parameters_;
   std::vector<float> state_;
 };

@@ -274,6 +274,45 @@ TEST(ThreadsTest, LossyTrafficIsCountedAsSentAndAsFloats) {
   }
 }
 
+// ---- local steps --------------------------------------------------------------------------------
+
+// Rounds are as steps of bsp: the same bits, whoever hosts what.
+TEST(ThreadsTest, RoundsOfLocalStepsAreFunctionsOfTheirPartition) {
+  for (const std::uint32_t local : {1U, 3U, 4U}) {
+    expect_reference_for_every_hosting(
+        {.partitions = 4, .steps = 6, .gate = "local", .local_steps = local});
+  }
+}
+// Of the last round of an epoch some partitions have a part, and some nothing.
+TEST(ThreadsTest, UnequalDataHangsNoRound) {
+  expect_reference_for_every_hosting(
+      {.partitions = 8, .examples = 37, .batch = 8, .steps = 9, .gate = "local", .local_steps = 3});
+}
+TEST(ThreadsTest, AWayThatIsPushedInPartIsGoneAgain) {
+  JobOptions options = overlapping();
+  options.in_turn = false;
+  options.gate = "local";
+  options.local_steps = 2;
+  for (int i = 0; i < 5; ++i) {
+    expect_reference(options);
+    options.examples = 37 + static_cast<std::uint64_t>(i);
+  }
+}
+TEST(ThreadsTest, LossyPushesCarryDifferences) {
+  expect_reference_for_every_hosting(
+      {.partitions = 5, .steps = 4, .gate = "local", .local_steps = 2, .lossy_push = true});
+}
+TEST(ThreadsTest, SharedMemoryCarriesRounds) {
+  expect_reference({.partitions = 4,
+                    .workers = 2,
+                    .servers = 2,
+                    .lanes = 2,
+                    .gate = "local",
+                    .local_steps = 4,
+                    .tcp = true,
+                    .shared = true});
+}
+
 // ---- where each push is a step ------------------------------------------------------------------
 
 // Of one partition every push is a step in bsp, too: the same bits.

@@ -1,5 +1,5 @@
-// What every optimizer promises, asked of every file in server/optimizers/modes/ with its defaults.
-#include "server/optimizers/optimizer.h"
+// What every optimizer promises, asked of every file in common/optimization/modes/ with its defaults.
+#include "common/optimization/optimizer.h"
 
 #include <gmock/gmock.h>
 
@@ -13,7 +13,7 @@
 #include "common/base/random.h"
 #include "common/config/section.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 namespace {
 
 using testing::Each;
@@ -228,4 +228,4 @@ INSTANTIATE_TEST_SUITE_P(EveryMode, OptimizerConformance, testing::ValuesIn(opti
                          [](const auto& mode) { return std::string(mode.param.name); });
 
 }  // namespace
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

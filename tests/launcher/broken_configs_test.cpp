@@ -141,10 +141,10 @@ const std::vector<Row> kRows = {
         R"(6:1: data.kind: found "synthetic_liner", expected )" + words_of(worker::sources()) +
             R"(, try "synthetic_linear")"},
     Row{14, R"(kind = "sdg")",
-        R"(14:1: optimizer.kind: found "sdg", expected )" + words_of(server::optimizers()) +
+        R"(14:1: optimizer.kind: found "sdg", expected )" + words_of(optimization::optimizers()) +
             R"(, try "sgd")"},
     Row{14, R"(kind = "xyz")",
-        R"(14:1: optimizer.kind: found "xyz", expected )" + words_of(server::optimizers())},
+        R"(14:1: optimizer.kind: found "xyz", expected )" + words_of(optimization::optimizers())},
     Row{14, "kind = \"sgd\"\nmomentum = 0.9",
         "15:1: optimizer.momentum: found an unknown key, expected kind, rate, warmup_steps, "
         "clip_norm, decay"},

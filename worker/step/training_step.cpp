@@ -72,6 +72,7 @@ TrainingStep::TrainingStep(const Parts& parts)
       workspace.sums.push_back(workspace.own.emplace_back(size).span());
     }
   }
+  if (parts.local != nullptr) replica_.emplace(parts.model, *parts.local, parts.seed);
   parts.exchange.on_resend(
       [this](Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing) {
         resend(step, chunk, missing);
@@ -150,8 +151,7 @@ void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams
   depth_ = depth;
   streams_ = streams;
   const Batch& batch = parts_.batcher.next(step_, partition);
-  const double loss = parts_.model.gradient(parts_.exchange.parameters(step_), batch,
-                                            key(step_, partition), workspace_->sums[depth], this);
+  const double loss = compute(step_, partition, batch, workspace_->sums[depth], this);
   if (!std::isfinite(loss)) {
     fail(Fault::diverged,
          "the loss of partition {} is {}; lower optimizer.rate, warm up, or set "
@@ -161,6 +161,21 @@ void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams
   const TrafficCount traffic = parts_.exchange.traffic();
   parts_.coordination.report_loss({step_, partition, batch.examples, loss}, traffic.push_bytes,
                                   traffic.pull_bytes);
+}
+
+// What this partition pushes for its examples. With an observer: parameters are waited for, and
+// chunks go as they are done.
+double TrainingStep::compute(Step step, std::uint32_t partition, const Batch& batch,
+                             std::span<float> into, PassObserver* observer) {
+  if (!replica_) {
+    return parts_.model.gradient(parts_.exchange.parameters(step), batch,
+                                 {parts_.seed, step, partition}, into, observer);
+  }
+  if (observer != nullptr) observer->before_forward(0, into.size());
+  const double loss = replica_->run(step, partition, parts_.exchange.parameters(step), batch,
+                                    parts_.plan.batch(partition), into);
+  if (observer != nullptr) observer->after_backward(0);
+  return loss;
 }
 
 void TrainingStep::before_forward(std::size_t begin, std::size_t end) {
@@ -221,8 +236,7 @@ void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::u
     }
     again_bytes_.emplace_back(std::max(c.bytes(), encoded_chunk_bytes_));
     parts_.fill(step, partition, again_);
-    parts_.model.gradient(parts_.exchange.parameters(step), again_, key(step, partition),
-                          again_gradient_.span());
+    compute(step, partition, again_, again_gradient_.span(), nullptr);
     const auto values =
         Releasable::noised(Clipped(again_gradient_.span().subspan(c.offset, c.size)),
                            parts_.mechanism, {step, partition, chunk});

@@ -3,6 +3,9 @@
 //   wait for the parameters, layer by layer → forward, backward → [noise] → [encode] → push,
 //   chunk by chunk while backward still runs → ask for the next version
 //
+// With local steps a round of them (Replica) stands for forward and backward; how far it went is
+// pushed like a gradient.
+//
 // Hosted partitions are taken one after the other. Where sums may be taken before the push
 // (synchronous, lossless and without noise), whole nodes of the partition tree are summed here and
 // pushed once; otherwise each partition pushes for itself. What is pushed is written once, into the
@@ -12,6 +15,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,6 +30,7 @@
 #include "worker/data/batcher.h"
 #include "worker/models/model.h"
 #include "worker/step/release.h"
+#include "worker/step/replica.h"
 
 namespace sheaf::worker {
 
@@ -44,6 +49,7 @@ class TrainingStep final : public PassObserver {
     PartitionRange hosted;
     std::uint64_t seed;
     bool synchronous;
+    const LocalSteps* local;  // null: a step is a gradient
   };
   explicit TrainingStep(const Parts& parts);
   // The workspaces that the exchange must have for it.
@@ -78,14 +84,16 @@ class TrainingStep final : public PassObserver {
   void contribute(PartitionRange node);
   void sum_node(PartitionRange node, std::size_t depth, bool streams);
   void skip(PartitionRange node);
+  double compute(Step step, std::uint32_t partition, const Batch& batch, std::span<float> into,
+                 PassObserver* observer);
   void leaf(std::uint32_t partition, std::size_t depth, bool streams);
   void push_chunk(std::uint32_t chunk);
   std::span<const std::byte> encode(std::uint32_t chunk, Releasable values, std::uint32_t partition,
                                     std::span<std::byte> into) const;
   void resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing);
-  PassKey key(Step step, std::uint32_t partition) const { return {parts_.seed, step, partition}; }
 
   Parts parts_;
+  std::optional<Replica> replica_;
   params::PartitionTree tree_;
   std::vector<PartitionRange> nodes_;  // pushed for, ascending
   std::size_t encoded_chunk_bytes_ = 0;

@@ -38,7 +38,7 @@ TEST(SessionTest, AWorkerThatDoesNotReadIsNotListenedTo) {
   const auto gate = bsp_gate();
   const auto none = no_compressor();
   const Descent optimizer;
-  const Schedule schedule(1.0, 0);
+  const optimization::Schedule schedule(1.0, 0);
   cluster::Shutdown shutdown;
   Lane lane({}, shutdown);
   lane.open({.layout = layout,

@@ -18,15 +18,16 @@
 namespace sheaf::server {
 
 // out = in - rate * rate_scale * (gradient_scale * gradient), in floats.
-class Descent final : public Optimizer {
+class Descent final : public optimization::Optimizer {
  public:
   struct Call {
-    OptimizerStep step;
+    optimization::OptimizerStep step;
     std::size_t size;
   };
   std::size_t state_per_parameter() const override { return 1; }
-  bool step(const OptimizerStep& step, std::span<const float> in, std::span<const float> gradient,
-            std::span<float> state, std::span<float> out) const override {
+  bool step(const optimization::OptimizerStep& step, std::span<const float> in,
+            std::span<const float> gradient, std::span<float> state,
+            std::span<float> out) const override {
     calls.push_back({step, in.size()});
     const auto scale = static_cast<float>(step.gradient_scale);
     const auto rate = static_cast<float>(step.rate) * step.group.rate_scale;
@@ -289,7 +290,7 @@ class ShardJob {
   params::ShardMap shards_;
   std::unique_ptr<Gate> gate_;
   Descent optimizer_;
-  Schedule schedule_{1.0, 0};
+  optimization::Schedule schedule_{1.0, 0};
   std::unique_ptr<compression::Compressor> push_;
   std::unique_ptr<compression::Compressor> pull_;
   std::vector<Scalar> scalars_;

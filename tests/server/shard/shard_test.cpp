@@ -253,7 +253,7 @@ TEST(ShardTest, EveryRangeIsAskedForWithItsGroup) {
   const auto gate = bsp_gate();
   const auto none = no_compressor();
   const Descent optimizer;
-  const Schedule schedule(1.0, 0);
+  const optimization::Schedule schedule(1.0, 0);
   struct Silent final : ShardOutput {
     std::vector<float> last;
     void reply(SessionId, wire::OutFrame frame) override {

@@ -1,11 +1,11 @@
-#include "server/optimizers/schedule.h"
+#include "common/optimization/schedule.h"
 
 #include <gtest/gtest.h>
 
 #include "common/base/error.h"
 #include "common/config/section.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 namespace {
 
 Schedule read(const std::string& options) {
@@ -39,4 +39,4 @@ TEST(Schedule, RateIsRequiredAndPositive) {
 }
 
 }  // namespace
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

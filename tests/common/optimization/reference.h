@@ -10,9 +10,9 @@
 
 #include "common/base/random.h"
 #include "common/config/section.h"
-#include "server/optimizers/optimizer.h"
+#include "common/optimization/optimizer.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 
 struct ReferenceSgd {
   double decay = 0;
@@ -104,4 +104,4 @@ inline std::vector<float> trace(const Optimizer& optimizer, float x, double rate
   return after;
 }
 
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

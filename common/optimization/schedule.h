@@ -7,7 +7,7 @@ namespace sheaf::config {
 class Section;
 }
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 
 // Constant, with a linear warm-up: rate(t) = rate * min(1, (t + 1) / warmup_steps).
 class Schedule {
@@ -22,4 +22,4 @@ class Schedule {
   Step warmup_steps_;
 };
 
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

@@ -1,9 +1,9 @@
 #include <gmock/gmock.h>
 
 #include "common/base/error.h"
-#include "tests/server/optimizers/reference.h"
+#include "tests/common/optimization/reference.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 namespace {
 
 using testing::ElementsAre;
@@ -35,4 +35,4 @@ TEST(Sgd, FollowsTheReferenceInDoublePrecision) {
 TEST(Sgd, NegativeDecayIsRefused) { EXPECT_THROW(make_optimizer("sgd", "decay = -0.1"), Error); }
 
 }  // namespace
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

@@ -3,9 +3,9 @@
 
 #include "common/config/section.h"
 #include "common/math/kernels.h"
-#include "server/optimizers/optimizer.h"
+#include "common/optimization/optimizer.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 namespace {
 
 // Adam (Kingma and Ba, ICLR 2015, algorithm 1) with bias correction. Two floats of state per
@@ -71,4 +71,4 @@ std::unique_ptr<Optimizer> make_adam(const config::Section& section) {
 extern const Mode<Optimizer> optimizer_adam = {
     "steps scaled by running moments of the gradient; decoupled = true is AdamW", &make_adam};
 
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

@@ -1,9 +1,9 @@
 #include <gmock/gmock.h>
 
 #include "common/base/error.h"
-#include "tests/server/optimizers/reference.h"
+#include "tests/common/optimization/reference.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 namespace {
 
 using testing::ElementsAre;
@@ -48,4 +48,4 @@ TEST(Momentum, AMomentumOfOneIsRefused) {
 }
 
 }  // namespace
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

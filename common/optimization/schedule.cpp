@@ -1,8 +1,8 @@
-#include "server/optimizers/schedule.h"
+#include "common/optimization/schedule.h"
 
 #include "common/config/section.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 
 Schedule::Schedule(const config::Section& optimizer)
     : rate_(optimizer.real("rate", std::nullopt, {config::kAboveZero})),
@@ -13,4 +13,4 @@ double Schedule::rate(Step step) const {
   return rate_ * (static_cast<double>(step) + 1) / static_cast<double>(warmup_steps_);
 }
 
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

@@ -16,7 +16,7 @@ namespace sheaf::config {
 class Section;
 }
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 
 // What one step asks of an optimizer, for one range of one group.
 struct OptimizerStep {
@@ -47,4 +47,4 @@ class Optimizer {
 
 ModeTable<Optimizer> optimizers();
 
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

@@ -2,9 +2,9 @@
 
 #include "common/config/section.h"
 #include "common/math/kernels.h"
-#include "server/optimizers/optimizer.h"
+#include "common/optimization/optimizer.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 namespace {
 
 // Stochastic gradient descent (Robbins and Monro 1951) with L2 decay:
@@ -40,4 +40,4 @@ std::unique_ptr<Optimizer> make_sgd(const config::Section& section) {
 
 extern const Mode<Optimizer> optimizer_sgd = {"plain gradient descent", &make_sgd};
 
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

@@ -1,9 +1,9 @@
 #include <gmock/gmock.h>
 
 #include "common/base/error.h"
-#include "tests/server/optimizers/reference.h"
+#include "tests/common/optimization/reference.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 namespace {
 
 using testing::ElementsAre;
@@ -78,4 +78,4 @@ TEST(Adam, ImpossibleOptionsAreRefused) {
 }
 
 }  // namespace
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

@@ -2,9 +2,9 @@
 
 #include "common/config/section.h"
 #include "common/math/kernels.h"
-#include "server/optimizers/optimizer.h"
+#include "common/optimization/optimizer.h"
 
-namespace sheaf::server {
+namespace sheaf::optimization {
 namespace {
 
 // Heavy ball (Polyak 1964) and Nesterov's variant (1983), in the form of Sutskever et al. (ICML
@@ -51,4 +51,4 @@ std::unique_ptr<Optimizer> make_momentum(const config::Section& section) {
 extern const Mode<Optimizer> optimizer_momentum = {
     "gradient descent with a velocity; nesterov = true looks ahead", &make_momentum};
 
-}  // namespace sheaf::server
+}  // namespace sheaf::optimization

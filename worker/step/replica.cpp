@@ -1,0 +1,64 @@
+#include "worker/step/replica.h"
+
+#include <algorithm>
+
+#include "common/base/error.h"
+
+namespace sheaf::worker {
+
+Replica::Replica(Model& model, const LocalSteps& local, std::uint64_t seed)
+    : model_(model), local_(local), seed_(seed) {
+  const std::size_t size = model.layout().size();
+  for (auto& vector : at_) vector = AlignedBuffer<float>(size);
+  state_ = AlignedBuffer<float>(size * local.optimizer.state_per_parameter());
+}
+
+double Replica::run(Step step, std::uint32_t partition, std::span<const float> parameters,
+                    const Batch& round, std::size_t most, std::span<float> way) {
+  const std::size_t features = model_.schema().features, targets = model_.schema().targets;
+  const std::size_t at_once = (most + local_.steps - 1) / local_.steps;
+  if (part_.inputs.size() < at_once * features) part_ = make_batch(at_once, model_.schema());
+  std::ranges::fill(state_.span(), 0.0F);
+  std::span<const float> now = parameters;
+  double loss = 0;
+  Step of_round = 0;
+  for (std::size_t first = 0; first < round.examples; first += at_once, ++of_round) {
+    part_.examples = std::min(at_once, round.examples - first);
+    std::ranges::copy(round.inputs.span().subspan(first * features, part_.examples * features),
+                      part_.inputs.span().begin());
+    std::ranges::copy(round.targets.span().subspan(first * targets, part_.examples * targets),
+                      part_.targets.span().begin());
+    const Step local_step = step * local_.steps + of_round;
+    loss += model_.gradient(now, part_, {seed_, local_step, partition}, way);
+    now = take(local_step, of_round, now, way, part_.examples);
+  }
+  const auto weight = static_cast<float>(round.examples);
+  for (std::size_t i = 0; i < way.size(); ++i) way[i] = weight * (parameters[i] - now[i]);
+  return loss;
+}
+
+// One step of the inner optimizer, tensor by tensor, to the other of the two vectors.
+std::span<float> Replica::take(Step local_step, Step of_round, std::span<const float> from,
+                               std::span<const float> gradient, std::size_t examples) {
+  const std::span<float> to = at_[of_round % 2].span();
+  const params::Layout& layout = model_.layout();
+  const std::size_t runs = local_.optimizer.state_per_parameter();
+  optimization::OptimizerStep request;
+  request.step = of_round;
+  request.gradient_scale = 1 / static_cast<double>(examples);
+  request.rate = local_.schedule.rate(local_step);
+  for (const params::Tensor& t : layout.tensors()) {
+    request.group = layout.groups()[t.group];
+    const bool finite = local_.optimizer.step(
+        request, from.subspan(t.offset, t.size), gradient.subspan(t.offset, t.size),
+        state_.span().subspan(t.offset * runs, t.size * runs), to.subspan(t.offset, t.size));
+    if (!finite) {
+      fail(Fault::diverged,
+           "the gradient of local step {} is not finite ({}); lower consistency.inner.rate",
+           local_step, t.name);
+    }
+  }
+  return to;
+}
+
+}  // namespace sheaf::worker
