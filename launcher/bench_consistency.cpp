@@ -56,8 +56,9 @@ int bench_consistency(const BenchCommand& command, std::ostream& out, std::ostre
     out << figures.dump(1) << "\n";
     return 0;
   }
-  fmt::print(out, "{:<20}{:>14}{:>12}{:>14}{:>12}{:>10}\n", "", "examples/s", "loss", "one is late",
-             "loss", "to bsp");
+  fmt::print(out, "{:<20}{:>26}{:>36}\n{:<20}{:>14}{:>12}{:>14}{:>12}{:>10}\n", "", "undisturbed",
+             "a worker late in each step", "", "examples/s", "loss", "examples/s", "loss",
+             "to bsp");
   for (const Json& row : table) {
     fmt::print(out, "{:<20}{:>14.0f}{:>12.4f}{:>14.0f}{:>12.4f}{:>10.2f}\n",
                row["model"].get<std::string>(), row["quiet_examples_per_s"].get<double>(),

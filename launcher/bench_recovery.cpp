@@ -197,6 +197,8 @@ int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream&
          "launch.hostfile: found other hosts, expected this one alone: the bench kills "
          "ranks, and keeps run directories where only this host sees them");
   }
+  // Faults of what comes last are said first.
+  const StragglingPair pair_of_models(command.job);
   Signals signals;
   const ScratchFolder scratch;
   auto make = [&, n = 0](std::vector<std::string> overrides) mutable {
@@ -246,7 +248,7 @@ int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream&
   }
 
   err << "one worker late by three steps, in turn: bsp and ssp(3)\n" << std::flush;
-  const StragglingRatio ratio = ssp_against_bsp(command.job);
+  const StragglingRatio ratio = pair_of_models.compare();
 
   const Json figures = {
       {"detect_ms", quantiles(noticed)},

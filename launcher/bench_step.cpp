@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/error.h"
 #include "common/math/blas.h"
 #include "launcher/partition_price.h"
 #include "launcher/run_config.h"
@@ -27,6 +28,11 @@ RunConfig load(const BenchCommand& command, const std::vector<std::string>& more
 
 int bench_step(const BenchCommand& command, std::ostream& out) {
   const RunConfig config = load(command, {});
+  if (config.local_steps() != 0) {
+    fail(Fault::config,
+         "consistency.kind: found \"local\", expected another: what a step is held against is one "
+         "gradient of the batch, not a round of local steps");
+  }
   math::set_blas_threads(static_cast<int>(config.run().blas_threads));
   nlohmann::ordered_json figures = step_figures(measure_steps(config));
   const LoopPrices loops =

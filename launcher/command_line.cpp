@@ -94,7 +94,8 @@ constexpr CommandText kCommands[] = {
     {"scale", "sheaf scale RUN --workers N", "Gives a running job another number of workers.",
      R"(  sheaf scale runs/quickstart-20261122-114508 --workers 4)",
      "The job finishes its step, saves it, and goes on with N workers, at most run.partitions. In\n"
-     "bsp the model keeps its bits. Another number of servers: stop it (Ctrl-C) and resume it "
+     "bsp and local the model keeps its bits. Another number of servers: stop it (Ctrl-C) and "
+     "resume it "
      "with\n"
      "run.servers=N."},
     {"slurm", "sheaf slurm JOB.toml [key=value …]",

@@ -12,8 +12,12 @@ MemoryPlan plan_memory(const RunConfig& config, std::uint64_t parameters) {
                                  source->rows(worker::SourcePart::test) / run.workers;
   const std::uint64_t pending = config.synchronous() ? (run.partitions + 1) / 2 : run.workers;
   const std::uint64_t copies = 3 + pending + config.make_optimizer()->state_per_parameter();
+  std::uint64_t vectors = 3;
+  if (config.local_steps() != 0) {
+    vectors += 2 + config.make_inner_optimizer()->state_per_parameter();
+  }
   return {sizeof(float) * parameters * copies / run.servers,
-          3 * sizeof(float) * parameters + row * examples};
+          vectors * sizeof(float) * parameters + row * examples};
 }
 
 }  // namespace sheaf::launcher

@@ -179,15 +179,32 @@ RunConfig with_four_workers(const JobArguments& job, std::string_view gate,
   return config;
 }
 
-StragglingRatio ssp_against_bsp(const JobArguments& job) {
+namespace {
+
+// The job, or its first steps.
+JobArguments shortened(const JobArguments& job) {
+  constexpr Step kMost = 500;
+  JobArguments short_job = job;
+  const RunConfig config = RunConfig::load(job.file, job.overrides);
+  if (config.run().steps.value_or(kMost + 1) > kMost) {
+    short_job.overrides.push_back(fmt::format("run.steps={}", kMost));
+  }
+  return short_job;
+}
+
+}  // namespace
+
+StragglingPair::StragglingPair(const JobArguments& job)
+    : bsp_(with_four_workers(shortened(job), "bsp")),
+      ssp_(with_four_workers(shortened(job), "ssp", {"consistency.staleness=3"})) {}
+
+StragglingRatio StragglingPair::compare() const {
   constexpr int kRuns = 3;
-  const RunConfig bsp = with_four_workers(job, "bsp");
-  const RunConfig ssp = with_four_workers(job, "ssp", {"consistency.staleness=3"});
-  const double late = 3 * run_straggling(bsp, 0).step_seconds;
+  const double late = 3 * run_straggling(bsp_, 0).step_seconds;
   std::vector<double> throughput, loss;
   for (int run = 0; run < kRuns; ++run) {
-    const StragglingFigures a = run_straggling(bsp, late);
-    const StragglingFigures b = run_straggling(ssp, late);
+    const StragglingFigures a = run_straggling(bsp_, late);
+    const StragglingFigures b = run_straggling(ssp_, late);
     throughput.push_back(b.examples_per_s / a.examples_per_s);
     loss.push_back(b.loss / a.loss);
   }

@@ -32,6 +32,14 @@ struct StragglingRatio {
   double throughput = 0;
   double loss = 0;  // of the final models
 };
-StragglingRatio ssp_against_bsp(const JobArguments& job);
+class StragglingPair {
+ public:
+  // At most 500 steps of the job. Throws Fault::config if one of the two has faults.
+  explicit StragglingPair(const JobArguments& job);
+  StragglingRatio compare() const;
+
+ private:
+  RunConfig bsp_, ssp_;
+};
 
 }  // namespace sheaf::launcher

@@ -145,8 +145,9 @@ void Server::trace_into(const std::filesystem::path& folder, std::uint32_t incar
                        .synchronous = options_.gate->synchronous(),
                        .staleness = options_.gate->staleness()};
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
-    lanes_[i]->trace_to(
-        folder / fmt::format("server-{}-lane-{}-{}.trace", options_.id, i, incarnation), head);
+    lanes_[i]->trace_to(folder / fmt::format("server-{}-lane-{}-step-{}-{}.trace", options_.id, i,
+                                             first, incarnation),
+                        head);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "common/base/error.h"
 #include "common/math/kernels.h"
@@ -316,9 +317,9 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale)
         state.optimizer_state.span().subspan(at * runs, count * runs), out.subspan(at, count));
     if (!finite) {  // version `step` stays as it is
       fail(Fault::diverged,
-           "step {}: the gradient of parameters {}..{} is not finite; lower the rate, warm up, or "
-           "set optimizer.clip_norm",
-           step, state.chunk->offset, state.chunk->end());
+           "step {}: the gradient of parameters {}..{} is not finite; lower the rate{}", step,
+           state.chunk->offset, state.chunk->end(),
+           synchronous_ ? ", warm up, or set optimizer.clip_norm" : " or warm up");
     }
   });
   state.newest = step + 1;
@@ -476,6 +477,14 @@ Step Shard::step() const {
   Step oldest = states_.empty() ? 0 : step_of(states_.front());
   for (const ChunkState& state : states_) oldest = std::min(oldest, step_of(state));
   return oldest;
+}
+
+Step Shard::clock(std::uint32_t partition) const {
+  Step clock = std::numeric_limits<Step>::max();  // without chunks
+  for (const ChunkState& state : states_) {
+    clock = std::min(clock, state.clocks.slowest({partition, 1}));
+  }
+  return clock;
 }
 
 std::size_t Shard::memory_bound() const {

@@ -128,6 +128,8 @@ class Shard {
   std::optional<ScalarWait> scalar_wait() const;
   // The newest step that every chunk of the lane is at.
   Step step() const;
+  // How many steps of a partition every chunk of the lane has: where its next host begins.
+  Step clock(std::uint32_t partition) const;
   // Pushes that were there already.
   std::uint64_t duplicates() const { return duplicates_; }
   // What this lane may allocate, and what it has, in bytes.

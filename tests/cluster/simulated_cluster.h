@@ -190,6 +190,7 @@ class Cluster {
   void build();
   void tick();
   void fault();
+  Step clock_of(const std::set<std::uint32_t>& partitions) const;
   bool over() const;
   void note_versions();
   [[noreturn]] void standstill() const;

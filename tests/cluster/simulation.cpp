@@ -174,15 +174,24 @@ void Cluster::fault() {
       other.take_over(hosted);
       break;
     }
-    default: {  // death, and a replacement that begins with the open step
+    default: {  // death, and a replacement that begins where its partitions are
       const auto hosted = one.hosted();
-      const Step step = one.step();
+      const Step step = clock_of(hosted);
       one.die();
       workers.push_back(std::make_unique<Worker>(*this, one.id(), hosted));
       workers.back()->begin(step);
     }
   }
   ++outcome.moves;
+}
+
+// The first step of which a chunk lacks one of these partitions.
+Step Cluster::clock_of(const std::set<std::uint32_t>& partitions) const {
+  Step clock = options.steps;
+  for (const auto& lane : lanes) {
+    for (const std::uint32_t p : partitions) clock = std::min(clock, lane->shard->clock(p));
+  }
+  return clock;
 }
 
 bool Cluster::over() const {

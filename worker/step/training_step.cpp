@@ -153,10 +153,10 @@ void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams
   const Batch& batch = parts_.batcher.next(step_, partition);
   const double loss = compute(step_, partition, batch, workspace_->sums[depth], this);
   if (!std::isfinite(loss)) {
-    fail(Fault::diverged,
-         "the loss of partition {} is {}; lower optimizer.rate, warm up, or set "
-         "optimizer.clip_norm",
-         partition, loss);
+    fail(Fault::diverged, "the loss of partition {} is {}; lower {}", partition, loss,
+         parts_.local != nullptr ? "consistency.inner.rate or optimizer.rate"
+         : parts_.synchronous    ? "optimizer.rate, warm up, or set optimizer.clip_norm"
+                                 : "optimizer.rate or warm up");
   }
   const TrafficCount traffic = parts_.exchange.traffic();
   parts_.coordination.report_loss({step_, partition, batch.examples, loss}, traffic.push_bytes,
