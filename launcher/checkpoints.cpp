@@ -47,6 +47,7 @@ void Checkpoints::on_tick(TimePoint now, Step begun) {
   if (version >= options_.last || under_way_.contains(version)) return;
   next_ = now + options_.every;
   periodic_ = version;
+  due_.insert(version);
   take(version, false);
 }
 

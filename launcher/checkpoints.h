@@ -50,6 +50,9 @@ class Checkpoints {
   // Takes one of a version that the job has not passed and will not pass before this is settled,
   // because it has not begun, or ends there.
   void take(Version version, bool end);
+  // Whether one of this version was ordered by time: it may have come too late, and a version is
+  // handed over once. Nothing ends there.
+  bool was_due(Version version) const { return due_.contains(version); }
   void on_tick(TimePoint now, Step begun);
   void on_answer(std::uint32_t server, const wire::CheckpointAnswer& answer);
   void on_saved(std::uint32_t server, const wire::Saved& saved);
@@ -91,6 +94,7 @@ class Checkpoints {
   double rate_ = 0;
   Version passed_ = 0;  // by servers, which may be ahead of what is known of the workers
   std::set<Version> failed_;
+  std::set<Version> due_;  // ordered by time, so far
 
   checkpoint::PosixDisk disk_;
   checkpoint::Store store_;  // the thread's own

@@ -397,6 +397,7 @@ void Coordinator::on_drain_answer(ControlPeer& peer, Step begun) {
   if (drain_answers_.size() != options_.workers) return;
   Step last = 0;
   for (const auto& [process, step] : drain_answers_) last = std::max(last, step);
+  while (last < steps_ && checkpoints_->was_due(last)) ++last;
   last_ = std::min(std::max(last, start_step()), steps_);
   checkpoints_->take(last_, true);
   send_all(Role::worker, ControlKind::last_step, wire::Drain{last});

@@ -14,8 +14,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // What decides which examples a step has, and what its state means.
-constexpr std::array<std::string_view, 4> kDecisive = {"run.partitions", "run.seed", "data.batch",
-                                                       "optimizer.kind"};
+constexpr std::array<std::string_view, 6> kDecisive = {"run.partitions",   "run.seed",
+                                                       "data.batch",       "optimizer.kind",
+                                                       "consistency.kind", "consistency.steps"};
 
 std::string damage_text(const checkpoint::Checkpoint& refused) {
   return fmt::format("the checkpoint of step {} is damaged: {}", refused.step,
@@ -31,7 +32,9 @@ checkpoint::Manifest manifest_of(const RunConfig& config) {
       static_cast<std::uint32_t>(config.make_optimizer()->state_per_parameter());
   manifest.about = {{"run.partitions", std::to_string(config.run().partitions)},
                     {"run.seed", std::to_string(config.run().seed)},
-                    {"data.batch", std::to_string(config.step_examples())},
+                    {"data.batch", std::to_string(config.data().batch)},
+                    {"consistency.kind", config.consistency()},
+                    {"consistency.steps", std::to_string(config.local_steps())},
                     {"optimizer.kind", config.optimizer().kind},
                     {"config_sha256", config.config_sha256()},
                     {"build", build_text()}};

@@ -360,6 +360,12 @@ CheckResult RunConfig::check() {
   // Without data a model still has keys that may be wrong; an empty schema fits any of them.
   worker::Model(section("model"), schema.value_or(worker::Schema{}));
   document_->reject_unknown();
+  if (schema && local_steps_ != 0 && step_examples() > source_->rows(worker::SourcePart::train)) {
+    notes_.push_back(fmt::format(
+        "consistency.steps: {} steps of {} examples are more than the {} of an epoch: each round "
+        "ends with its epoch, after fewer steps",
+        local_steps_, data_.batch, source_->rows(worker::SourcePart::train)));
+  }
   result.faults = document_->faults();
   result.kind = result.faults.empty() && !data_faults.empty() ? Fault::data : Fault::config;
   result.faults.insert(result.faults.end(), data_faults.begin(), data_faults.end());

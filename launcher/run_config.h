@@ -149,6 +149,7 @@ class RunConfig {
   std::unique_ptr<optimization::Optimizer> make_optimizer() const;
   optimization::Schedule make_schedule() const;
   std::unique_ptr<server::Gate> make_gate() const;
+  const std::string& consistency() const { return gate_; }  // the model's name
   // Whether the consistency model takes the steps of all partitions together.
   bool synchronous() const { return synchronous_; }
   // How many steps a partition takes by itself between two pushes; 0 = none. Then with an optimizer

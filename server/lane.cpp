@@ -342,7 +342,10 @@ void Lane::trace_to(const std::filesystem::path& file, const TraceHead& head) {
 }
 
 void Lane::note(const TraceEvent& event) {
-  if (trace_.is_open()) trace_ << to_line(event);
+  if (!trace_.is_open() || trace_ << to_line(event)) return;
+  options_.warn(fmt::format("lane {}: the trace cannot be written any more: {}", options_.id,
+                            std::strerror(errno)));
+  trace_.close();
 }
 
 void Lane::restore_from(std::size_t n, Version version, Shard::ReadChunk read) {

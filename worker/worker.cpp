@@ -41,10 +41,18 @@ WorkerReport Worker::run() {
   std::uint64_t most = kEvaluationBlock;
   std::uint64_t largest_batch = 1;
   for (std::uint32_t p = 0; p < parts_.plan.partitions(); ++p) {
-    largest_batch = std::max(largest_batch, parts_.plan.batch(p));
+    largest_batch = std::max(largest_batch, parts_.plan.rows(p));
   }
-  const std::uint64_t passes = parts_.local == nullptr ? 1 : parts_.local->steps;
-  parts_.model.reserve(std::max(most, (largest_batch + passes - 1) / passes));
+  if (parts_.local == nullptr) most = std::max(most, largest_batch);  // else a Replica's parts
+
+  if (parts_.local != nullptr) {
+    for (std::uint32_t p = 0; p < parts_.plan.partitions(); ++p) {
+      most = std::max<std::uint64_t>(
+          most,
+          std::min(Replica::largest_part(*parts_.local, parts_.plan.batch(p)), largest_batch));
+    }
+  }
+  parts_.model.reserve(most);
 
   const Batcher::Fill fill = training_batches(parts_.data, parts_.plan, parts_.normaliser);
   Batcher batcher({.hosted = hosted,

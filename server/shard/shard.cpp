@@ -60,6 +60,7 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
       pool_(buffer_bytes(parts), buffer_limit(parts)),
       scratch_(kBlock),
       synchronous_(parts.gate.synchronous()),
+      local_(parts.gate.local_steps() != 0),
       streams_(outgrows_cache(parts)),
       place_(parts.chunks.size(), -1),
       scalars_(parts.chunks.size()) {
@@ -308,6 +309,8 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale)
   request.gradient_scale = clip_scale / static_cast<double>(examples);
   each_block(*state.chunk, [&](const params::GroupRange& range, std::size_t at, std::size_t count) {
     request.group = parts_.layout.groups()[range.group];
+    // Of local steps the group's rate is in the way that they went; frozen stays frozen.
+    if (local_ && request.group.rate_scale != 0) request.group.rate_scale = 1;
     if (examples == 0) {  // the next version is the same values
       std::ranges::copy(in.subspan(at, count), out.subspan(at, count).begin());
       return;
@@ -316,8 +319,10 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale)
         request, in.subspan(at, count), state.aggregator.sum(at, count, scratch_.span()),
         state.optimizer_state.span().subspan(at * runs, count * runs), out.subspan(at, count));
     if (!finite) {  // version `step` stays as it is
-      fail(Fault::diverged,
-           "step {}: the gradient of parameters {}..{} is not finite; lower the rate{}", step,
+      fail(Fault::diverged, "step {}: the {} parameters {}..{} is not finite; lower the rate{}",
+           synchronous_ ? step : state.clocks.slowest({partition, 1}) - 1,
+           synchronous_ ? std::string("gradient of")
+                        : fmt::format("gradient of partition {} of", partition),
            state.chunk->offset, state.chunk->end(),
            synchronous_ ? ", warm up, or set optimizer.clip_norm" : " or warm up");
     }
@@ -443,6 +448,11 @@ void Shard::acknowledge_partial(SessionId session, const Header& header, const C
 wire::Waiting Shard::waiting_for() const {
   for (const ChunkState& state : states_) {
     if (!state.initialised()) return {fmt::format("initial values of chunk {}", state.id), {}};
+    const bool held_up =
+        synchronous_ ? parts_.gate.may_apply(state.aggregator.arrivals()) : !state.parked.empty();
+    if (held_up && owes_checkpoint(state)) {
+      return {fmt::format("the checkpoint of step {} waits for the disk", step_of(state)), {}};
+    }
     const bool open = synchronous_ ? state.aggregator.arrivals().covered != 0
                                    : !state.parked.empty() && !state.clocks.level();
     if (!open) continue;
@@ -487,14 +497,19 @@ Step Shard::clock(std::uint32_t partition) const {
   return clock;
 }
 
+std::size_t Shard::clock_bytes() const {
+  const std::size_t each = sizeof(Step) + (synchronous_ ? 0 : sizeof(Version));
+  return states_.size() * parts_.partitions * each;
+}
+
 std::size_t Shard::memory_bound() const {
-  std::size_t bytes = buffer_limit(parts_) * buffer_bytes(parts_);
+  std::size_t bytes = buffer_limit(parts_) * buffer_bytes(parts_) + clock_bytes();
   for (const ChunkState& state : states_) bytes += state.optimizer_state.size() * sizeof(float);
   return bytes;
 }
 
 std::size_t Shard::memory_used() const {
-  std::size_t bytes = pool_.allocated() * pool_.buffer_bytes();
+  std::size_t bytes = pool_.allocated() * pool_.buffer_bytes() + clock_bytes();
   for (const ChunkState& state : states_) bytes += state.optimizer_state.size() * sizeof(float);
   return bytes;
 }

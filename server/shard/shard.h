@@ -188,6 +188,7 @@ class Shard {
   // Answers a pull if the gate lets it; false = it has to wait.
   bool answer(ChunkState& state, const ParkedPull& pull);
   void answer_parked(ChunkState& state);
+  std::size_t clock_bytes() const;
   void acknowledge(SessionId session, const wire::Header& header, wire::FrameType type,
                    wire::PushStatus status = wire::PushStatus::added);
   void acknowledge_returned();
@@ -200,6 +201,7 @@ class Shard {
   BufferPool pool_;
   AlignedBuffer<float> scratch_;  // one block of a sum
   bool synchronous_;              // the gate is
+  bool local_;                    // pushes are ways of local steps
   bool streams_;                  // versions are written past the caches
   std::vector<ChunkState> states_;
   std::vector<std::int32_t> place_;  // chunk id → index into states_, -1 = another lane's

@@ -114,24 +114,32 @@ class Serial {
                                     const worker::Batch& round) {
     const std::size_t features = site_.model.schema().features;
     const std::size_t most = site_.plan.batch(partition);
-    const std::size_t part = (most + options_.local_steps - 1) / options_.local_steps;
     const auto inner = make_inner_optimizer();
     std::vector<float> now(seen.begin(), seen.end()), next(now.size()), gradient(now.size());
     std::vector<std::vector<float>> state;
     for (const params::Tensor& t : site_.model.layout().tensors()) state.emplace_back(t.size);
-    for (std::size_t h = 0; h * part < round.examples; ++h) {
-      worker::Batch some = worker::make_batch(part, site_.model.schema());
-      some.examples = std::min(part, round.examples - h * part);
-      std::copy_n(round.inputs.span().begin() + static_cast<std::ptrdiff_t>(h * part * features),
-                  some.examples * features, some.inputs.span().begin());
-      std::copy_n(round.targets.span().begin() + static_cast<std::ptrdiff_t>(h * part),
-                  some.examples, some.targets.span().begin());
+    // Part h ends before example most * (h + 1) / steps.
+    std::vector<std::vector<std::size_t>> parts(options_.local_steps);
+    for (std::size_t h = 0, i = 0; h < parts.size(); ++h) {
+      for (; i < round.examples && i < most * (h + 1) / parts.size(); ++i) parts[h].push_back(i);
+    }
+    Step taken = 0;
+    for (std::size_t h = 0; h < parts.size(); ++h) {
+      if (parts[h].empty()) continue;
+      worker::Batch some = worker::make_batch(parts[h].size(), site_.model.schema());
+      some.examples = parts[h].size();
+      for (std::size_t i = 0; i < some.examples; ++i) {
+        std::copy_n(
+            round.inputs.span().begin() + static_cast<std::ptrdiff_t>(parts[h][i] * features),
+            features, some.inputs.span().begin() + static_cast<std::ptrdiff_t>(i * features));
+        some.targets.span()[i] = round.targets.span()[parts[h][i]];
+      }
       const Step local = step * options_.local_steps + h;
       site_.model.gradient(now, some, {kSeed, local, partition}, gradient);
       std::size_t n = 0;
       for (const params::Tensor& t : site_.model.layout().tensors()) {
         optimization::OptimizerStep request;
-        request.step = h;
+        request.step = taken;
         request.gradient_scale = 1 / static_cast<double>(some.examples);
         request.rate = kInnerRate * std::min(1.0, static_cast<double>(local + 1) / 7);
         request.group = site_.model.layout().groups()[t.group];
@@ -140,6 +148,7 @@ class Serial {
                     std::span(next).subspan(t.offset, t.size));
       }
       now.swap(next);
+      ++taken;
     }
     for (std::size_t i = 0; i < now.size(); ++i) {
       gradient[i] = static_cast<float>(round.examples) * (seen[i] - now[i]);
@@ -173,6 +182,8 @@ class Serial {
     // Tensor by tensor: optimizers are elementwise, so chunks must not show.
     for (const params::Tensor& t : site_.model.layout().tensors()) {
       request.group = site_.model.layout().groups()[t.group];
+      // The way has been scaled by each local step already.
+      if (options_.local_steps != 0 && request.group.rate_scale != 0) request.group.rate_scale = 1;
       optimizer_->step(request, std::span(parameters_).subspan(t.offset, t.size),
                        std::span(*sum).subspan(t.offset, t.size),
                        std::span(state_).subspan(t.offset * per_parameter, t.size * per_parameter),

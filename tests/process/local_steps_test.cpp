@@ -44,6 +44,11 @@ TEST(LocalSteps, ALossAndOtherWorkersChangeNoBit) {
     ASSERT_EQ(running.wait(patience(kRun)), 75) << running.errors();
     steps = running.result()["steps"];
   }
+  {
+    Running other(job, job.resume({"consistency.steps=4"}));
+    EXPECT_EQ(other.wait(patience(kRun)), 2);
+    EXPECT_THAT(other.errors(), testing::HasSubstr("consistency.steps: found 4, expected 3"));
+  }
   steps += 20;
   const std::string end = "run.steps=" + std::to_string(steps);
   std::string outcome;

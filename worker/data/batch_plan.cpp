@@ -31,6 +31,10 @@ std::uint64_t BatchPlan::batch(std::uint32_t partition) const {
   return share_size(batch_, partition, partitions_);
 }
 
+std::uint64_t BatchPlan::rows(std::uint32_t partition) const {
+  return std::min(batch(partition), share_size(examples_, partition, partitions_));
+}
+
 std::uint64_t BatchPlan::first_index(Step step, std::uint32_t partition) const {
   return step % steps_per_epoch_ * batch(partition);
 }

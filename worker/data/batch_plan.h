@@ -30,8 +30,10 @@ class BatchPlan {
   std::uint32_t partitions() const { return partitions_; }
   std::uint64_t examples() const { return examples_; }
 
-  // b_p: the most that `partition` takes in a step.
+  // b_p: what `partition` takes in a step, if it has so many.
   std::uint64_t batch(std::uint32_t partition) const;
+  // The most that it really takes: no more than it has.
+  std::uint64_t rows(std::uint32_t partition) const;
   // How many examples `partition` takes in `step`; 0 when its epoch is used up.
   std::uint64_t count(Step step, std::uint32_t partition) const;
   // Writes their places in the partition's training share to `indices`, which it resizes. Allocates

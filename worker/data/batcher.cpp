@@ -59,7 +59,7 @@ Batcher::Fill training_batches(const PartitionSet& data, const BatchPlan& plan,
                                const Normaliser& normaliser) {
   std::uint64_t largest = 0;
   for (std::uint32_t p = data.hosted().first; p < data.hosted().end(); ++p) {
-    largest = std::max(largest, plan.batch(p));
+    largest = std::max(largest, plan.rows(p));
   }
   std::vector<std::uint64_t> places;
   places.reserve(largest);

@@ -11,7 +11,7 @@ namespace {
 std::uint64_t largest_batch(const BatchPlan& plan, PartitionRange hosted) {
   std::uint64_t largest = 1;
   for (std::uint32_t p = hosted.first; p < hosted.end(); ++p) {
-    largest = std::max(largest, plan.batch(p));
+    largest = std::max(largest, plan.rows(p));
   }
   return largest;
 }

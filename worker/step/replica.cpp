@@ -16,21 +16,24 @@ Replica::Replica(Model& model, const LocalSteps& local, std::uint64_t seed)
 double Replica::run(Step step, std::uint32_t partition, std::span<const float> parameters,
                     const Batch& round, std::size_t most, std::span<float> way) {
   const std::size_t features = model_.schema().features, targets = model_.schema().targets;
-  const std::size_t at_once = (most + local_.steps - 1) / local_.steps;
-  if (part_.inputs.size() < at_once * features) part_ = make_batch(at_once, model_.schema());
+  const std::size_t largest = std::min(largest_part(local_, most), round.examples);
+  if (part_.inputs.size() < largest * features) part_ = make_batch(largest, model_.schema());
   std::ranges::fill(state_.span(), 0.0F);
   std::span<const float> now = parameters;
   double loss = 0;
   Step of_round = 0;
-  for (std::size_t first = 0; first < round.examples; first += at_once, ++of_round) {
-    part_.examples = std::min(at_once, round.examples - first);
+  for (std::uint64_t part = 0; part < local_.steps; ++part) {
+    const std::size_t first = std::min<std::size_t>(most * part / local_.steps, round.examples);
+    const std::size_t end = std::min<std::size_t>(most * (part + 1) / local_.steps, round.examples);
+    if (first == end) continue;
+    part_.examples = end - first;
     std::ranges::copy(round.inputs.span().subspan(first * features, part_.examples * features),
                       part_.inputs.span().begin());
     std::ranges::copy(round.targets.span().subspan(first * targets, part_.examples * targets),
                       part_.targets.span().begin());
-    const Step local_step = step * local_.steps + of_round;
+    const Step local_step = step * local_.steps + part;
     loss += model_.gradient(now, part_, {seed_, local_step, partition}, way);
-    now = take(local_step, of_round, now, way, part_.examples);
+    now = take(local_step, of_round++, now, way, part_.examples);
   }
   const auto weight = static_cast<float>(round.examples);
   for (std::size_t i = 0; i < way.size(); ++i) way[i] = weight * (parameters[i] - now[i]);

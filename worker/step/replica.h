@@ -31,11 +31,15 @@ struct LocalSteps {
 class Replica {
  public:
   Replica(Model& model, const LocalSteps& local, std::uint64_t seed);
+  // Of the parts of a round of so many examples.
+  static std::size_t largest_part(const LocalSteps& local, std::size_t most) {
+    return (most + local.steps - 1) / local.steps;
+  }
 
-  // Takes the round of `partition` in step `step`, over examples of which a whole round has `most`.
-  // Leaves examples * (parameters - where it ended) in `way`, and returns the sum of the losses on
-  // the way. Throws Fault::diverged. REQUIRES: parameters and `way` are whole vectors, round is not
-  // empty.
+  // Takes the round of `partition` in step `step`. A whole round has `most` examples, cut into
+  // parts as equal as can be; a shorter one ends earlier. Leaves examples * (parameters - where it
+  // ended) in `way`, and returns the sum of the losses on the way. Throws Fault::diverged.
+  // REQUIRES: parameters and `way` are whole vectors, round is not empty.
   double run(Step step, std::uint32_t partition, std::span<const float> parameters,
              const Batch& round, std::size_t most, std::span<float> way);
 

@@ -223,7 +223,7 @@ void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::u
     again_gradient_ = AlignedBuffer<float>(parts_.model.layout().size());
     std::uint64_t most = 0;
     for (std::uint32_t p = 0; p < parts_.plan.partitions(); ++p) {
-      most = std::max(most, parts_.plan.batch(p));
+      most = std::max(most, parts_.plan.rows(p));
     }
     again_.inputs = AlignedBuffer<float>(most * parts_.model.schema().features);
     again_.targets = AlignedBuffer<float>(most * parts_.model.schema().targets);
