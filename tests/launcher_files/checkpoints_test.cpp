@@ -143,6 +143,8 @@ TEST_F(CheckpointsTest, WhatComesTooLateIsOrderedAgainFurtherAhead) {
   answer(3052, false);
   EXPECT_THAT(abandoned_, ElementsAre(3052));
   EXPECT_TRUE(checkpoints_->settled(3052));
+  EXPECT_TRUE(checkpoints_->was_due(3052));  // nothing ends there
+  EXPECT_FALSE(checkpoints_->was_due(3053));
   checkpoints_->on_tick(kStart + seconds(31), 3100);
   EXPECT_THAT(ordered_, ElementsAre(3052, 3202));
   checkpoints_->on_saved(1, wire::Saved{3052, "", "", 0, 0, 0, "", {}});  // what was abandoned

@@ -171,6 +171,7 @@ TEST(AsynchronousShard, WithoutRoomNobodyGoesOn) {
   EXPECT_TRUE(job.shard().checkpoint_at(1));
   for (const std::uint32_t p : {0U, 1U, 2U}) job.push(0, 0, {p, 1}, 1.0F);
   EXPECT_THAT(job.parameters(1, 0), IsEmpty());
+  EXPECT_EQ(job.shard().waiting_for().text, "the checkpoint of step 1 waits for the disk");
   job.rooms = 1;
   job.replies.clear();
   job.shard().on_room();

@@ -52,6 +52,7 @@ TEST(ShardCheckpointTest, WithoutRoomAChunkStaysAtItsVersion) {
     take_step(job, 1, 0, 1);
     EXPECT_THAT(job.parameters(2, 0), IsEmpty());  // the pull waits
     EXPECT_THAT(job.parameters(1, 0), Each(9.0F));
+    EXPECT_EQ(job.shard().waiting_for().text, "the checkpoint of step 1 waits for the disk");
     job.shard().on_room();  // a false alarm
     EXPECT_THAT(job.saved, IsEmpty());
     job.rooms = 1;
