@@ -1,4 +1,5 @@
-// What every optimizer promises, asked of every file in common/optimization/modes/ with its defaults.
+// What every optimizer promises, asked of every file in common/optimization/modes/ with its
+// defaults.
 #include "common/optimization/optimizer.h"
 
 #include <gmock/gmock.h>
