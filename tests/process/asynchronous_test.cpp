@@ -85,7 +85,8 @@ TEST_P(Asynchronous, NoStepIsLostOrCountedTwice) {
 
   const Said verified = say(job, {"verify"});
   EXPECT_EQ(verified.code, 0) << verified.output;
-  EXPECT_THAT(verified.output, ContainsRegex("trace server-1-lane-0-step-0-0.trace: ok, [1-9][0-9]* pu"));
+  EXPECT_THAT(verified.output,
+              ContainsRegex("trace server-1-lane-0-step-0-0.trace: ok, [1-9][0-9]* pu"));
   EXPECT_THAT(verified.output, Not(HasSubstr("broken")));
 }
 
