@@ -13,6 +13,20 @@ using wire::Header;
 
 namespace {
 
+// Who is killed may reset its connections instead of closing them; it has left all the same.
+std::exception_ptr departure(const std::exception_ptr& error) {
+  std::string how;
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const net::ConnectionLost& lost) {
+    how = fmt::format(" ({})", lost.message());
+  } catch (...) {
+    return error;
+  }
+  return std::make_exception_ptr(
+      Error(Fault::network, "the coordinator has left" + how, std::source_location::current()));
+}
+
 constexpr std::size_t kModelPart = 1U << 18;  // floats of one tensor frame
 
 }  // namespace
@@ -47,19 +61,15 @@ void ControlLink::connect() {
 
   local_address_ = connection->local_address();
   connection->set_peer("the coordinator");
-  channel_ = std::make_unique<net::FrameChannel>(
-      std::move(*connection), *this, [this](std::exception_ptr error) {
-        closing_ = true;
-        beat_timer_.cancel();
-        if (!error) {
-          error = std::make_exception_ptr(
-              Error(Fault::network, "the coordinator has left", std::source_location::current()));
-        }
-        shutdown_.fail(error);
-        const std::lock_guard lock(mutex_);
-        closed_ = true;
-        changed_.notify_all();
-      });
+  channel_ = std::make_unique<net::FrameChannel>(std::move(*connection), *this,
+                                                 [this](std::exception_ptr error) {
+                                                   closing_ = true;
+                                                   beat_timer_.cancel();
+                                                   shutdown_.fail(departure(error));
+                                                   const std::lock_guard lock(mutex_);
+                                                   closed_ = true;
+                                                   changed_.notify_all();
+                                                 });
   channel_->start();
   heard_ = std::chrono::steady_clock::now();
   net::asio::co_spawn(context_, beat_loop(), [this](std::exception_ptr error) {
