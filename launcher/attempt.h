@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ class Attempt {
     std::string address;     // of the coordinator
     std::optional<checkpoint::Manifest> resumed = {};
     std::uint32_t incarnation = 0;  // of every rank
+    std::filesystem::path program;  // that a rank runs
+    Restarts& restarts;             // used by its thread alone until the object is gone
   };
   // Starts it. Throws if that cannot be done.
   explicit Attempt(const Options& options);
@@ -39,6 +42,9 @@ class Attempt {
   std::optional<Coordinator::Outcome> look();
   // Every rank has arrived.
   bool began() const { return coordinator_.began(); }
+
+  // Of the newest process.
+  std::uint32_t incarnation() const { return coordinator_.incarnation(); }
 
   // How many workers somebody wants it to go on with.
   std::optional<std::uint32_t> scaled_to() const { return coordinator_.scaled_to(); }
@@ -52,16 +58,31 @@ class Attempt {
   Coordinator::Outcome end(std::optional<Coordinator::Outcome> known);
 
  private:
+  // A process that is to take the place of a lost one.
+  struct Successor {
+    wire::ProcessInfo lost;
+    std::uint32_t incarnation = 0;
+    std::unique_ptr<Child> child;  // null: not started yet
+    bool gone = false;
+  };
   std::filesystem::path log(const char* name) const;
   void read_errors();
+  std::string last_errors();  // in lines of their own
   void watch_child();
+  void watch_successors();
+  void start(Successor& successor);
 
   const wire::JobKey key_;
+  const RunConfig& config_;
+  const std::filesystem::path program_;
+  std::mutex mutex_;
+  std::vector<Successor> wanted_;  // guarded
   ScratchFolder& scratch_;
   Coordinator coordinator_;
   const std::filesystem::path logs_;
   FileTail errors_;
   std::optional<Child> child_;
+  std::vector<Successor> successors_;
   std::vector<std::string> last_errors_;
   bool child_gone_ = false;
 };

@@ -22,9 +22,10 @@ bool may_come(const Header& header) {
 
 }  // namespace
 
-ControlPeer::ControlPeer(ProcessId process, net::Connection connection, OnFrame on_frame,
-                         OnClosed on_closed)
+ControlPeer::ControlPeer(ProcessId process, std::uint32_t incarnation, net::Connection connection,
+                         OnFrame on_frame, OnClosed on_closed)
     : process_(process),
+      incarnation_(incarnation),
       on_frame_(std::move(on_frame)),
       channel_(std::move(connection), *this,
                [this, closed = std::move(on_closed)](std::exception_ptr error) {

@@ -23,9 +23,11 @@ class ControlPeer final : public net::FrameHandler {
   using OnClosed = std::function<void(ControlPeer&, std::exception_ptr)>;
 
   // The connection has proved that it is `process`.
-  ControlPeer(ProcessId process, net::Connection connection, OnFrame on_frame, OnClosed on_closed);
+  ControlPeer(ProcessId process, std::uint32_t incarnation, net::Connection connection,
+              OnFrame on_frame, OnClosed on_closed);
 
   ProcessId process() const { return process_; }
+  std::uint32_t incarnation() const { return incarnation_; }
   void close() { channel_.close(); }
   void beat();
   template <typename Message>
@@ -46,6 +48,7 @@ class ControlPeer final : public net::FrameHandler {
   void enqueue(wire::Header header, std::vector<std::byte> body);
 
   ProcessId process_;
+  std::uint32_t incarnation_;
   OnFrame on_frame_;
   std::vector<std::byte> body_;                                         // being received
   std::deque<std::pair<wire::Header, std::vector<std::byte>>> outbox_;  // `taken_` are on their way

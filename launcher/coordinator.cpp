@@ -18,7 +18,6 @@ using wire::Header;
 namespace {
 
 constexpr std::size_t kStrangers = 64;  // connections in their handshake at once
-constexpr Duration kWitness = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -33,7 +32,8 @@ Coordinator::Coordinator(Options options, JobRecord& record)
                    .suspect = options_.suspect,
                    .dead = options_.dead},
                   std::chrono::steady_clock::now()),
-      gathering_(options_.partitions) {}
+      gathering_(options_.partitions),
+      incarnation_(options_.incarnation) {}
 
 Coordinator::~Coordinator() {
   if (!thread_.joinable()) return;
@@ -75,6 +75,9 @@ net::Task<void> Coordinator::receive(net::Connection connection) {
     if (client.process.role == Role::client) return wire::Verdict::welcome;
     if (!membership_.expects(client.process)) return wire::Verdict::not_expected;
     if (client.epoch != options_.credentials.self.epoch) return wire::Verdict::stale;
+    if (client.incarnation < membership_.member(client.process).info.incarnation) {
+      return wire::Verdict::stale;
+    }
     return find(client.process) == nullptr ? wire::Verdict::welcome : wire::Verdict::not_expected;
   };
   try {
@@ -89,7 +92,7 @@ net::Task<void> Coordinator::receive(net::Connection connection) {
       membership_.on_heard(peer.process, std::chrono::steady_clock::now());
     }
     peers_.push_back(std::make_unique<ControlPeer>(
-        peer.process, std::move(connection),
+        peer.process, peer.incarnation, std::move(connection),
         [this](ControlPeer& from, const Header& header, std::span<const std::byte> body) {
           on_frame(from, header, body);
         },
@@ -133,6 +136,7 @@ void Coordinator::on_closed(ControlPeer& peer, std::exception_ptr error) {
     finish_if_all_gone();
   });
   if (closing_ || process.role == Role::client) return;
+  if (peer.incarnation() != membership_.member(process).info.incarnation) return;  // replaced
   const std::string why = error ? describe(error).second : "its connection was closed";
   const auto event = membership_.on_closed(process, why);
   if (event && !failed_.contains(process)) handle({*event});
@@ -155,38 +159,14 @@ net::Task<void> Coordinator::tick_loop() {
       }
       continue;
     }
-    if (witness_ && now - witness_since_ > kWitness) end_job(*witness_);
+    judge_witnesses(now);
     const auto events = membership_.on_tick(now);
     handle(events);
     if (!events.empty()) record_.on_members(membership_.members());
     for (const auto& peer : peers_) peer->beat();
     if (checkpoints_) checkpoints_->on_tick(now, newest_step_);
+    if (replacements_) replacements_->on_tick(now);
     if (waits_) waits_->on_tick(now, newest_step_);
-  }
-}
-
-void Coordinator::handle(const std::vector<Membership::Event>& events) {
-  std::string missing;
-  std::optional<ProcessId> first;
-  for (const Membership::Event& event : events) {
-    switch (event.kind) {
-      case Membership::Event::Kind::suspected:
-      case Membership::Event::Kind::recovered: record_.note("warning: " + event.text); break;
-      case Membership::Event::Kind::dead:
-        end_job(
-            wire::Failure{event.process, static_cast<int>(Fault::network), phase(), event.text});
-        // It may be stopped, or far away: nobody waits for it to hear of the end.
-        if (ControlPeer* peer = find(event.process)) peer->close();
-        break;
-      case Membership::Event::Kind::missing:
-        if (!first) first = event.process;
-        missing += (missing.empty() ? "" : "; ") + event.text;
-        break;
-    }
-  }
-  if (first) {
-    missing += refusals_.clause();
-    end_job(wire::Failure{*first, static_cast<int>(Fault::network), phase(), missing});
   }
 }
 
@@ -229,6 +209,10 @@ void Coordinator::on_control(ControlPeer& peer, ControlKind kind, std::span<cons
       if (!checkpoints_) break;
       return checkpoints_->on_answer(peer.process().id,
                                      wire::from_bytes<wire::CheckpointAnswer>(body));
+    case ControlKind::clock:
+      if (!replacements_) break;
+      return replacements_->on_clock(peer.process().id,
+                                     wire::from_bytes<wire::PartitionClock>(body));
     case ControlKind::waiting:
       if (!waits_) break;
       return waits_->on_answer(peer.process().id, wire::from_bytes<wire::Waiting>(body));
@@ -253,7 +237,9 @@ void Coordinator::on_registration(ControlPeer& peer, wire::Registration registra
   }
   registrations_[peer.process()] = std::move(registration);
   record_.on_members(membership_.members());
-  if (membership_.everybody_registered() && !running_ && !ending_) begin_job();
+  if (ending_) return;
+  if (running_) return on_successor(peer);
+  if (membership_.everybody_registered()) begin_job();
 }
 
 void Coordinator::begin_job() {
@@ -293,17 +279,22 @@ void Coordinator::begin_job() {
   record_.on_start(first, agreement.warnings.empty() && options_.promises_bits,
                    std::chrono::steady_clock::now());
   record_.on_members(membership_.members());
+  const wire::Start start = start_message();
+  send_all(Role::server, ControlKind::start, start);
+  send_all(Role::worker, ControlKind::start, start);
+  begin_checkpoints(first);
+}
+
+wire::Start Coordinator::start_message() const {
   wire::Start start;
   for (const cluster::Member& member : membership_.members()) start.roster.push_back(member.info);
-  start.layout = first.layout;
+  start.layout = registrations_.at({Role::worker, 0}).layout;
   start.checkpoints = options_.checkpoints.string();
   if (options_.resumed) {
     start.first_step = options_.resumed->step;
     start.manifest = checkpoint::to_text(*options_.resumed);
   }
-  send_all(Role::server, ControlKind::start, start);
-  send_all(Role::worker, ControlKind::start, start);
-  begin_checkpoints(first);
+  return start;
 }
 
 // The first and the last version are always saved; those between as often as the job file says.
@@ -347,6 +338,19 @@ void Coordinator::begin_checkpoints(const wire::Registration& first) {
       newest_step_, std::chrono::steady_clock::now());
   checkpoints_->take(0, last_ == 0);
   checkpoints_->take(last_, true);
+  if (!options_.replace) return;
+  replacements_.emplace(Replacements::Options{
+      .servers = options_.servers,
+      .workers = options_.workers,
+      .partitions = options_.partitions,
+      .incarnation = options_.incarnation,
+      .budget = options_.budget,
+      .start = options_.replace,
+      .ask =
+          [this](const wire::PartitionClock& question) {
+            send_all(Role::server, ControlKind::clock, question);
+          },
+      .begin = [this](ProcessId worker, Step step) { begin_successor(worker, step); }});
 }
 
 // Once per job, and aloud where it matters: between hosts, and where somebody asked for it.
@@ -367,6 +371,9 @@ void Coordinator::say_encryption() {
 }
 
 void Coordinator::on_contribution(ControlPeer& peer, wire::Contribution contribution) {
+  if (const std::vector<double>* sum = gathering_.sum_of(contribution.tag)) {
+    return peer.send(ControlKind::total, wire::Total{contribution.tag, *sum});
+  }
   auto whole = gathering_.add(peer.process(), std::move(contribution));
   if (!whole) return;
   const auto now = std::chrono::steady_clock::now();
@@ -393,13 +400,15 @@ void Coordinator::drain() {
 }
 
 void Coordinator::on_drain_answer(ControlPeer& peer, Step begun) {
-  drain_answers_[peer.process()] = begun;
-  if (drain_answers_.size() != options_.workers) return;
+  Step& answer = drain_answers_[peer.process()];
+  answer = std::max({answer, begun, least_begun_[peer.process()]});
+  if (drain_answers_.size() != options_.workers || drained_to_) return;
   Step last = 0;
   for (const auto& [process, step] : drain_answers_) last = std::max(last, step);
   while (last < steps_ && checkpoints_->was_due(last)) ++last;
   last_ = std::min(std::max(last, start_step()), steps_);
   checkpoints_->take(last_, true);
+  drained_to_ = last;
   send_all(Role::worker, ControlKind::last_step, wire::Drain{last});
 }
 
@@ -422,20 +431,6 @@ void Coordinator::abort(wire::Failure failure) {
     if (failure.phase.empty()) failure.phase = phase();
     end_job(std::move(failure));
   });
-}
-
-// A rank that lost a peer is a witness, not the culprit: the culprit's own connection ends at the
-// same time. It is given a moment to be seen; then the witness is all there is.
-void Coordinator::on_failure(ControlPeer& peer, wire::Failure failure) {
-  failed_.insert(peer.process());
-  if (!membership_.expects(failure.process)) failure.process = peer.process();
-  if (failure.phase.empty()) failure.phase = phase();
-  // It says that another one broke the rules: that is no loss, and the culprit is known.
-  if (failure.process != peer.process()) return end_job(failure);
-  if (failure.fault != static_cast<int>(Fault::network)) return end_job(failure);
-  if (witness_) return;
-  witness_ = failure;
-  witness_since_ = std::chrono::steady_clock::now();
 }
 
 void Coordinator::end_job(Outcome outcome) {

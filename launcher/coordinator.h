@@ -27,6 +27,7 @@
 #include "launcher/job_record.h"
 #include "launcher/process_identity.h"
 #include "launcher/refusals.h"
+#include "launcher/replacements.h"
 #include "launcher/waits.h"
 
 namespace sheaf::launcher {
@@ -55,6 +56,11 @@ class Coordinator {
     std::optional<checkpoint::Manifest> resumed = {};  // where the job goes on from
     std::uint32_t incarnation = 0;                     // of the ranks
     bool scalable = false;                             // somebody can start the ranks again
+    // Starts another process in the place of a lost worker, of that incarnation, on its host or, if
+    // that is left empty, on another one; calls on_start_failed() if it ends before it is here.
+    // From the coordinator's thread. Null: who loses a worker has lost the job.
+    std::function<void(const wire::ProcessInfo& lost, std::uint32_t incarnation)> replace = {};
+    Restarts* budget = nullptr;  // for that; outlives the object, whose thread alone uses it
   };
 
   Coordinator(Options options, JobRecord& record);
@@ -67,6 +73,11 @@ class Coordinator {
   void drain();
   // Ends the job with a failure, unless it has ended. An empty phase: the one the job is in.
   void abort(wire::Failure failure);
+
+  // What `replace` has started did not come. Thread-safe.
+  void on_start_failed(ProcessId worker, std::uint32_t incarnation, std::string why);
+  // Of the newest process. Thread-safe.
+  std::uint32_t incarnation() const { return incarnation_.load(); }
 
   // How many workers somebody has asked for: the job drains, to go on with so many. Thread-safe.
   std::optional<std::uint32_t> scaled_to() const;
@@ -104,6 +115,11 @@ class Coordinator {
   void end_job(Outcome outcome);
   void finish_if_all_gone();
   void handle(const std::vector<cluster::Membership::Event>& events);
+  void judge_witnesses(TimePoint now);
+  bool replace(const cluster::Membership::Event& event);
+  void on_successor(ControlPeer& peer);
+  void begin_successor(ProcessId worker, Step first);
+  wire::Start start_message() const;
   template <typename Message>
   void send_all(Role role, wire::ControlKind kind, const Message& message);
   std::string phase() const;
@@ -121,14 +137,18 @@ class Coordinator {
   Gathering gathering_;
   std::unique_ptr<Checkpoints> checkpoints_;
   std::unique_ptr<Waits> waits_;
+  std::optional<Replacements> replacements_;
   std::uint32_t clients_ = 0;  // that have come so far
   std::atomic<std::uint32_t> scale_{0};
   Step last_ = 0;  // version that the job ends with
   Step steps_ = 0;
   std::map<ProcessId, Step> drain_answers_;
+  std::map<ProcessId, Step> least_begun_;  // of successors
+  std::optional<Step> drained_to_;
   bool draining_ = false;
   bool running_ = false;
   std::atomic<bool> began_{false};
+  std::atomic<std::uint32_t> incarnation_;
   bool spans_hosts_ = false;
   bool closing_ = false;
   Step newest_step_ = 0;
@@ -137,9 +157,12 @@ class Coordinator {
   std::optional<Outcome> ending_;  // decided; ranks are being told
   wire::Failure stop_;             // what they are told
   TimePoint ending_since_{};
-  std::set<ProcessId> failed_;            // have said so: that they leave is no news
-  std::optional<wire::Failure> witness_;  // of a peer's death
-  TimePoint witness_since_{};
+  std::set<ProcessId> failed_;  // have said so: that they leave is no news
+  struct Witness {
+    wire::Failure failure;  // of a peer's death
+    TimePoint since{};
+  };
+  std::vector<Witness> witnesses_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -7,6 +7,7 @@ namespace sheaf::launcher {
 
 std::optional<Gathering::Whole> Gathering::add(ProcessId from, wire::Contribution contribution) {
   const std::string& tag = contribution.tag;
+  if (whole_.contains(tag)) return std::nullopt;
   Open& open = open_.try_emplace(tag, Open{contribution.sum, {}}).first->second;
   for (auto& [partition, values] : contribution.values) {
     const bool fits =
@@ -26,12 +27,19 @@ std::optional<Gathering::Whole> Gathering::add(ProcessId from, wire::Contributio
   open_.erase(tag);
   if (whole.sum) {
     whole.values = params::tree_sum(in_order);
+    whole_[tag] = whole.values;
   } else {
     for (const auto& list : in_order) {
       whole.values.insert(whole.values.end(), list.begin(), list.end());
     }
+    whole_[tag] = {};
   }
   return whole;
+}
+
+const std::vector<double>* Gathering::sum_of(const std::string& tag) const {
+  const auto found = whole_.find(tag);
+  return found == whole_.end() ? nullptr : &found->second;
 }
 
 }  // namespace sheaf::launcher

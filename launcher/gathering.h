@@ -23,10 +23,13 @@ class Gathering {
     bool sum = true;  // else the lists, ascending by partition
     std::vector<double> values;
   };
-  // The whole, if this completes it; its tag may then be used again. What comes again for a
-  // partition replaces what was there. Throws Fault::network if it does not fit: a partition that
-  // the job does not have, vectors to sum of unequal lengths, a sum under the tag of lists.
+  // The whole, if this completes it. What comes again for a partition replaces what was there; what
+  // comes for a tag that is complete changes nothing. Throws Fault::network if it does not fit: a
+  // partition that the job does not have, vectors to sum of unequal lengths, a sum under the tag of
+  // lists.
   std::optional<Whole> add(ProcessId from, wire::Contribution contribution);
+  // The sum of a tag that is complete: for a worker that takes the place of one that had it.
+  const std::vector<double>* sum_of(const std::string& tag) const;
 
  private:
   struct Open {
@@ -34,7 +37,8 @@ class Gathering {
     std::map<std::uint32_t, std::vector<double>> values;  // by partition
   };
   std::uint32_t partitions_;
-  std::map<std::string, Open> open_;  // by tag
+  std::map<std::string, Open> open_;                  // by tag
+  std::map<std::string, std::vector<double>> whole_;  // of sums; of lists nobody asks for: empty
 };
 
 }  // namespace sheaf::launcher

@@ -61,7 +61,7 @@ std::optional<Answer> ask(const std::filesystem::path& run, wire::ControlKind ki
 
   std::optional<Answer> answer;
   ControlPeer peer(
-      {Role::coordinator, 0}, std::move(*connection),
+      {Role::coordinator, 0}, 0, std::move(*connection),
       [&](ControlPeer& from, const wire::Header& header, std::span<const std::byte> body) {
         if (header.type != wire::FrameType::control) return;  // a beat
         if (static_cast<wire::ControlKind>(header.value) == kind) {

@@ -131,13 +131,36 @@ void JobRecord::start_again(Step step) {
   rows_.reset();
   job_.reset();
   traffic_.clear();
+  of_the_lost_ = {};
+  lost_workers_.clear();
   finished_.clear();
   sums_.clear();
   scores_.clear();
   latest_.clear();
   epoch_loss_.reset();
   model_known_ = 0;
-  examples_ = 0;
+}
+
+// What the lost one has not reported nobody knows.
+void JobRecord::on_successor(PartitionRange partitions, Step first, TimePoint now) {
+  for (const MetricRow& row : rows_->give_up(partitions, first, now)) show_row(row, now);
+}
+
+void JobRecord::on_lost(ProcessId worker, TimePoint noticed) {
+  ++result_.faults.replacements;
+  lost_workers_.try_emplace(worker, noticed);
+  const Bytes bytes = std::exchange(traffic_[worker], {});
+  of_the_lost_.pushed += bytes.pushed;
+  of_the_lost_.pulled += bytes.pulled;
+}
+
+JobRecord::Bytes JobRecord::exchanged() const {
+  Bytes all = of_the_lost_;
+  for (const auto& [worker, bytes] : traffic_) {
+    all.pushed += bytes.pushed;
+    all.pulled += bytes.pulled;
+  }
+  return all;
 }
 
 void JobRecord::on_log(ProcessId process, const std::string& host, const wire::Log& log) {
@@ -146,22 +169,19 @@ void JobRecord::on_log(ProcessId process, const std::string& host, const wire::L
 }
 
 void JobRecord::on_losses(ProcessId worker, const wire::Losses& losses, TimePoint now) {
-  traffic_[worker] = losses;
-  std::uint64_t pushed = 0;
-  std::uint64_t pulled = 0;
-  for (const auto& [id, count] : traffic_) {
-    pushed += count.push_bytes;
-    pulled += count.pull_bytes;
-  }
-  if (examples_ == 0) rows_->resume(now);  // loading data was no training
+  traffic_[worker] = {losses.push_bytes, losses.pull_bytes};
+  if (rows_->examples() == 0) rows_->resume(now);  // loading data was no training
   if (lost_) result_.faults.recovery_seconds += seconds(now - *std::exchange(lost_, {}));
-  rows_->set_traffic(pushed, pulled);
+  if (const auto lost = lost_workers_.extract(worker)) {
+    result_.faults.recovery_seconds += seconds(now - lost.mapped());
+  }
+  const Bytes bytes = exchanged();
+  rows_->set_traffic(bytes.pushed, bytes.pulled);
   for (const wire::StepLoss& loss : losses.rows) {
     if (loss.partition >= config_.run().partitions) {
       fail(Fault::network, "loss of partition {}, expected 0..{}", loss.partition,
            config_.run().partitions - 1);
     }
-    examples_ += loss.examples;
     for (const MetricRow& row :
          rows_->add(loss.step, loss.partition, loss.loss_sum, loss.examples, now)) {
       show_row(row, now);
@@ -215,10 +235,9 @@ void JobRecord::on_evaluation(const std::string& part, Step step, metrics::Evalu
   for (const auto& [name, value] : evaluation.pairs()) {
     if (name != "loss") row.metrics.emplace_back(name, value);
   }
-  for (const auto& [id, count] : traffic_) {
-    row.push_bytes += count.push_bytes;
-    row.pull_bytes += count.pull_bytes;
-  }
+  const Bytes bytes = exchanged();
+  row.push_bytes = bytes.pushed;
+  row.pull_bytes = bytes.pulled;
   directory_->append_metrics(row, std::chrono::system_clock::now());
   if (part == "validation") {
     if (step > 0 && step % job_->steps_per_epoch == 0) {
@@ -295,7 +314,7 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
     r.parameters = job_->layout.size();
     r.epochs = r.steps / job_->steps_per_epoch;
   }
-  if (r.seconds > 0) r.examples_per_s = static_cast<double>(examples_) / r.seconds;
+  if (r.seconds > 0 && rows_) r.examples_per_s = static_cast<double>(rows_->examples()) / r.seconds;
   const auto figure = [&](const char* part) -> std::optional<metrics::Evaluation> {
     const auto found = latest_.find(part);
     return found == latest_.end() ? std::nullopt : std::optional(found->second);

@@ -51,6 +51,10 @@ class JobRecord {
   void on_losses(ProcessId worker, const wire::Losses& losses, TimePoint now);
   void on_sum(const std::string& tag, const std::vector<double>& values, TimePoint now);
   void on_list(const std::string& tag, std::vector<double> values, TimePoint now);
+  // A worker was lost, which was noticed at that time; another one is to take its place.
+  void on_lost(ProcessId worker, TimePoint noticed);
+  // That one begins with the step `first` of its partitions.
+  void on_successor(PartitionRange partitions, Step first, TimePoint now);
   void on_model(std::size_t offset, std::span<const std::byte> floats);
   void on_finished(ProcessId process, const wire::Finished& report);
   void on_checkpoint(std::optional<Step> newest, std::uint64_t failed);
@@ -74,6 +78,11 @@ class JobRecord {
   const RunResult& close(const std::optional<wire::Failure>& failure, int exit);
 
  private:
+  struct Bytes {
+    std::uint64_t pushed = 0;
+    std::uint64_t pulled = 0;
+  };
+  Bytes exchanged() const;  // since all ranks have arrived
   void start_again(Step step);
   void show_row(const MetricRow& row, TimePoint now);
   void try_evaluate(const std::string& part, Step step, TimePoint now);
@@ -88,7 +97,8 @@ class JobRecord {
   std::optional<optimization::Schedule> schedule_;  // once it has begun
   std::vector<cluster::Member> members_;
   std::optional<wire::Registration> job_;  // of a worker: layout, shape, steps
-  std::map<ProcessId, wire::Losses> traffic_;
+  std::map<ProcessId, Bytes> traffic_;     // of the workers that are here
+  Bytes of_the_lost_;
   std::map<ProcessId, wire::Finished> finished_;
   std::map<std::string, std::vector<double>> sums_;  // evaluations that wait for their scores
   std::map<std::string, std::vector<double>> scores_;
@@ -96,12 +106,12 @@ class JobRecord {
   std::optional<double> epoch_loss_;
   std::vector<float> model_;
   std::size_t model_known_ = 0;  // floats that have arrived
-  std::uint64_t examples_ = 0;
   std::optional<Step> resumed_;
-  bool goes_back_ = false;           // to resumed_, once all ranks are there
-  std::optional<TimePoint> lost_;    // since when nothing was trained
-  bool exact_ = true;                // all steps so far
-  std::uint64_t failed_before_ = 0;  // checkpoints, of attempts before
+  bool goes_back_ = false;                       // to resumed_, once all ranks are there
+  std::optional<TimePoint> lost_;                // since when nothing was trained
+  std::map<ProcessId, TimePoint> lost_workers_;  // whose successors have not trained yet
+  bool exact_ = true;                            // all steps so far
+  std::uint64_t failed_before_ = 0;              // checkpoints, of attempts before
   bool all_steps_ = false;
   bool saved_ = false;
   RunResult result_;

@@ -15,8 +15,11 @@ Placement placement_of(const RunConfig& config) {
                         [](const char* name) { return std::getenv(name); });
 }
 
-MpirunCommand plan_launch(const RunConfig& config, const JobArguments& job,
-                          const std::filesystem::path& program, Coordinated coordinated) {
+namespace {
+
+// For ranks that read that job file.
+MpirunRequest request_of(const RunConfig& config, const JobArguments& job,
+                         const std::filesystem::path& program, Coordinated coordinated) {
   MpirunRequest request;
   const char* path = std::getenv("PATH");
   request.mpirun = find_mpirun(path == nullptr ? "" : path);
@@ -36,7 +39,34 @@ MpirunCommand plan_launch(const RunConfig& config, const JobArguments& job,
   request.program = program;
   request.job_file = std::filesystem::absolute(job.file);
   request.overrides = job.overrides;
-  return mpirun_command(request);
+  return request;
+}
+
+}  // namespace
+
+MpirunCommand plan_launch(const RunConfig& config, const JobArguments& job,
+                          const std::filesystem::path& program, Coordinated coordinated) {
+  return mpirun_command(request_of(config, job, program, coordinated));
+}
+
+std::vector<std::string> plan_successor(const RunConfig& config,
+                                        const std::filesystem::path& program,
+                                        const std::filesystem::path& run, ProcessId process,
+                                        const std::string& host) {
+  const JobArguments job{run / "config.toml", {}};
+  const std::vector<std::string> seat = {
+      "--join", (run / "control.json").string(), "--process",
+      fmt::format("{}:{}", process.role == Role::server ? "server" : "worker", process.id)};
+  std::vector<std::string> argv = {program.string(), "rank", job.file.string()};
+  if (!host.empty()) {
+    MpirunRequest request = request_of(config, job, program, Coordinated::by_hand);
+    request.ranks = 1;
+    request.forwarded.emplace_back(kIncarnationVariable);
+    request.mpirun_args.insert(request.mpirun_args.end(), {"--host", host});
+    argv = mpirun_command(request).argv;
+  }
+  argv.insert(argv.end(), seat.begin(), seat.end());
+  return argv;
 }
 
 }  // namespace sheaf::launcher

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "launcher/command_line.h"
 #include "launcher/mpirun_command.h"
@@ -19,5 +21,12 @@ enum class Coordinated { by_train, by_hand };
 // Throws Fault::config if there is no mpirun that it knows. `job` is what each rank reads.
 MpirunCommand plan_launch(const RunConfig& config, const JobArguments& job,
                           const std::filesystem::path& program, Coordinated coordinated);
+
+// The command that starts one more process of a running job, which finds it by its run directory:
+// on that host, or here if that is empty. The same throws.
+std::vector<std::string> plan_successor(const RunConfig& config,
+                                        const std::filesystem::path& program,
+                                        const std::filesystem::path& run, ProcessId process,
+                                        const std::string& host);
 
 }  // namespace sheaf::launcher

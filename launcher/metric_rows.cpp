@@ -32,16 +32,36 @@ std::vector<MetricRow> MetricRows::add(Step step, std::uint32_t partition, doubl
   report.reported[partition] = true;
   report.loss_sums[partition] = {loss_sum};
   report.examples += examples;
+  examples_ += examples;
   --report.missing;
+  return fold_complete(now);
+}
 
+std::vector<MetricRow> MetricRows::give_up(PartitionRange partitions, Step first, TimePoint now) {
+  for (Step step = next_; step < first; ++step) {
+    Pending& report = pending(step);
+    for (std::uint32_t p = partitions.first; p < partitions.end(); ++p) {
+      if (report.reported[p]) continue;
+      report.reported[p] = true;
+      --report.missing;
+    }
+  }
+  return fold_complete(now);
+}
+
+std::vector<MetricRow> MetricRows::fold_complete(TimePoint now) {
   std::vector<MetricRow> rows;
   while (!pending_.empty() && pending_.begin()->first == next_ &&
          pending_.begin()->second.missing == 0) {
     fold(pending_.begin()->second);
     pending_.erase(pending_.begin());
     ++next_;
-    if (next_ % options_.every == 0 || next_ % options_.steps_per_epoch == 0) {
+    const bool ends_epoch = next_ % options_.steps_per_epoch == 0;
+    if (next_ % options_.every != 0 && !ends_epoch) continue;
+    if (row_.examples != 0) {
       rows.push_back(finish_row(now));
+    } else if (ends_epoch) {  // nobody knows any loss of the row
+      epoch_ = {};
     }
   }
   return rows;

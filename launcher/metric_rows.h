@@ -55,6 +55,10 @@ class MetricRows {
   std::vector<MetricRow> add(Step step, std::uint32_t partition, double loss_sum,
                              std::uint64_t examples, TimePoint now);
 
+  // These partitions report nothing more of the steps before `first`: what is not known of those is
+  // left out of the means. Returns the rows that this completes.
+  std::vector<MetricRow> give_up(PartitionRange partitions, Step first, TimePoint now);
+
   // Bytes pushed and pulled by all workers since the job began, never fewer than before; shown by
   // the next row.
   void set_traffic(std::uint64_t push_bytes, std::uint64_t pull_bytes);
@@ -65,7 +69,8 @@ class MetricRows {
   // The row of the steps since the last one, if there are any: at an early end.
   std::optional<MetricRow> flush(TimePoint now);
 
-  std::uint64_t steps() const { return next_; }  // complete without a gap
+  std::uint64_t steps() const { return next_; }         // complete without a gap
+  std::uint64_t examples() const { return examples_; }  // in all reports, each once
 
  private:
   struct Mean {
@@ -87,6 +92,7 @@ class MetricRows {
   };
 
   Pending& pending(Step step);
+  std::vector<MetricRow> fold_complete(TimePoint now);
   void fold(const Pending& step);
   MetricRow finish_row(TimePoint now);
   void measure_rates(TimePoint now);
@@ -94,6 +100,7 @@ class MetricRows {
   const Options options_;
   Step next_;  // the first step that is not folded
   std::map<Step, Pending> pending_;
+  std::uint64_t examples_ = 0;
   Mean row_;
   Mean epoch_;
   // The window of the rates.

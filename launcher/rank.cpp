@@ -117,14 +117,19 @@ struct Rank {
   }
 };
 
-// What the coordinator asks of a server; checkpoints are kept until the server can do them.
+// What the coordinator asks of a server; it is kept until the server can do it.
 class Orders {
  public:
   explicit Orders(Rank& rank) : rank_(rank) {
-    rank_.link.on_checkpoint([this](const wire::CheckpointAt& order) { take(order); });
+    rank_.link.on_checkpoint(
+        [this](const wire::CheckpointAt& order) { take([this, order] { save(order); }); });
+    rank_.link.on_clock([this](const wire::PartitionClock& question) {
+      take([this, question] { say_clock(question); });
+    });
   }
   ~Orders() {
     rank_.link.on_waiting({});
+    rank_.link.on_clock({});
     rank_.link.on_checkpoint({});
   }
 
@@ -133,28 +138,33 @@ class Orders {
     rank_.link.on_waiting([&server] { return server.waiting_for(kAnswer); });
     const std::lock_guard lock(mutex_);
     server_ = &server;
-    for (const wire::CheckpointAt& order : std::exchange(early_, {})) carry_out(order);
+    for (const auto& order : std::exchange(early_, {})) order();
   }
 
  private:
-  void take(const wire::CheckpointAt& order) {
+  void take(std::function<void()> order) {
     const std::lock_guard lock(mutex_);
-    if (server_ == nullptr) return early_.push_back(order);
-    carry_out(order);
+    if (server_ == nullptr) return early_.push_back(std::move(order));
+    order();
   }
-  void carry_out(const wire::CheckpointAt& order) {
+  void say_clock(wire::PartitionClock question) {
+    server_->clock({question.first, question.count}, [&link = rank_.link, question](Step step) {
+      link.answer(wire::PartitionClock{question.first, question.count, step});
+    });
+  }
+  void save(const wire::CheckpointAt& order) {
     if (order.abandoned) return server_->abandon_checkpoint(order.version);
     const bool writes = server_->writes_checkpoints();
     const auto answer = [&link = rank_.link, order, writes](bool in_time) {
-      link.answer({order.version, in_time, writes});
+      link.answer(wire::CheckpointAnswer{order.version, in_time, writes});
     };
     server_->checkpoint_at(order.version, order.end, answer);
   }
 
   Rank& rank_;
   std::mutex mutex_;
-  server::Server* server_ = nullptr;       // guarded
-  std::vector<wire::CheckpointAt> early_;  // guarded
+  server::Server* server_ = nullptr;          // guarded
+  std::vector<std::function<void()>> early_;  // guarded
 };
 
 void open_checkpoints(Rank& rank, server::Server& server, checkpoint::Disk& disk,

@@ -99,6 +99,7 @@ std::string result_json(const RunResult& result) {
   if (!result.privacy.empty()) json["privacy"] = of(result.privacy);
   json["checkpoint"] = {{"step", or_null(result.checkpoint)}};
   json["faults"] = {{"restarts", result.faults.restarts},
+                    {"replacements", result.faults.replacements},
                     {"duplicates_dropped", result.faults.duplicates_dropped},
                     {"rolled_back_steps", result.faults.rolled_back_steps},
                     {"recovery_seconds", result.faults.recovery_seconds},

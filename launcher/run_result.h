@@ -30,7 +30,8 @@ struct Traffic {  // bytes of all pushes and pulls, frame headers included
 };
 
 struct FaultCounts {
-  std::uint64_t restarts = 0;
+  std::uint64_t restarts = 0;      // of all ranks
+  std::uint64_t replacements = 0;  // of one worker while the others went on
   std::uint64_t duplicates_dropped = 0;
   std::uint64_t rolled_back_steps = 0;
   double recovery_seconds = 0;  // from the notice of each loss to the first step after it

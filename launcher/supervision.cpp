@@ -60,7 +60,9 @@ Coordinator::Outcome Supervision::attempt() {
                                                           .scratch = scratch_,
                                                           .address = address_,
                                                           .resumed = resumed_,
-                                                          .incarnation = incarnation_++});
+                                                          .incarnation = incarnation_,
+                                                          .program = program_,
+                                                          .restarts = restarts_});
   } catch (const Error& error) {
     return own_failure(error.fault(), "starting", error.message());
   }
@@ -77,6 +79,7 @@ Coordinator::Outcome Supervision::attempt() {
   }
   if (const auto workers = attempt_->scaled_to()) wanted_ = workers;
   const Coordinator::Outcome ended = attempt_->end(std::move(outcome));
+  incarnation_ = attempt_->incarnation() + 1;
   attempt_.reset();  // the record is ours from here on
   return ended;
 }

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <future>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -128,11 +129,21 @@ bool Lane::poll_shared() {
       const SessionId wire = session.wire();
       std::erase(polled_, &session);
       shard_->on_closed(session.id());
+      departed_.push_back(session.id());
       sessions_[wire]->fail(std::current_exception());
     }
   }
   for (SharedSession* session : polled_) session->ring();
+  if (!departed_.empty()) release_departed();
   return any;
+}
+
+void Lane::release_departed() {
+  std::erase_if(departed_, [&](SessionId id) {
+    if (shard_->reads_from(id)) return false;
+    shared_[id - kShared].reset();
+    return true;
+  });
 }
 
 wire::ShareStatus Lane::open_shared(Session& session, const wire::Header& header) {
@@ -249,6 +260,7 @@ void Lane::on_closed(Session& session, std::exception_ptr error) {
   std::erase_if(polled_, [&](SharedSession* shared) {
     if (shared->wire() != session.id()) return false;
     shard_->on_closed(shared->id());
+    departed_.push_back(shared->id());
     return true;
   });
   if (error && !closing_) {
@@ -304,7 +316,10 @@ Lane::Payload Lane::payload_for(SessionId session) const {
 }
 
 void Lane::reply(SessionId session, wire::OutFrame frame) {
-  if (session >= kShared) return shared_[session - kShared]->send(frame);
+  if (session >= kShared) {
+    if (const auto& shared = shared_[session - kShared]) shared->send(frame);
+    return;
+  }
   if (session < sessions_.size() && sessions_[session]) sessions_[session]->send(std::move(frame));
 }
 
@@ -350,7 +365,19 @@ void Lane::note(const TraceEvent& event) {
 
 void Lane::restore_from(std::size_t n, Version version, Shard::ReadChunk read) {
   in_thread([this, n, version, read = std::move(read)]() mutable {
-    if (shard_->restore(version, n, read)) restore_from(n + 1, version, std::move(read));
+    restoring_ = shard_->restore(version, n, read);
+    if (restoring_) restore_from(n + 1, version, std::move(read));
+  });
+}
+
+void Lane::clock(PartitionRange partitions, std::function<void(Step)> answer) {
+  in_thread([this, partitions, answer = std::move(answer)]() mutable {
+    if (restoring_) return clock(partitions, std::move(answer));  // behind the next chunk
+    Step clock = std::numeric_limits<Step>::max();
+    for (std::uint32_t p = partitions.first; p < partitions.end(); ++p) {
+      clock = std::min(clock, shard_->clock(p));
+    }
+    answer(clock);
   });
 }
 

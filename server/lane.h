@@ -65,6 +65,7 @@ class Lane final : public ShardOutput {
   // Begins where a checkpoint ends, chunk by chunk from its own thread: connections are made and
   // pulls wait meanwhile. Before run(), which throws what `read` throws.
   void restore(Version version, Shard::ReadChunk read) {
+    restoring_ = true;
     restore_from(0, version, std::move(read));
   }
   // Serves a worker over a connection made and proved elsewhere. Before run(), or from its thread.
@@ -77,6 +78,9 @@ class Lane final : public ShardOutput {
   void add_scalar(Step step, std::uint32_t chunk, double value);
   // For reports; call after run() has returned, or from its thread.
   const Shard& shard() const { return *shard_; }
+  // How many steps of each of these partitions every chunk has, once what is restored is there: the
+  // largest number there is without chunks. Thread-safe; the answer comes from the lane's thread.
+  void clock(PartitionRange partitions, std::function<void(Step)> answer);
   // Who is waited for. Thread-safe; the answer comes from the lane's thread within `limit`.
   wire::Waiting waiting_for(Duration limit);
 
@@ -100,6 +104,7 @@ class Lane final : public ShardOutput {
   void close_all();
   void loop();
   bool poll_shared();
+  void release_departed();
   void await_wake();
   wire::ShareStatus open_shared(Session& session, const wire::Header& header);
 
@@ -109,9 +114,11 @@ class Lane final : public ShardOutput {
   std::unique_ptr<net::Listener> listener_;
   std::unique_ptr<Shard> shard_;
   std::vector<std::unique_ptr<Session>> sessions_;  // by SessionId; null = free
-  // By SessionId less kShared. Those of workers that have left stay: what they lent is still read.
+  // By SessionId less kShared; null = gone. Those of workers that have left stay for as long as
+  // what they lent is read.
   std::vector<std::unique_ptr<SharedSession>> shared_;
   std::vector<SharedSession*> polled_;  // of workers that are here
+  std::vector<SessionId> departed_;     // of those that are not
   Checkpointer* checkpointer_ = nullptr;
   std::ofstream trace_;
   cluster::KeeperClient* keeper_ = nullptr;
@@ -124,6 +131,7 @@ class Lane final : public ShardOutput {
   std::size_t refused_ = 0;
   std::vector<std::uint32_t> incarnations_;  // newest seen of each worker
   net::asio::steady_timer watch_;
+  bool restoring_ = false;
   bool closing_ = false;
 };
 

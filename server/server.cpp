@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
+#include <mutex>
 #include <thread>
 
 #include "common/base/error.h"
@@ -175,6 +177,25 @@ void Server::checkpoint_at(Version version, bool end, std::function<void(bool in
     lane->checkpoint_at(version, end, [answers, answer](bool in_time) {
       if (!in_time) answers->in_time = false;
       if (--answers->missing == 0) answer(answers->in_time);
+    });
+  }
+}
+
+void Server::clock(PartitionRange partitions, std::function<void(Step)> answer) {
+  struct Answers {
+    std::atomic<std::size_t> missing;
+    std::mutex mutex;
+    Step least = std::numeric_limits<Step>::max();  // guarded
+  };
+  const auto answers = std::make_shared<Answers>();
+  answers->missing = lanes_.size();
+  for (const auto& lane : lanes_) {
+    lane->clock(partitions, [answers, answer](Step clock) {
+      {
+        const std::lock_guard lock(answers->mutex);
+        answers->least = std::min(answers->least, clock);
+      }
+      if (--answers->missing == 0) answer(answers->least);
     });
   }
 }

@@ -106,6 +106,9 @@ class Server {
   std::size_t checkpoint_memory() const;
   // Serves until the shutdown ends. Throws the failure, if that is how it ended.
   ServerReport run();
+  // How many steps of each of these partitions every chunk has; the largest number there is without
+  // chunks. After open(); the answer comes from another thread while run() is running.
+  void clock(PartitionRange partitions, std::function<void(Step)> answer);
   // The step that the fastest lane is at. REQUIRES: opened, and run() is not running.
   Step step() const;
   // Who is waited for; empty if nobody, or if a lane does not say within `limit`. Thread-safe while

@@ -132,9 +132,14 @@ void ControlLink::on_waiting(std::function<wire::Waiting()> handler) {
   const std::lock_guard lock(handler_mutex_);
   on_waiting_ = std::move(handler);
 }
+void ControlLink::on_clock(std::function<void(const wire::PartitionClock&)> handler) {
+  const std::lock_guard lock(handler_mutex_);
+  on_clock_ = std::move(handler);
+}
 void ControlLink::answer(const wire::CheckpointAnswer& answer) {
   send(ControlKind::checkpoint, answer);
 }
+void ControlLink::answer(const wire::PartitionClock& answer) { send(ControlKind::clock, answer); }
 void ControlLink::saved(const wire::Saved& saved) { send(ControlKind::saved, saved); }
 void ControlLink::log(const std::string& text, bool warning) {
   send(ControlKind::log, wire::Log{warning, text});
@@ -310,6 +315,13 @@ void ControlLink::on_control(const Header& header) {
       lock.unlock();
       const std::lock_guard handler_lock(handler_mutex_);
       return send(ControlKind::waiting, on_waiting_ ? on_waiting_() : wire::Waiting{});
+    }
+    case ControlKind::clock: {
+      lock.unlock();
+      const auto question = wire::from_bytes<wire::PartitionClock>(body_);
+      const std::lock_guard handler_lock(handler_mutex_);
+      if (on_clock_) on_clock_(question);
+      return;
     }
     case ControlKind::last_step: last_step_ = wire::from_bytes<wire::Drain>(body_).step; break;
     default:

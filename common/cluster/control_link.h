@@ -46,7 +46,10 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   void on_checkpoint(std::function<void(const wire::CheckpointAt&)> handler);
   // Who answers when the coordinator asks what an open step lacks, in the link's thread. The same.
   void on_waiting(std::function<wire::Waiting()> handler);
+  // Who answers when the coordinator asks how far partitions are, by answer(). The same.
+  void on_clock(std::function<void(const wire::PartitionClock&)> handler);
   void answer(const wire::CheckpointAnswer& answer);
+  void answer(const wire::PartitionClock& answer);
   void saved(const wire::Saved& saved);
   void log(const std::string& text, bool warning);
   // Reports the failure of this rank. The coordinator then ends the job.
@@ -98,6 +101,7 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   std::mutex handler_mutex_;                                      // held while the handler runs
   std::function<void(const wire::CheckpointAt&)> on_checkpoint_;  // guarded by handler_mutex_
   std::function<wire::Waiting()> on_waiting_;                     // the same
+  std::function<void(const wire::PartitionClock&)> on_clock_;     // the same
 
   std::mutex mutex_;
   std::condition_variable changed_;

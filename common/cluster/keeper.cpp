@@ -86,7 +86,8 @@ struct Keeper::State {
     switch (request.wish) {
       case KeeperWish::memory: co_return co_await store.memory(name, request.bytes);
       case KeeperWish::get: co_return store.get(name);
-      case KeeperWish::put: store.put(name, std::move(given));
+      case KeeperWish::put: store.put(name, std::move(given)); break;
+      case KeeperWish::forget: store.forget(name);
     }
     co_return net::Descriptor();
   }
@@ -193,6 +194,11 @@ void KeeperClient::put(const std::string& name, const net::Descriptor& descripto
 net::Descriptor KeeperClient::get(const std::string& name) {
   const std::lock_guard lock(mutex_);
   return state_->ask(KeeperWish::get, name, 0, {});
+}
+
+void KeeperClient::forget(const std::string& beginning) {
+  const std::lock_guard lock(mutex_);
+  state_->ask(KeeperWish::forget, beginning, 0, {});
 }
 
 void KeeperClient::interrupt() { ::shutdown(state_->fd, SHUT_RDWR); }

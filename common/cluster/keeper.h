@@ -51,6 +51,9 @@ class KeeperClient {
   void put(const std::string& name, const net::Descriptor& descriptor);
   // What was left under a name. Throws Fault::network if nothing was.
   net::Descriptor get(const std::string& name);
+  // Nobody asks for any more for names that begin like this: their memory is gone when nobody maps
+  // it.
+  void forget(const std::string& beginning);
   // Ends a call that waits: it throws, and so does every later one. Thread-safe.
   void interrupt();
 

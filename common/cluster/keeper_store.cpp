@@ -22,6 +22,10 @@ net::Descriptor KeeperStore::get(const std::string& name) const {
   return found->second.duplicate();
 }
 
+void KeeperStore::forget(const std::string& beginning) {
+  std::erase_if(kept_, [&](const auto& entry) { return entry.first.starts_with(beginning); });
+}
+
 net::Task<net::Descriptor> KeeperStore::memory(std::string name, std::size_t bytes) {
   if (!kept_.contains(name)) {
     const auto [place, first] = under_way_.try_emplace(name);

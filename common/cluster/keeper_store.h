@@ -30,6 +30,8 @@ class KeeperStore {
   void put(const std::string& name, net::Descriptor descriptor);
   // What was left or made. Throws Fault::network if nothing was.
   net::Descriptor get(const std::string& name) const;
+  // What is kept under names that begin like this is kept no longer.
+  void forget(const std::string& beginning);
   // Memory, made now if nobody has asked for this name before. Throws what `reserve` throws, to all
   // who wait for it; who asks then has it tried again.
   net::Task<net::Descriptor> memory(std::string name, std::size_t bytes);

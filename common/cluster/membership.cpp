@@ -6,12 +6,14 @@
 
 namespace sheaf::cluster {
 
-Membership::Membership(const Options& options, TimePoint now) : options_(options), begun_(now) {
+Membership::Membership(const Options& options, TimePoint now) : options_(options) {
   for (std::uint32_t i = 0; i < options.servers + options.workers; ++i) {
     Member member;
     const bool server = i < options.servers;
     member.info.process = {server ? Role::server : Role::worker, server ? i : i - options.servers};
     member.info.incarnation = options.incarnation;
+    member.awaited = now;
+    member.limit = options.start;
     members_.push_back(std::move(member));
   }
 }
@@ -52,6 +54,16 @@ void Membership::on_finished(ProcessId process) {
   members_[rank_of(process)].state = MemberState::finished;
 }
 
+void Membership::await_successor(ProcessId process, std::uint32_t incarnation, TimePoint now,
+                                 Duration limit) {
+  Member& member = members_[rank_of(process)];
+  member = {};
+  member.info.process = process;
+  member.info.incarnation = incarnation;
+  member.awaited = now;
+  member.limit = limit;
+}
+
 std::optional<Membership::Event> Membership::on_closed(ProcessId process, const std::string& why) {
   Member& member = members_[rank_of(process)];
   if (member.state == MemberState::finished || member.state == MemberState::dead) return {};
@@ -62,17 +74,16 @@ std::optional<Membership::Event> Membership::on_closed(ProcessId process, const 
 
 std::vector<Membership::Event> Membership::on_tick(TimePoint now) {
   std::vector<Event> events;
-  const bool late = now - begun_ > options_.start;
   for (Member& member : members_) {
     const ProcessId process = member.info.process;
     const double silent = seconds(now - member.heard);
     switch (member.state) {
       case MemberState::absent:
-        if (!late) break;
+        if (now - member.awaited <= member.limit) break;
         events.push_back(
             {Event::Kind::missing, process,
              fmt::format("{} (rank {}) has not arrived within {:.1f} s", to_string(process),
-                         rank_of(process), seconds(options_.start))});
+                         rank_of(process), seconds(member.limit))});
         break;
       case MemberState::starting:
       case MemberState::running:
@@ -88,9 +99,10 @@ std::vector<Membership::Event> Membership::on_tick(TimePoint now) {
               {Event::Kind::recovered, process, fmt::format("{} is back", name(member))});
         } else if (now - member.heard >= options_.dead) {
           member.state = MemberState::dead;
-          events.push_back({Event::Kind::dead, process,
-                            fmt::format("{} has been silent for {:.1f} s: taken for dead",
-                                        name(member), silent)});
+          events.push_back(
+              {Event::Kind::dead, process,
+               fmt::format("{} has been silent for {:.1f} s: taken for dead", name(member), silent),
+               true});
         }
         break;
       case MemberState::dead:

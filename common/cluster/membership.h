@@ -19,7 +19,9 @@ enum class MemberState { absent, starting, running, suspected, dead, finished };
 struct Member {
   wire::ProcessInfo info;
   MemberState state = MemberState::absent;
-  TimePoint heard{};  // when it was last heard
+  TimePoint heard{};    // when it was last heard
+  TimePoint awaited{};  // since when, while it is absent,
+  Duration limit{};     // and for how long
 };
 
 class Membership {
@@ -36,7 +38,8 @@ class Membership {
     enum class Kind { suspected, recovered, dead, missing };
     Kind kind;
     ProcessId process;
-    std::string text;  // "worker 1 on n2 (pid 812) has been silent for 5.0 s"
+    std::string text;     // "worker 1 on n2 (pid 812) has been silent for 5.0 s"
+    bool silent = false;  // of the dead: it was not seen to end, its host may be gone
   };
 
   Membership(const Options& options, TimePoint now);
@@ -47,6 +50,9 @@ class Membership {
   void on_registered(const wire::ProcessInfo& info, TimePoint now);
   void on_running();  // everybody has been told to start
   void on_finished(ProcessId process);
+  // It is lost, and another process of that incarnation is to take its place.
+  // It has until `limit` after `now` to arrive.
+  void await_successor(ProcessId process, std::uint32_t incarnation, TimePoint now, Duration limit);
   // Its connection has ended: an event unless it had finished.
   std::optional<Event> on_closed(ProcessId process, const std::string& why);
   // What the passing of time means; call about every beat.
@@ -62,7 +68,6 @@ class Membership {
  private:
   std::string name(const Member& member) const;
   Options options_;
-  TimePoint begun_;
   std::vector<Member> members_;
 };
 

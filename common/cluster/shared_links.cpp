@@ -24,6 +24,10 @@ std::string incoming_name(std::uint32_t worker, std::uint32_t incarnation) {
 std::string links_name(std::uint32_t worker, std::uint32_t incarnation) {
   return fmt::format("links {} {}", worker, incarnation);
 }
+std::array<std::string, 3> names_of_worker(std::uint32_t worker) {
+  return {fmt::format("outgoing {} ", worker), fmt::format("incoming {} ", worker),
+          fmt::format("links {} ", worker)};
+}
 std::string wake_name(std::uint32_t server, std::uint32_t lane) {
   return fmt::format("wake {} {}", server, lane);
 }

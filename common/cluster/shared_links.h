@@ -4,6 +4,7 @@
 // A view: the memory belongs to somebody else.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -20,6 +21,8 @@ std::string outgoing_name(std::uint32_t worker, std::uint32_t incarnation);  // 
 // What it pulled, where each version is read by one worker alone: lanes write it there.
 std::string incoming_name(std::uint32_t worker, std::uint32_t incarnation);
 std::string links_name(std::uint32_t worker, std::uint32_t incarnation);
+// How those names begin for all incarnations of a worker.
+std::array<std::string, 3> names_of_worker(std::uint32_t worker);
 std::string wake_name(std::uint32_t server, std::uint32_t lane);  // an eventfd
 
 // Floats of one of the two parameter vectors that a host shares, so that each begins on a page.

@@ -116,6 +116,10 @@ void serialize(Archive& archive, Drain& m) {
   archive(m.step);
 }
 template <typename Archive>
+void serialize(Archive& archive, PartitionClock& m) {
+  archive(m.first, m.count, m.step);
+}
+template <typename Archive>
 void serialize(Archive& archive, Waiting& m) {
   archive(m.text, m.partitions);
 }
@@ -174,6 +178,7 @@ SHEAF_MESSAGE(CheckpointAt)
 SHEAF_MESSAGE(CheckpointAnswer)
 SHEAF_MESSAGE(Saved)
 SHEAF_MESSAGE(Waiting)
+SHEAF_MESSAGE(PartitionClock)
 SHEAF_MESSAGE(Scale)
 SHEAF_MESSAGE(Status)
 #undef SHEAF_MESSAGE

@@ -36,6 +36,7 @@ enum class ControlKind : std::uint64_t {
   status = 14,   // client → coordinator: Drain, which says nothing; coordinator → client: Status
   scale = 15,    // client → coordinator: Scale; coordinator → client: Log, a warning if refused
   waiting = 16,  // coordinator → server: Drain, the same; server → coordinator: Waiting
+  clock = 17,    // coordinator → server: PartitionClock; server → coordinator: the same
 };
 
 struct ProcessInfo {
@@ -148,6 +149,13 @@ struct Drain {
 struct Waiting {
   std::string text;                       // empty: nothing is open
   std::vector<std::uint32_t> partitions;  // whose pushes are missing
+};
+
+// How many steps of each of these partitions every chunk of a server has.
+struct PartitionClock {
+  std::uint32_t first = 0;  // partitions [first, first + count)
+  std::uint32_t count = 0;
+  Step step = 0;  // the answer; the largest number there is if the server has no chunks
 };
 
 // How many workers a job is to have.

@@ -40,6 +40,13 @@ void Loans::forget(SessionId session) {
   }
 }
 
+bool Loans::holds(SessionId session) const {
+  return std::ranges::any_of(slots_, [&](const auto& slot) {
+    return slot->loan.session == session && std::ranges::find(free_, slot.get()) == free_.end() &&
+           std::ranges::find(returned_, slot.get()) == returned_.end();
+  });
+}
+
 Loans::Slot& Loans::slot_of(const Buffer::Block& block) {
   return **std::ranges::find_if(slots_, [&](const auto& s) { return &s->block == &block; });
 }

@@ -32,6 +32,8 @@ class Loans final : public Buffer::Owner {
   bool next_returned(Loan& loan);
   // Nobody waits for these any more.
   void forget(SessionId session);
+  // Whether something that the session lent is still to be read.
+  bool holds(SessionId session) const;
 
   void returned(Buffer::Block& block) noexcept override;
 

@@ -100,6 +100,9 @@ class Shard {
     return loans_.take(session, header, values);
   }
 
+  // Whether such payloads of a session are still to be read.
+  bool reads_from(SessionId session) const { return loans_.holds(session); }
+
   // One frame of a worker, checksummed; `payload` holds header.payload_bytes bytes.
   void on_frame(SessionId session, const wire::Header& header, Buffer payload);
   void on_scalar(Step step, std::uint32_t chunk, double value);
@@ -128,7 +131,8 @@ class Shard {
   std::optional<ScalarWait> scalar_wait() const;
   // The newest step that every chunk of the lane is at.
   Step step() const;
-  // How many steps of a partition every chunk of the lane has: where its next host begins.
+  // How many steps of a partition every chunk of the lane has: where its next host begins. The
+  // largest number there is without chunks.
   Step clock(std::uint32_t partition) const;
   // Pushes that were there already.
   std::uint64_t duplicates() const { return duplicates_; }

@@ -14,6 +14,7 @@
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <string_view>
 
@@ -82,7 +83,7 @@ class Round {
 
   // False, and said why, if the job did not do what it should have.
   bool run(unsigned faults) {
-    if (!runs(0)) return lost("has not begun");
+    if (!runs()) return lost("has not begun");
     for (unsigned n = 0; n < faults; ++n) {
       // Sometimes before there is a newer checkpoint, mostly a while after.
       if (pick(random_, 4) != 0 && !saves_newer()) return lost("saves nothing");
@@ -106,13 +107,23 @@ class Round {
     return false;
   }
 
-  bool runs(std::uint64_t incarnation) {
+  struct Victim {
+    const char* role;
+    unsigned id;
+    std::uint64_t incarnation;  // when it was struck
+  };
+  // All ranks do, the victim in a new life.
+  bool runs(std::optional<Victim> victim = {}) {
     const auto is_there = [&](std::string_view role, unsigned id) {
       const nlohmann::json row = running_->rank(role, id);
-      return row.is_object() && row["incarnation"] >= incarnation && row["state"] == "running";
+      return row.is_object() && row["state"] == "running";
+    };
+    const auto lives_again = [&] {
+      return running_->rank(victim->role, victim->id)["incarnation"] > victim->incarnation;
     };
     return running_->wait_until(
         [&] {
+          if (victim && !lives_again()) return false;
           for (unsigned i = 0; i < shape_.servers; ++i) {
             if (!is_there("server", i)) return false;
           }
@@ -133,14 +144,18 @@ class Round {
   }
 
   bool strike() {
-    const std::uint64_t incarnation = running_->rank("server", 0).at("incarnation");
     const unsigned server = pick(random_, shape_.servers);
     const unsigned worker = pick(random_, shape_.workers);
     const unsigned kind = pick(random_, 12);
     std::string name;
+    Victim victim{"server", server, 0};
     try {
+      victim.incarnation = running_->rank("server", server).at("incarnation");
+      const Victim worker_victim{"worker", worker,
+                                 running_->rank("worker", worker).at("incarnation")};
       if (kind < 4) {
         name = "worker killed";
+        victim = worker_victim;
         running_->signal("worker", worker, SIGKILL);
       } else if (kind < 8) {
         name = "server killed";
@@ -152,10 +167,12 @@ class Round {
           running_->signal("server", server, SIGKILL);
         } catch (const std::runtime_error&) {
           name = "worker killed";  // the job has noticed, and ended the server before us
+          victim = worker_victim;
         }
       } else if (kind == 9) {
         name = pick(random_, 2) == 0 ? "worker stopped" : "server stopped";
         const bool is_worker = name.starts_with('w');
+        if (is_worker) victim = worker_victim;
         running_->signal(is_worker ? "worker" : "server", is_worker ? worker : server, SIGSTOP);
       } else if (kind == 10) {
         name = "mpirun killed";
@@ -169,7 +186,7 @@ class Round {
       return lost(error.what());
     }
     const auto struck = Clock::now();
-    if (!runs(incarnation + 1)) return lost("did not go on after: " + name);
+    if (!runs(victim)) return lost("did not go on after: " + name);
     count(name, struck);
     return true;
   }
@@ -183,7 +200,7 @@ class Round {
     std::filesystem::remove(job_.run() / "processes.json");  // says who was there before
     running_.reset();  // its end would be the end of the next one
     running_ = std::make_unique<Running>(job_, job_.resume({}));
-    if (!runs(0)) return lost("was not resumed");
+    if (!runs()) return lost("was not resumed");
     count(name, struck);
     return true;
   }

@@ -64,12 +64,11 @@ TEST(GatheringTest, ListsOfAnyLengthAreJoinedByPartition) {
   EXPECT_THAT(whole->values, ElementsAre(1, 2, 3, 5, 6));
 }
 
-TEST(GatheringTest, TagsDoNotMixAndMayBeUsedAgain) {
+TEST(GatheringTest, TagsDoNotMix) {
   Gathering gathering(2);
   EXPECT_FALSE(sum(gathering, "train", {{0, {1}}}));
   EXPECT_FALSE(sum(gathering, "test", {{0, {10, 20}}}));
   EXPECT_THAT(sum(gathering, "train", {{1, {2}}})->values, ElementsAre(3));
-  EXPECT_FALSE(sum(gathering, "train", {{1, {4, 5}}}));  // of another length, the tag is new
   EXPECT_THAT(sum(gathering, "test", {{1, {30, 40}}})->values, ElementsAre(40, 60));
 }
 
@@ -79,6 +78,20 @@ TEST(GatheringTest, WhatComesAgainReplacesWhatWasThere) {
   EXPECT_FALSE(sum(gathering, "loss", {{0, {1}}}));
   EXPECT_FALSE(sum(gathering, "loss", {{0, {8}}}));
   EXPECT_THAT(sum(gathering, "loss", {{1, {2}}})->values, ElementsAre(10));
+}
+
+// Whoever takes the place of a worker asks for what that one had been told.
+TEST(GatheringTest, WhatIsCompleteStaysAsItIs) {
+  Gathering gathering(2);
+  EXPECT_EQ(gathering.sum_of("loss"), nullptr);
+  EXPECT_FALSE(sum(gathering, "loss", {{0, {1}}}));
+  EXPECT_EQ(gathering.sum_of("loss"), nullptr);
+  EXPECT_THAT(sum(gathering, "loss", {{1, {2}}})->values, ElementsAre(3));
+  EXPECT_FALSE(sum(gathering, "loss", {{0, {7}}, {1, {7}}}));
+  ASSERT_NE(gathering.sum_of("loss"), nullptr);
+  EXPECT_THAT(*gathering.sum_of("loss"), ElementsAre(3));
+  EXPECT_TRUE(list(gathering, "scores", {{0, {1}}, {1, {2}}}));
+  EXPECT_FALSE(list(gathering, "scores", {{0, {1}}, {1, {2}}}));
 }
 
 TEST(GatheringTest, WhatDoesNotFitIsRefused) {

@@ -94,6 +94,33 @@ TEST(MetricRows, LaterStepsWaitForEarlierOnes) {
   EXPECT_DOUBLE_EQ(both[1].loss, 1);
 }
 
+TEST(MetricRows, WhatALostWorkerDidNotReportIsLeftOut) {
+  MetricRows rows({.partitions = 3, .every = 2, .steps_per_epoch = 4}, kFirst);
+  // Partitions 1 and 2 are lost with their reports of steps 1 and 2.
+  EXPECT_THAT(
+      feed(rows, {{0, 0, 1, 1}, {0, 1, 2, 1}, {0, 2, 3, 1}, {1, 0, 4, 1}, {2, 0, 6, 1}}, kFirst),
+      IsEmpty());
+  const auto given_up = rows.give_up({1, 2}, 3, kFirst);
+  ASSERT_THAT(given_up, SizeIs(1));
+  EXPECT_EQ(given_up[0].step, 2U);
+  EXPECT_DOUBLE_EQ(given_up[0].loss, (1 + 2 + 3 + 4) / 4.0);
+  const auto next = feed(rows, {{3, 0, 1, 1}, {3, 2, 1, 1}, {3, 1, 1, 1}}, kFirst);
+  ASSERT_THAT(next, SizeIs(1));
+  EXPECT_DOUBLE_EQ(next[0].loss, (6 + 1 + 1 + 1) / 4.0);
+  EXPECT_DOUBLE_EQ(next[0].epoch_loss.value(), (10 + 9) / 8.0);
+  EXPECT_EQ(rows.examples(), 8U);
+}
+
+TEST(MetricRows, ARowOfWhichNobodyKnowsALossIsNone) {
+  MetricRows rows({.partitions = 1, .every = 2, .steps_per_epoch = 4}, kFirst);
+  EXPECT_THAT(rows.give_up({0, 1}, 4, kFirst), IsEmpty());
+  EXPECT_EQ(rows.steps(), 4U);
+  const auto next = feed(rows, {{4, 0, 3, 1}, {5, 0, 5, 1}}, kFirst);
+  ASSERT_THAT(next, SizeIs(1));
+  EXPECT_EQ(next[0].step, 6U);
+  EXPECT_DOUBLE_EQ(next[0].loss, 4);
+}
+
 TEST(MetricRows, SumFollowsTheTreeOverPartitions) {
   // The values 1, B, 1, -B, 0.5 with B = 2^53, where 1 + B rounds to B (ties to even) and 1 - B is
   // exact: over the tree ((1 + B) + (1 - B)) + 0.5 = 1.5, from left to right 0.5.

@@ -54,8 +54,8 @@ void expect_counted(const Job& job, const nlohmann::json& result) {
   EXPECT_EQ(count_of(job), CountingJob::kPartitions * steps);
 }
 
-// Whole after a killed worker, a killed server and an end that somebody asks for; then on another
-// number of servers and workers.
+// Whole after two killed servers and an end that somebody asks for; then on another number of
+// servers and workers. (Of workers: replacement_test.cpp.)
 TEST_P(Asynchronous, NoStepIsLostOrCountedTwice) {
   CountingJob job(std::string(GetParam().text) + "trace = true\n");
   job.tables["recovery"] = "restarts = 3\n";
@@ -63,7 +63,7 @@ TEST_P(Asynchronous, NoStepIsLostOrCountedTwice) {
   {
     Running running(job);
     ASSERT_TRUE(saves_another(job, running)) << running.errors();
-    running.signal("worker", 1, SIGKILL);
+    running.signal("server", 0, SIGKILL);
     ASSERT_TRUE(runs_again(running, 1)) << running.errors();
     ASSERT_TRUE(saves_another(job, running)) << running.errors();
     running.signal("server", 1, SIGKILL);

@@ -37,6 +37,7 @@ void ExchangeMemory::share(cluster::KeeperClient& keeper, const wire::Identity& 
   const std::size_t floats = 2 * cluster::shared_vector_floats(chunks_.elements());
   using Access = net::SharedMemory::Access;
   try {
+    for (const std::string& name : cluster::names_of_worker(worker)) keeper.forget(name);
     outgoing_memory_ = keeper.memory(cluster::outgoing_name(worker, self.incarnation),
                                      outgoing_bytes(), Access::write);
     parameters_memory_ =

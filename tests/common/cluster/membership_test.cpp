@@ -161,5 +161,25 @@ TEST_F(MembershipTest, FinishedProcessesMayBeSilent) {
   EXPECT_THAT(tick(1000), IsEmpty());
 }
 
+TEST_F(MembershipTest, ASuccessorIsAwaitedFromTheLossOn) {
+  register_all(1);
+  members_.on_running();
+  ASSERT_TRUE(members_.on_closed(kWorker1, "reset"));
+  members_.await_successor(kWorker1, 3, at(100), std::chrono::seconds(20));
+  EXPECT_EQ(state(kWorker1), MemberState::absent);
+  EXPECT_EQ(members_.member(kWorker1).info.incarnation, 3U);
+  hear_all_but(kWorker1, 120);
+  EXPECT_THAT(tick(120), IsEmpty());
+  hear_all_but(kWorker1, 121);
+  EXPECT_THAT(tick(121), ElementsAre(std::pair(Kind::missing, kWorker1)));
+  wire::ProcessInfo successor;
+  successor.process = kWorker1;
+  successor.incarnation = 3;
+  members_.on_registered(successor, at(121));
+  members_.on_running();
+  EXPECT_EQ(state(kWorker1), MemberState::running);
+  EXPECT_EQ(state(kWorker0), MemberState::running);
+}
+
 }  // namespace
 }  // namespace sheaf::cluster

@@ -1,0 +1,72 @@
+#include "launcher/replacements.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "common/base/error.h"
+#include "common/params/partition_tree.h"
+
+namespace sheaf::launcher {
+
+std::optional<Replacements::Successor> Replacements::on_lost(const wire::ProcessInfo& lost,
+                                                             std::optional<Step> newest,
+                                                             TimePoint now) {
+  if (options_.budget == nullptr || lost.process.role != Role::worker) return std::nullopt;
+  // Who is lost while others are awaited is part of the same misfortune: a host, perhaps.
+  const bool first = lost_.empty() || lost_.contains(lost.process);
+  std::optional<Duration> pause = Duration{0};
+  if (first) {
+    pause = options_.budget->next(newest);
+  } else {
+    for (const auto& [process, other] : lost_) pause = std::max(*pause, other.start_at - now);
+  }
+  if (!pause) return std::nullopt;
+  Lost& entry = lost_[lost.process];
+  entry = {.info = lost,
+           .incarnation = options_.incarnation + ++started_,
+           .start_at = now + *pause,
+           .clocks = {}};
+  if (*pause == Duration{0}) start(entry);
+  return Successor{entry.incarnation, *pause};
+}
+
+void Replacements::start(Lost& lost) {
+  lost.started = true;
+  options_.start(lost.info, lost.incarnation);
+}
+
+void Replacements::on_tick(TimePoint now) {
+  for (auto& [process, lost] : lost_) {
+    if (!lost.started && now >= lost.start_at) start(lost);
+  }
+}
+
+PartitionRange Replacements::hosted(std::uint32_t worker) const {
+  return params::hosted_partitions(options_.partitions, options_.workers, worker);
+}
+
+void Replacements::on_registered(ProcessId worker) {
+  Lost& lost = lost_.at(worker);
+  lost.registered = true;
+  const PartitionRange partitions = hosted(worker.id);
+  options_.ask({partitions.first, partitions.count, 0});
+}
+
+void Replacements::on_clock(std::uint32_t server, const wire::PartitionClock& clock) {
+  const auto asked = std::ranges::find_if(lost_, [&](const auto& entry) {
+    return entry.second.registered && hosted(entry.first.id).first == clock.first;
+  });
+  if (asked == lost_.end()) return;  // it was lost again meanwhile
+  auto& clocks = asked->second.clocks;
+  clocks[server] = clock.step;
+  if (clocks.size() != options_.servers) return;
+  Step least = std::numeric_limits<Step>::max();
+  for (const auto& [id, step] : clocks) least = std::min(least, step);
+  check(least != std::numeric_limits<Step>::max(), "some server has a chunk");
+  const ProcessId worker = asked->first;
+  lost_.erase(asked);
+  options_.begin(worker, least);
+}
+
+}  // namespace sheaf::launcher

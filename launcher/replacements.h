@@ -1,0 +1,70 @@
+// Workers that a running job has lost, and the processes that take their places while everybody
+// else goes on.
+//
+//   lost → (a pause) → a process is started → it registers → every server says how far its
+//   partitions are → it begins at the first step that some chunk lacks
+//
+// Plain code: no sockets, no processes, no clock. Belongs to the coordinator's thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "common/base/clock.h"
+#include "common/base/ids.h"
+#include "common/wire/messages.h"
+#include "launcher/restarts.h"
+
+namespace sheaf::launcher {
+
+class Replacements {
+ public:
+  struct Options {
+    std::uint32_t servers = 1;
+    std::uint32_t workers = 1;
+    std::uint32_t partitions = 1;
+    std::uint32_t incarnation = 0;  // of all ranks that the job began with
+    // How often and how soon; outlives the object. Null: nobody is replaced.
+    Restarts* budget = nullptr;
+    // Starts a process of that incarnation in its place.
+    std::function<void(const wire::ProcessInfo& lost, std::uint32_t incarnation)> start = {};
+    std::function<void(const wire::PartitionClock&)> ask = {};     // every server
+    std::function<void(ProcessId worker, Step first)> begin = {};  // it is told to
+  };
+  explicit Replacements(Options options) : options_(std::move(options)) {}
+
+  // A process is lost; the job's newest checkpoint is that. Its successor, which is started after
+  // the pause; nothing if it gets none: it is a server, or there have been too many losses. Those
+  // that come while a successor is awaited count as one with that.
+  struct Successor {
+    std::uint32_t incarnation = 0;
+    Duration pause{};
+  };
+  std::optional<Successor> on_lost(const wire::ProcessInfo& lost, std::optional<Step> newest,
+                                   TimePoint now);
+  void on_tick(TimePoint now);
+  // A successor is here. REQUIRES: on_lost() has named it.
+  void on_registered(ProcessId worker);
+  void on_clock(std::uint32_t server, const wire::PartitionClock& clock);
+
+ private:
+  struct Lost {
+    wire::ProcessInfo info;
+    std::uint32_t incarnation = 0;  // of its successor
+    TimePoint start_at{};
+    bool started = false;
+    bool registered = false;
+    std::map<std::uint32_t, Step> clocks;  // by server
+  };
+  PartitionRange hosted(std::uint32_t worker) const;
+  void start(Lost& lost);
+
+  const Options options_;
+  std::uint32_t started_ = 0;
+  std::map<ProcessId, Lost> lost_;  // that have no successor at work yet
+};
+
+}  // namespace sheaf::launcher

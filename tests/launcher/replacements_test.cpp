@@ -1,0 +1,154 @@
+// Who takes the place of a lost worker, when, and where it begins; expected values are those that
+// the header promises.
+#include "launcher/replacements.h"
+
+#include <gmock/gmock.h>
+
+#include <limits>
+#include <vector>
+
+namespace sheaf::launcher {
+namespace {
+
+using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
+
+constexpr ProcessId kWorker0{Role::worker, 0};
+constexpr ProcessId kWorker1{Role::worker, 1};
+constexpr Step kNoChunks = std::numeric_limits<Step>::max();
+
+// Two servers; two workers with partitions 0..2 and 3..5.
+class ReplacementsTest : public testing::Test {
+ protected:
+  static TimePoint at(int t) { return TimePoint(seconds(t)); }
+  static wire::ProcessInfo info(ProcessId process) {
+    wire::ProcessInfo info;
+    info.process = process;
+    return info;
+  }
+  auto lose(ProcessId process, int t, std::optional<Step> newest = 0) {
+    return replacements_.on_lost(info(process), newest, at(t));
+  }
+  // Its successor registers, and the servers say how far its partitions are.
+  void arrive(ProcessId worker, Step first_server, Step second_server) {
+    replacements_.on_registered(worker);
+    const wire::PartitionClock question = asked_.back();
+    replacements_.on_clock(0, {question.first, question.count, first_server});
+    replacements_.on_clock(1, {question.first, question.count, second_server});
+  }
+
+  Restarts budget_{2};
+  std::vector<std::pair<ProcessId, std::uint32_t>> started_;
+  std::vector<wire::PartitionClock> asked_;
+  std::vector<std::pair<ProcessId, Step>> begun_;
+  Replacements replacements_{
+      {.servers = 2,
+       .workers = 2,
+       .partitions = 6,
+       .incarnation = 4,
+       .budget = &budget_,
+       .start =
+           [this](const wire::ProcessInfo& lost, std::uint32_t incarnation) {
+             started_.emplace_back(lost.process, incarnation);
+           },
+       .ask = [this](const wire::PartitionClock& question) { asked_.push_back(question); },
+       .begin = [this](ProcessId worker, Step first) { begun_.emplace_back(worker, first); }}};
+};
+
+TEST_F(ReplacementsTest, ItBeginsAtTheFirstStepThatSomeServerLacks) {
+  const auto successor = lose(kWorker1, 10);
+  ASSERT_TRUE(successor);
+  EXPECT_EQ(successor->incarnation, 5U);
+  EXPECT_EQ(successor->pause, Duration{0});
+  EXPECT_THAT(started_, ElementsAre(Pair(kWorker1, 5U)));
+  replacements_.on_registered(kWorker1);
+  ASSERT_EQ(asked_.size(), 1U);
+  EXPECT_EQ(asked_[0].first, 3U);
+  EXPECT_EQ(asked_[0].count, 3U);
+  replacements_.on_clock(1, {3, 3, 17});
+  EXPECT_THAT(begun_, IsEmpty());  // one server has not answered
+  replacements_.on_clock(0, {3, 3, 18});
+  EXPECT_THAT(begun_, ElementsAre(Pair(kWorker1, 17U)));
+}
+
+TEST_F(ReplacementsTest, AServerWithoutChunksSaysNothing) {
+  lose(kWorker0, 0);
+  arrive(kWorker0, kNoChunks, 3);
+  EXPECT_THAT(begun_, ElementsAre(Pair(kWorker0, 3U)));
+}
+
+TEST_F(ReplacementsTest, TwoAtOnceDoNotMix) {
+  lose(kWorker0, 0);
+  lose(kWorker1, 0, 5);
+  replacements_.on_registered(kWorker0);
+  replacements_.on_registered(kWorker1);
+  replacements_.on_clock(0, {0, 3, 7});
+  replacements_.on_clock(0, {3, 3, 8});
+  replacements_.on_clock(1, {3, 3, 9});
+  replacements_.on_clock(1, {0, 3, 9});
+  EXPECT_THAT(begun_, ElementsAre(Pair(kWorker1, 8U), Pair(kWorker0, 7U)));
+}
+
+TEST_F(ReplacementsTest, TheSecondInARowWaitsAndThenThereAreTooMany) {
+  EXPECT_TRUE(lose(kWorker0, 0));
+  arrive(kWorker0, 1, 1);
+  const auto second = lose(kWorker0, 20);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->incarnation, 6U);
+  EXPECT_EQ(second->pause, Duration{seconds(1)});
+  EXPECT_EQ(started_.size(), 1U);
+  replacements_.on_tick(at(20));
+  EXPECT_EQ(started_.size(), 1U);
+  replacements_.on_tick(at(21));
+  replacements_.on_tick(at(22));
+  EXPECT_THAT(started_, ElementsAre(Pair(kWorker0, 5U), Pair(kWorker0, 6U)));
+  arrive(kWorker0, 1, 1);
+  EXPECT_FALSE(lose(kWorker0, 30));
+}
+
+TEST_F(ReplacementsTest, AHostFullOfWorkersIsOneLoss) {
+  Restarts one(1);
+  std::vector<ProcessId> started;
+  Replacements replacements({.servers = 1,
+                             .workers = 4,
+                             .partitions = 4,
+                             .budget = &one,
+                             .start = [&](const wire::ProcessInfo& lost, std::uint32_t) {
+                               started.push_back(lost.process);
+                             }});
+  for (const std::uint32_t id : {2U, 0U, 3U}) {
+    const auto successor = replacements.on_lost(info({Role::worker, id}), 0, at(0));
+    ASSERT_TRUE(successor);
+    EXPECT_EQ(successor->pause, Duration{0});
+  }
+  EXPECT_EQ(started.size(), 3U);
+  EXPECT_FALSE(replacements.on_lost(info(kWorker0), 0, at(1)));  // again
+}
+
+TEST_F(ReplacementsTest, ASuccessorThatIsLostBeforeItBeginsHasASuccessor) {
+  lose(kWorker0, 0);
+  replacements_.on_registered(kWorker0);
+  lose(kWorker0, 0, 5);
+  replacements_.on_clock(0, {0, 3, 2});  // what the first one was to be told
+  replacements_.on_clock(1, {0, 3, 2});
+  EXPECT_THAT(begun_, IsEmpty());
+  arrive(kWorker0, 2, 2);
+  EXPECT_THAT(begun_, ElementsAre(Pair(kWorker0, 2U)));
+}
+
+TEST_F(ReplacementsTest, AServerIsNotReplaced) {
+  EXPECT_FALSE(lose({Role::server, 0}, 0));
+  EXPECT_THAT(started_, IsEmpty());
+}
+
+TEST(ReplacementsOfNobodyTest, WithoutABudgetNobodyIs) {
+  Replacements replacements({});
+  wire::ProcessInfo lost;
+  lost.process = kWorker0;
+  EXPECT_FALSE(replacements.on_lost(lost, 0, TimePoint{}));
+}
+
+}  // namespace
+}  // namespace sheaf::launcher

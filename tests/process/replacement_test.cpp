@@ -1,0 +1,186 @@
+// A job that loses a worker has another one in its place while everybody else goes on: the same
+// bits, or the same count, as a job that lost nobody. The reference is that job.
+#include <gmock/gmock.h>
+
+#include <csignal>
+
+#include "tests/harness/checkpoint_job.h"
+#include "tests/harness/counting_job.h"
+
+namespace sheaf::harness {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// Has no end of its own, and nothing to go back to but its beginning.
+struct LosingJob : SmallJob {
+  LosingJob() {
+    tables["recovery"] = "restarts = 100\n";
+    tables["checkpoint"] = "every = \"1h\"\n";
+  }
+};
+
+std::uint64_t step_of(Running& running) {
+  const std::string rows = running.file("metrics.jsonl");
+  const std::size_t end = rows.rfind('\n');
+  if (end == std::string::npos) return 0;
+  const std::size_t begin = end == 0 ? std::string::npos : rows.rfind('\n', end - 1);
+  const auto row = nlohmann::json::parse(
+      rows.substr(begin == std::string::npos ? 0 : begin + 1, end), nullptr, false);
+  return row.is_object() ? row["step"].get<std::uint64_t>() : 0;
+}
+
+// The worker has such an incarnation, and the job has got further since.
+bool goes_on(Running& running, unsigned worker, unsigned incarnation) {
+  const bool there = running.wait_until(
+      [&] {
+        const nlohmann::json row = running.rank("worker", worker);
+        return row.is_object() && row["incarnation"] == incarnation && row["state"] == "running";
+      },
+      kRun);
+  return there &&
+         running.wait_until(
+             [&, before = step_of(running)] { return step_of(running) > before + 20; }, kRun);
+}
+
+// A newer checkpoint begins a new row of losses.
+bool saves_another_one(const Job& job, Running& running) {
+  const auto newest = [&] {
+    const auto steps = checkpoints_of(job);
+    return steps.empty() ? 0 : steps.front();
+  };
+  return running.wait_until([&, before = newest()] { return newest() > before; }, kRun);
+}
+
+void expect_replaced(Running& running, unsigned replacements) {
+  running.signal(SIGTERM);
+  ASSERT_EQ(running.wait(patience(kRun)), 75) << running.errors();
+  EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
+  const nlohmann::json faults = running.result()["faults"];
+  EXPECT_EQ(faults["replacements"], replacements);
+  EXPECT_EQ(faults["restarts"], 0);
+  EXPECT_EQ(faults["rolled_back_steps"], 0);
+  EXPECT_GT(faults["recovery_seconds"], 0);
+}
+
+struct LostWorker {
+  const char* name;
+  unsigned worker;
+  int signal;
+  const char* transport;
+  const char* says;
+};
+
+class Replacements : public testing::TestWithParam<LostWorker> {};
+
+TEST_P(Replacements, GoOnToTheSameBits) {
+  LosingJob job;
+  job.tables["network"] += std::string("transport = \"") + GetParam().transport + "\"\n";
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  const nlohmann::json server = running.rank("server", 0);
+  const nlohmann::json other = running.rank("worker", 1 - GetParam().worker);
+  running.signal("worker", GetParam().worker, GetParam().signal);
+  ASSERT_TRUE(goes_on(running, GetParam().worker, 1)) << running.errors();
+  EXPECT_THAT(running.errors(), HasSubstr(GetParam().says));
+  EXPECT_THAT(running.errors(), HasSubstr("another process takes its place"));
+  // Nobody else has stopped.
+  EXPECT_EQ(running.rank("server", 0), server);
+  EXPECT_EQ(running.rank("worker", 1 - GetParam().worker), other);
+  expect_replaced(running, 1);
+  const nlohmann::json result = running.result();
+  EXPECT_EQ(result["model_sha256"], reference_model(result["steps"]));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Workers, Replacements,
+    testing::Values(LostWorker{"Killed", 1, SIGKILL, "auto", "worker 1 on "},
+                    LostWorker{"KilledOverTcp", 1, SIGKILL, "tcp", "worker 1 on "},
+                    LostWorker{"WhoGaveTheFirstValues", 0, SIGKILL, "auto", "worker 0 on "},
+                    LostWorker{"Stopped", 0, SIGSTOP, "auto", "taken for dead"}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+TEST(ReplacementsTest, OneAfterAnotherAndTwoAtOnce) {
+  LosingJob job;
+  job.tables["checkpoint"] = "every = \"50ms\"\n";
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  unsigned incarnation = 0;
+  for (const unsigned worker : {0U, 1U, 1U, 0U}) {
+    ASSERT_TRUE(saves_another_one(job, running)) << running.errors();
+    running.signal("worker", worker, SIGKILL);
+    ASSERT_TRUE(goes_on(running, worker, ++incarnation)) << running.errors();
+  }
+  ASSERT_TRUE(saves_another_one(job, running)) << running.errors();
+  running.signal("worker", 0, SIGKILL);
+  running.signal("worker", 1, SIGKILL);
+  const auto both = [&] {
+    const nlohmann::json first = running.rank("worker", 0), second = running.rank("worker", 1);
+    return first["incarnation"] > 4 && second["incarnation"] > 4 && first["state"] == "running" &&
+           second["state"] == "running";
+  };
+  ASSERT_TRUE(running.wait_until(both, kRun)) << running.errors();
+  expect_replaced(running, 6);
+  const nlohmann::json result = running.result();
+  EXPECT_EQ(result["model_sha256"], reference_model(result["steps"]));
+}
+
+// A successor that computes a step again, from other parameters, adds it where it is missing.
+class CountingReplacements : public testing::TestWithParam<const char*> {};
+
+TEST_P(CountingReplacements, LoseNothingAndCountNothingTwice) {
+  CountingJob job(std::string("kind = \"") + GetParam() + "\"\ntrace = true\n");
+  job.tables["recovery"] = "restarts = 100\n";
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  unsigned incarnation = 0;
+  for (const unsigned worker : {1U, 0U, 1U}) {
+    ASSERT_TRUE(saves_another_one(job, running)) << running.errors();
+    running.signal("worker", worker, SIGKILL);
+    ASSERT_TRUE(goes_on(running, worker, ++incarnation)) << running.errors();
+  }
+  expect_replaced(running, 3);
+  // In bsp the mean of all partitions is one step.
+  const unsigned each = std::string_view(GetParam()) == "bsp" ? 1 : CountingJob::kPartitions;
+  EXPECT_EQ(count_of(job), each * running.result()["steps"].get<unsigned>());
+  const Said verified = say(job, {"verify"});
+  EXPECT_EQ(verified.code, 0) << verified.output << verified.errors;
+}
+
+INSTANTIATE_TEST_SUITE_P(Gates, CountingReplacements, testing::Values("bsp", "ssp", "asp"),
+                         [](const auto& row) { return std::string(row.param); });
+
+TEST(ReplacementsTest, WhoCannotBeStartedEndsTheAttempt) {
+  const LosingJob job;
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  // A successor reads it; a new start writes it again.
+  std::filesystem::remove(job.run() / "control.json");
+  running.signal("worker", 0, SIGKILL);
+  ASSERT_TRUE(running.wait_for_message("was to take the place of worker 0", kRun))
+      << running.errors();
+  ASSERT_TRUE(running.wait_for_message("goes on from step 0", kRun)) << running.errors();
+  ASSERT_TRUE(goes_on(running, 0, 2)) << running.errors();
+  running.signal(SIGTERM);
+  ASSERT_EQ(running.wait(patience(kRun)), 75) << running.errors();
+  const nlohmann::json result = running.result();
+  EXPECT_EQ(result["faults"]["restarts"], 1);
+  EXPECT_EQ(result["faults"]["replacements"], 1);
+  EXPECT_EQ(result["model_sha256"], reference_model(result["steps"]));
+}
+
+// Of a job that ends by itself: also the final model, the evaluations and the report are complete.
+TEST(ReplacementsTest, TheEndIsTheSame) {
+  LosingJob job;
+  job.overrides = {"run.steps=3000"};
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal("worker", 1, SIGKILL);
+  ASSERT_EQ(running.wait(patience(kRun)), 0) << running.errors();
+  EXPECT_EQ(running.result()["faults"]["replacements"], 1);
+  EXPECT_EQ(outcome_of(running.result()), reference(3000));
+}
+
+}  // namespace
+}  // namespace sheaf::harness
