@@ -31,11 +31,10 @@ FrameChannel::~FrameChannel() { check(loops_ == 0, "a channel is destroyed after
 
 void FrameChannel::start() {
   loops_ = 2;
-  const auto done = [this](std::exception_ptr error) { ended(error); };
   reader_ = read_loop();
   writer_ = write_loop();
-  reader_.start(done);
-  writer_.start(done);
+  reader_.start([this](std::exception_ptr error) { ended(error); });
+  writer_.start([this](std::exception_ptr error) { written_to_the_end(error); });
 }
 
 void FrameChannel::wake() {
@@ -54,6 +53,20 @@ void FrameChannel::close() {
   full_.cancel();
 }
 
+// Who has left may have said why before: a write that fails for that ends no reading. The reader
+// comes to the end of what was said.
+void FrameChannel::written_to_the_end(std::exception_ptr error) {
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const ConnectionLost&) {
+    deaf_ = loops_ == 2 && !closing_ && !held_back_;
+  } catch (...) {
+  }
+  if (!deaf_) return ended(error);
+  --loops_;
+  error_ = error;
+}
+
 void FrameChannel::ended(std::exception_ptr error) {
   if (error && !error_ && !closing_) error_ = error;
   close();
@@ -65,6 +78,7 @@ Loop FrameChannel::read_loop() {
   wire::Header header;
   while (true) {
     while (!closing_ && !handler_.may_receive()) {
+      if (deaf_) co_return;  // nothing that it waits for will be written
       Operation waiting(read_memory_, [this](auto handler) { full_.async_wait(handler); });
       held_back_ = true;
       co_await waiting;

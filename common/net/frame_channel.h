@@ -58,6 +58,7 @@ class FrameChannel {
  private:
   Loop read_loop();
   Loop write_loop();
+  void written_to_the_end(std::exception_ptr error);
   void ended(std::exception_ptr error);
   void let_in();
 
@@ -71,7 +72,8 @@ class FrameChannel {
   bool waiting_ = false;
   bool held_back_ = false;
   bool closing_ = false;
-  int loops_ = 0;  // that have not ended
+  bool deaf_ = false;  // the peer takes nothing any more; what it has said is still read
+  int loops_ = 0;      // that have not ended
   OperationMemory read_memory_;
   OperationMemory write_memory_;
   Loop reader_;

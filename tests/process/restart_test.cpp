@@ -38,6 +38,12 @@ bool saves_newer(const Job& job, Running& running, std::uint64_t than) {
       kRun);
 }
 
+// It has something to go on from: its beginning.
+bool has_begun(const Job& job, Running& running) {
+  return running.wait_until([&] { return !checkpoints_of(job).empty(); }, kRun) &&
+         running.wait_for_training();
+}
+
 // Ends it, and expects what a job of as many steps comes to.
 void expect_the_same_bits(Running& running, unsigned restarts) {
   running.signal(SIGTERM);
@@ -118,7 +124,7 @@ TEST(RestartsTest, AJobThatMakesNoProgressEnds) {
   Running running(job);
   for (unsigned n = 0; n <= 2; ++n) {
     ASSERT_TRUE(trains_again(running, n)) << running.errors();
-    ASSERT_TRUE(running.wait_for_training()) << running.errors();
+    ASSERT_TRUE(has_begun(job, running)) << running.errors();
     running.signal("server", 0, SIGKILL);
   }
   ASSERT_EQ(running.wait(patience(kRun)), 4) << running.errors();
@@ -127,7 +133,7 @@ TEST(RestartsTest, AJobThatMakesNoProgressEnds) {
               HasSubstr("started again 2 times in a row without a newer checkpoint than that of "
                         "step 0: giving up (recovery.restarts)"));
   EXPECT_EQ(running.result()["faults"]["restarts"], 2);
-  EXPECT_EQ(running.result()["error"]["rank"], 0);
+  EXPECT_EQ(running.result()["error"]["rank"], 0) << running.errors();
 }
 
 TEST(RestartsTest, WhoIsAskedToEndBetweenTwoStartsCanBeResumed) {
@@ -136,7 +142,7 @@ TEST(RestartsTest, WhoIsAskedToEndBetweenTwoStartsCanBeResumed) {
   Running running(job);
   for (unsigned n = 0; n <= 1; ++n) {
     ASSERT_TRUE(trains_again(running, n)) << running.errors();
-    ASSERT_TRUE(running.wait_for_training()) << running.errors();
+    ASSERT_TRUE(has_begun(job, running)) << running.errors();
     running.signal("server", 0, SIGKILL);
   }
   ASSERT_TRUE(running.wait_for_message("goes on from step 0 in 1 s", kRun));
@@ -148,7 +154,7 @@ TEST(RestartsTest, WithoutAWholeCheckpointTheJobEnds) {
   EnduringJob job(3);
   job.tables["checkpoint"] = "every = \"1h\"\n";
   Running running(job);
-  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  ASSERT_TRUE(has_begun(job, running)) << running.errors();
   for (const auto& entry :
        std::filesystem::directory_iterator(job.run() / "checkpoints" / "step-000000000000")) {
     std::filesystem::resize_file(entry.path(), 10);
