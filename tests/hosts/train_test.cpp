@@ -124,30 +124,85 @@ TEST(Hosts, AnInterfaceThatGoesAwayEndsTheJobByName) {
   EXPECT_THAT(left, IsEmpty()) << describe(left);
 }
 
-// The job goes on when the host is back, from its newest checkpoint, to the bits of a job on one
-// host.
-TEST(Hosts, AHostThatWasAwayIsUsedAgain) {
-  const TestHosts hosts(3);
-  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
-  SmallJob job;
-  job.mpirun = true;
-  job.tables["recovery"] = "restarts = 10\n";
-  job.tables["launch"] = hosts.launch();
-  Running running(job, hosts.on(1, job.train()));
-  const auto saved = [&] { return !checkpoints_of(job).empty() && checkpoints_of(job)[0] > 0; };
-  ASSERT_TRUE(running.wait_until(saved, kRun)) << running.errors();
-  ASSERT_EQ(running.rank("worker", 0)["host"], "h3");
-  hosts.run(3, {"ip", "link", "set", "eth0", "down"});
-  ASSERT_TRUE(running.wait_for_message("goes on from step ", kDead + kRun)) << running.errors();
-  const std::uint64_t before = checkpoints_of(job)[0];
-  hosts.run(3, {"ip", "link", "set", "eth0", "up"});
-  const auto newer = [&] { return checkpoints_of(job)[0] > before; };
-  ASSERT_TRUE(running.wait_until(newer, 4 * kRun)) << running.errors();
-  EXPECT_EQ(running.rank("worker", 0)["host"], "h3");
+// Of the ranks 0 to 3, servers first, the hosts h1, h2, h3 and h1 have one each.
+struct LosingJob : SmallJob {
+  explicit LosingJob(const TestHosts& hosts) {
+    mpirun = true;
+    tables["recovery"] = "restarts = 10\n";
+    tables["launch"] = hosts.launch();
+  }
+};
+
+bool saves(const Job& job, Running& running, std::uint64_t than) {
+  const auto newer = [&] { return !checkpoints_of(job).empty() && checkpoints_of(job)[0] > than; };
+  return running.wait_until(newer, 4 * kRun);
+}
+
+// To the bits of a job on one host.
+void expect_same_bits(Running& running) {
   running.signal(SIGTERM);
   ASSERT_EQ(running.wait(kRun), 75) << running.errors();
   EXPECT_EQ(running.result()["model_sha256"], reference_model(running.result()["steps"]));
+}
+
+// The job goes on when the host is back, from its newest checkpoint.
+TEST(Hosts, AHostOfAServerThatWasAwayIsUsedAgain) {
+  const TestHosts hosts(3);
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  const LosingJob job(hosts);
+  Running running(job, hosts.on(1, job.train()));
+  ASSERT_TRUE(saves(job, running, 0)) << running.errors();
+  ASSERT_EQ(running.rank("server", 1)["host"], "h2");
+  hosts.run(2, {"ip", "link", "set", "eth0", "down"});
+  ASSERT_TRUE(running.wait_for_message("goes on from step ", kDead + kRun)) << running.errors();
+  hosts.run(2, {"ip", "link", "set", "eth0", "up"});
+  ASSERT_TRUE(saves(job, running, checkpoints_of(job)[0])) << running.errors();
+  EXPECT_EQ(running.rank("server", 1)["host"], "h2");
+  expect_same_bits(running);
   const std::vector<pid_t> left = wait_for_descendants(Limit(60'000));
+  EXPECT_THAT(left, IsEmpty()) << describe(left);
+}
+
+// Its worker is replaced here; the lost one, which lives, learns when it is back that it is not
+// wanted any more.
+TEST(Hosts, AHostOfAWorkerThatIsLostIsDoneWithout) {
+  const TestHosts hosts(3);
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  const LosingJob job(hosts);
+  Running running(job, hosts.on(1, job.train()));
+  ASSERT_TRUE(saves(job, running, 0)) << running.errors();
+  ASSERT_EQ(running.rank("worker", 0)["host"], "h3");
+  hosts.run(3, {"ip", "link", "set", "eth0", "down"});
+  ASSERT_TRUE(running.wait_for_message("another process takes its place", kDead + kRun))
+      << running.errors();
+  ASSERT_TRUE(saves(job, running, checkpoints_of(job)[0])) << running.errors();
+  EXPECT_EQ(running.rank("worker", 0)["host"], "h1");
+  EXPECT_EQ(running.rank("worker", 0)["incarnation"], 1);
+  EXPECT_EQ(running.rank("server", 0)["incarnation"], 0);
+  hosts.run(3, {"ip", "link", "set", "eth0", "up"});
+  ASSERT_TRUE(saves(job, running, checkpoints_of(job)[0])) << running.errors();
+  expect_same_bits(running);
+  EXPECT_EQ(running.result()["faults"]["replacements"], 1);
+  EXPECT_EQ(running.result()["faults"]["restarts"], 0);
+  const std::vector<pid_t> left = wait_for_descendants(Limit(60'000));
+  EXPECT_THAT(left, IsEmpty()) << describe(left);
+}
+
+TEST(Hosts, AWorkerThatIsKilledIsReplacedOnItsHost) {
+  const TestHosts hosts(3);
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  const LosingJob job(hosts);
+  Running running(job, hosts.on(1, job.train()));
+  ASSERT_TRUE(saves(job, running, 0)) << running.errors();
+  running.signal("worker", 0, SIGKILL);
+  ASSERT_TRUE(running.wait_for_message("another process takes its place", kRun))
+      << running.errors();
+  ASSERT_TRUE(saves(job, running, checkpoints_of(job)[0])) << running.errors();
+  EXPECT_EQ(running.rank("worker", 0)["host"], "h3");
+  EXPECT_EQ(running.rank("worker", 0)["incarnation"], 1);
+  expect_same_bits(running);
+  EXPECT_EQ(running.result()["faults"]["restarts"], 0);
+  const std::vector<pid_t> left = wait_for_descendants(kEndOfJob);
   EXPECT_THAT(left, IsEmpty()) << describe(left);
 }
 
