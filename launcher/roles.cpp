@@ -90,6 +90,7 @@ worker::PushPull::Options WorkerRole::exchange_options(net::Credentials credenti
   options.hosted = hosted_;
   options.window = config_.network().window;
   options.dead_limit = config_.timeouts().dead;
+  options.rejoin_limit = config_.timeouts().dead;
   options.share_limit = config_.timeouts().start;
   options.stall_warning = config_.timeouts().dead;
   options.credentials = std::move(credentials);

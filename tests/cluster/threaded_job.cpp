@@ -10,6 +10,7 @@
 #include "common/params/partition_tree.h"
 #include "server/lane.h"
 #include "server/server.h"
+#include "tests/cluster/cutting_proxy.h"
 #include "tests/cluster/job_site.h"
 #include "tests/cluster/local_coordinator.h"
 #include "tests/server/shard/shard_job.h"
@@ -55,6 +56,7 @@ class Job {
     Result result = coordinator_.result();
     result.reports = std::move(reports_);
     result.shared_lanes = shared_lanes_;
+    for (const auto& proxy : proxies_) result.cuts += proxy->cuts();
     for (const std::uint64_t d : duplicates_) result.duplicates += d;
     return result;
   }
@@ -106,7 +108,10 @@ class Job {
     if (options_.tcp) {
       for (const net::Endpoint& e : servers_.back()->server.bind("127.0.0.1", {})) {
         info.address = e.address;
-        info.ports.push_back(e.port);
+        if (!options_.cuts.empty()) {
+          proxies_.push_back(std::make_unique<CuttingProxy>(e.port, options_.cuts));
+        }
+        info.ports.push_back(options_.cuts.empty() ? e.port : proxies_.back()->port());
       }
     }
     roster_.push_back(info);
@@ -131,6 +136,7 @@ class Job {
     o.partitions = options_.partitions;
     o.hosted = rank.hosted;
     o.window = 3;
+    if (!options_.cuts.empty()) o.rejoin_limit = kPatience;
     o.credentials = credentials({Role::worker, rank.id});
     if (rank.id >= options_.apart) {
       o.keeper = client_.get();
@@ -227,6 +233,7 @@ class Job {
   std::size_t shared_lanes_ = 0;
   LocalCoordinator coordinator_;
   std::vector<wire::ProcessInfo> roster_;
+  std::vector<std::unique_ptr<CuttingProxy>> proxies_;
   std::vector<std::unique_ptr<ServerRank>> servers_;
   std::vector<std::unique_ptr<Maps>> maps_;
   std::vector<std::unique_ptr<WorkerRank>> workers_;

@@ -33,6 +33,8 @@ struct JobOptions {
   bool shared = false;      // with tcp: and memory that all ranks share
   std::uint32_t apart = 0;  // with shared: so many workers, the first ones, share nothing
   bool tls = false;         // with tcp: encrypted
+  // With tcp: after so many bytes each of the first connections to every lane is cut.
+  std::vector<std::size_t> cuts = {};
   // What each worker hosts, if not its usual share. Ranges may overlap, as while partitions move.
   std::vector<PartitionRange> hosted = {};
   // Worker 0 begins a step only when worker 1 has all its pushes of that step acknowledged (except
@@ -47,6 +49,7 @@ struct Result {
   std::vector<worker::WorkerReport> reports;        // by worker
   std::uint64_t duplicates = 0;
   std::size_t shared_lanes = 0;  // of all workers
+  std::size_t cuts = 0;          // connections that were
 };
 
 // Trains to the end. Throws the first failure of any rank; all others have ended by then.

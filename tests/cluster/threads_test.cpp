@@ -231,6 +231,37 @@ TEST(ThreadsTest, EncryptedConnectionsGiveTheSameBits) {
                       .tls = true});
   }
 }
+// Requests that were under way are sent again, and count once: in the middle of a frame and between
+// two, with and without encryption and lossy codecs.
+TEST(ThreadsTest, CutConnectionsAreMadeAgain) {
+  JobOptions options{.partitions = 4, .workers = 2, .servers = 2, .lanes = 2, .tcp = true};
+  for (const std::size_t shift : {0U, 1U, 17U, 64U, 100U, 1000U}) {
+    options.cuts = {2000 + shift, 3000 + 3 * shift, 2500, 4000 + shift, 3333};
+    const Result result = expect_reference(options);
+    EXPECT_GE(result.cuts, 4U);  // each lane has at least the first one
+  }
+}
+
+TEST(ThreadsTest, EncryptedConnectionsThatAreCutAreMadeAgain) {
+  const Result result = expect_reference({.partitions = 4,
+                                          .workers = 2,
+                                          .servers = 2,
+                                          .tcp = true,
+                                          .tls = true,
+                                          .cuts = {4000, 4567, 5001}});
+  EXPECT_GE(result.cuts, 2U);
+}
+
+TEST(ThreadsTest, LossyConnectionsThatAreCutAreMadeAgain) {
+  const Result result = expect_reference({.workers = 2,
+                                          .servers = 2,
+                                          .lossy_push = true,
+                                          .lossy_pull = true,
+                                          .tcp = true,
+                                          .cuts = {2000, 2345, 2001}});
+  EXPECT_GE(result.cuts, 2U);
+}
+
 TEST(ThreadsTest, ClippingSeesTheWholeGradientOverTwoServers) {
   for (const std::uint32_t lanes : {1U, 2U}) {
     JobOptions options{

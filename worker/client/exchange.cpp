@@ -177,11 +177,15 @@ void Exchange::on_tick(TimePoint now) {
   }
 }
 
-void Exchange::on_reconnected() {
+std::size_t Exchange::on_reconnected() {
+  std::size_t sent = 0;
   for (std::size_t i = head_; i < entries_.size(); ++i) {
-    if (!entries_[i].done) unsend(entries_[i]);
+    if (entries_[i].done) continue;
+    sent += entries_[i].sent ? 1U : 0U;
+    unsend(entries_[i]);
   }
   cursor_ = head_;
+  return sent;
 }
 
 std::optional<Header> Exchange::oldest() const {

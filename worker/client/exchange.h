@@ -64,8 +64,9 @@ class Exchange {
 
   // Marks what was sent too long ago as unsent.
   void on_tick(TimePoint now);
-  // The connection is new: everything unanswered is sent again.
-  void on_reconnected();
+  // The connection is new: everything unanswered is sent again. Returns how much of it was sent
+  // before.
+  std::size_t on_reconnected();
 
   bool idle() const { return open_ == 0; }
   std::size_t open() const { return open_; }  // requests without an answer, sent or not

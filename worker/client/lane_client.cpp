@@ -23,6 +23,7 @@ LaneClient::LaneClient(PushPull& owner, params::LaneId lane, net::asio::io_conte
                  .entries = 4 * owner.shards_.chunks_of(lane).size() + 64},
                 *this),
       connection_(net::Socket(context), server_),
+      pause_(context),
       wakeup_(context, [this] { drain_inbox(); }) {
   inbox_.reserve(2 * owner.shards_.chunks_of(lane).size() + 16);
   taken_.reserve(inbox_.capacity());
@@ -72,14 +73,41 @@ void LaneClient::attach() {
               Fault::network, fmt::format("connection to {}: closed by the server", server_),
               std::source_location::current()));
         }
-        owner_.shutdown_.fail(error);
+        on_lost(error);
       });
-  exchange_.on_reconnected();
+  sent_again_ = exchange_.on_reconnected();
   channel_->start();
+}
+
+// Called by the channel, which therefore lives until the next turn.
+void LaneClient::on_lost(std::exception_ptr error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const net::ConnectionLost&) {
+    if (!owner_.can_rejoin(*this)) return owner_.shutdown_.fail(error);
+  } catch (...) {
+    return owner_.shutdown_.fail(error);
+  }
+  net::asio::post(context_, [this] {
+    channel_.reset();
+    if (closing_) return;
+    connection_ = net::Connection(net::Socket(context_), server_);
+    net::asio::co_spawn(context_, owner_.rejoin(*this), [this](std::exception_ptr failure) {
+      if (failure && !closing_) owner_.shutdown_.fail(failure);
+    });
+  });
+}
+
+net::Task<void> LaneClient::pause() {
+  net::ErrorCode cancelled;
+  pause_.expires_after(std::chrono::milliseconds(100));
+  co_await pause_.async_wait(net::asio::redirect_error(net::asio::use_awaitable, cancelled));
+  connection_ = net::Connection(net::Socket(context_), server_);
 }
 
 void LaneClient::close() {
   closing_ = true;
+  pause_.cancel();
   connection_.close();
   if (channel_) channel_->close();
 }

@@ -39,6 +39,12 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   // From the lane's thread, except before it runs. The connection is made outside, then attached.
   net::Connection& connection() { return connection_; }
   void attach();
+  bool attached() const { return channel_ != nullptr; }
+  // A moment before the next try; ends at once when it is closed.
+  net::Task<void> pause();
+  bool closing() const { return closing_; }
+  // How many requests were when it was attached.
+  std::size_t sent_again() const { return sent_again_; }
   // Ends it, whether it is attached or only being made.
   void close();
   params::LaneId lane() const { return lane_; }
@@ -57,6 +63,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing) override;
 
  private:
+  void on_lost(std::exception_ptr error);
   struct Staged {
     std::vector<std::byte> bytes;
     std::span<float> into;
@@ -81,6 +88,8 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   net::Connection connection_;  // until it is attached
   std::unique_ptr<net::FrameChannel> channel_;
   bool closing_ = false;
+  std::size_t sent_again_ = 0;
+  net::asio::steady_timer pause_;
   net::Wakeup wakeup_;
 };
 

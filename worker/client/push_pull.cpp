@@ -72,8 +72,9 @@ void PushPull::adopt(params::LaneId lane, net::Connection connection) {
 
 // ---- connecting ---------------------------------------------------------------------------------
 
-net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& server) {
+net::Task<void> PushPull::join(LaneClient& client) {
   const params::LaneId lane = client.lane();
+  const wire::ProcessInfo& server = servers_.at(lane.server);
   net::Credentials credentials = options_.credentials;
   credentials.self.lane = lane.lane;
   const net::Endpoint endpoint{server.address, server.ports.at(lane.lane)};
@@ -92,7 +93,42 @@ net::Task<void> PushPull::join(LaneClient& client, const wire::ProcessInfo& serv
   client.attach();
 }
 
+bool PushPull::can_rejoin(const LaneClient& client) const {
+  return options_.rejoin_limit > Duration{0} && !servers_.empty() && !shutdown_.ended() &&
+         !shared_[shards_.index(client.lane())];
+}
+
+// In the lane's thread, which has lost its connection. Throws when there has been none for too
+// long.
+net::Task<void> PushPull::rejoin(LaneClient& client) {
+  const auto lost = std::chrono::steady_clock::now();
+  for (bool joined = false; !joined; joined = client.attached()) {
+    std::exception_ptr failure;
+    try {
+      co_await join(client);
+    } catch (const net::Refused&) {
+      throw;  // somebody else has our place
+    } catch (const Error& error) {
+      if (error.fault() != Fault::network) throw;
+      failure = std::current_exception();
+    }
+    if (client.closing()) co_return;
+    if (!failure) continue;
+    if (std::chrono::steady_clock::now() - lost > options_.rejoin_limit) {
+      std::rethrow_exception(failure);
+    }
+    co_await client.pause();
+    if (client.closing()) co_return;
+  }
+  options_.warn(
+      fmt::format("connection to server {}, lane {}: lost and made again after {:.1f} s; {} "
+                  "requests are sent again",
+                  client.lane().server, client.lane().lane,
+                  seconds(std::chrono::steady_clock::now() - lost), client.sent_again()));
+}
+
 void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
+  servers_ = servers;
   const cluster::Shutdown::Subscription on_end(shutdown_, [this] {
     if (options_.keeper != nullptr) options_.keeper->interrupt();
     close_connections();
@@ -104,11 +140,10 @@ void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
   for (const auto& client : clients_) {
     bool done = false;
     std::exception_ptr failure;
-    net::asio::co_spawn(client->context(), join(*client, servers.at(client->lane().server)),
-                        [&](std::exception_ptr error) {
-                          failure = error;
-                          done = true;
-                        });
+    net::asio::co_spawn(client->context(), join(*client), [&](std::exception_ptr error) {
+      failure = error;
+      done = true;
+    });
     // Run only until this connection stands; its channel goes on when the threads start.
     while (!done) client->context().run_one();
     client->context().restart();

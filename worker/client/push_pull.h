@@ -57,6 +57,9 @@ class PushPull {
     std::string host_id;
     Duration spin{};  // before the compute thread sleeps in a wait, if it shares memory
     Duration dead_limit = std::chrono::seconds(10);
+    // How long a connection that is lost is tried to be made again; 0: not at all. Not with a lane
+    // that shares memory: there it is the server that is lost.
+    Duration rejoin_limit{0};
     Duration share_limit = std::chrono::minutes(1);     // for a server to map shared memory
     Duration stall_warning = std::chrono::seconds(10);  // a wait this long is said aloud
     net::Credentials credentials;
@@ -145,7 +148,9 @@ class PushPull {
   std::size_t lane_of(std::uint32_t chunk) const { return shards_.index(shards_.at(chunk)); }
   bool poll_shared();
   std::string oldest() const;  // the request that has waited longest, in words
-  net::Task<void> join(LaneClient& client, const wire::ProcessInfo& server);
+  net::Task<void> join(LaneClient& client);
+  bool can_rejoin(const LaneClient& client) const;
+  net::Task<void> rejoin(LaneClient& client);
   void close_connections();
   void throw_if_ended(std::string_view doing, std::string_view what) const;
 
@@ -169,6 +174,7 @@ class PushPull {
   TimePoint exchange_began_{};     // guarded
   Duration exchanged_{0};          // guarded
 
+  std::vector<wire::ProcessInfo> servers_;                        // if it connects by itself
   std::vector<std::unique_ptr<net::asio::io_context>> contexts_;  // one per lane index
   std::vector<std::unique_ptr<LaneClient>> clients_;              // by ShardMap::index
   std::vector<std::unique_ptr<SharedLane>> shared_;               // by ShardMap::index; null = none
