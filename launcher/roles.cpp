@@ -32,6 +32,7 @@ server::ServerOptions server_options(const RunConfig& config, std::uint32_t id,
   options.lanes = config.network().lanes;
   options.chunk_bytes = config.network().chunk_bytes;
   options.clip_norm = config.optimizer().clip_norm.value_or(0);
+  options.seed = config.run().seed;
   options.gate = config.make_gate();
   options.optimizer = config.make_optimizer();
   options.schedule = std::make_unique<optimization::Schedule>(config.make_schedule());

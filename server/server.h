@@ -46,6 +46,7 @@ struct ServerOptions {
   std::uint32_t lanes = 1;
   std::size_t chunk_bytes = 0;  // 0 = automatic
   double clip_norm = 0;         // 0 = no clipping
+  std::uint64_t seed = 0;       // of the run
   std::unique_ptr<Gate> gate;
   std::unique_ptr<optimization::Optimizer> optimizer;
   std::unique_ptr<optimization::Schedule> schedule;

@@ -68,13 +68,13 @@ double Stream::normal() {
 }
 
 Permutation::Permutation(std::uint64_t size, std::uint64_t seed, Purpose purpose, std::uint64_t a,
-                         std::uint32_t b)
+                         std::uint32_t b, std::uint64_t c)
     : size_(size) {
   check(size > 0 && size <= (std::uint64_t{1} << 60), "permutation of 1 to 2^60 elements");
   const auto bits = static_cast<std::uint32_t>(std::bit_width(size - 1));
   half_bits_ = std::max(1U, (bits + 1) / 2);
   half_mask_ = static_cast<std::uint32_t>((std::uint64_t{1} << half_bits_) - 1);
-  Stream stream(seed, purpose, a, b);
+  Stream stream(seed, purpose, a, b, c);
   for (auto& key : keys_) key = (std::uint64_t{stream.next()} << 32) | stream.next();
 }
 

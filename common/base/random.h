@@ -16,6 +16,8 @@ enum class Purpose : std::uint32_t {
   shuffle = 3,     // a: epoch, b: partition
   dropout = 4,     // a: step, b: partition, c: layer
   synthetic = 5,   // a: row
+  rounding = 6,    // of what is encoded; a: step or version, b: partition, c: chunk
+  selection = 7,   // of what is sent; the same
   test = 1000,
 };
 
@@ -52,7 +54,7 @@ class Stream {
 class Permutation {
  public:
   Permutation(std::uint64_t size, std::uint64_t seed, Purpose purpose, std::uint64_t a = 0,
-              std::uint32_t b = 0);
+              std::uint32_t b = 0, std::uint64_t c = 0);
   std::uint64_t size() const { return size_; }
   std::uint64_t operator()(std::uint64_t index) const;  // REQUIRES: index < size
   std::uint64_t inverse(std::uint64_t index) const;     // REQUIRES: index < size

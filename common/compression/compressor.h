@@ -1,4 +1,5 @@
-// A compressor turns a chunk of floats into bytes, and adds such bytes to a chunk of floats.
+// A compressor turns a chunk of floats into bytes, and adds such bytes to a chunk of floats. The
+// bytes are those of FORMAT.md. Below, C(x) is what decoding the encoding of x gives.
 // Const and thread-safe; what it needs from step to step (residuals) lives with the partition.
 #pragma once
 
@@ -16,12 +17,30 @@ class Section;
 
 namespace sheaf::compression {
 
+// The partition of a version's encoding: it belongs to all of them.
+inline constexpr std::uint32_t kEveryPartition = 0xFFFFFFFF;
+
 // Names the randomness of one encoding: the same key encodes the same values to the same bytes.
+// Both ends know it, so what is drawn from it need not be sent.
 struct EncodingKey {
-  std::uint64_t seed = 0;
-  Step step = 0;
+  std::uint64_t seed = 0;  // of the run; never a secret of privacy
+  Step step = 0;           // or version
   std::uint32_t partition = 0;
   std::uint32_t chunk = 0;
+};
+
+// What holds for every x of finite floats. tests/conformance holds each mode to its word.
+struct Promises {
+  // E C(x) = x over keys, up to 2^-16 of what one step of the code is worth.
+  bool unbiased = false;
+  // E ||x - C(x)||^2 <= (1 - contraction) ||x||^2, of normal floats; 0: no such promise.
+  double contraction = 0;
+  // x - C(x) is a float, value by value, and no larger than x (where that is below 2^29): what was
+  // sent and what was kept add up to what there was, bit for bit.
+  bool exact_residual = false;
+  // Every value comes near itself. Without it a single encoding stands for gradients only, whose
+  // errors cancel over steps; parameters would be lost.
+  bool every_value = false;
 };
 
 class Compressor {
@@ -32,18 +51,25 @@ class Compressor {
 
   // True if the bytes are the floats themselves: then encode and decode are skipped, the tensor
   // goes to the wire from where it lies, and a worker may pre-sum partitions.
-  virtual bool identity() const = 0;
+  virtual bool identity() const { return false; }
+
+  // Of chunks of so many values.
+  virtual Promises promises(std::size_t elements) const = 0;
 
   // The most bytes that `elements` values may take; bounds what a receiver reads.
   virtual std::size_t max_bytes(std::size_t elements) const = 0;
 
-  // Writes the encoding of `values` and returns its length.
+  // Writes the encoding of `values` and returns its length. Throws Fault::diverged if a value is
+  // not finite (the identity does not look).
   // REQUIRES: bytes.size() >= max_bytes(values.size()).
   virtual std::size_t encode(std::span<const float> values, const EncodingKey& key,
                              std::span<std::byte> bytes) const = 0;
 
-  // sum += decode(bytes). Refuses malformed bytes with Fault::network and leaves `sum` undefined.
-  virtual void decode_add(std::span<const std::byte> bytes, std::span<float> sum) const = 0;
+  // sum += C(values), of bytes that were encoded under this key. Refuses malformed bytes with
+  // Fault::network; then `sum` is as it was. If the bytes change meanwhile (they may lie in memory
+  // of another process) the sum is anybody's guess, and nothing else.
+  virtual void decode_add(std::span<const std::byte> bytes, const EncodingKey& key,
+                          std::span<float> sum) const = 0;
 };
 
 ModeTable<Compressor> compressors();

@@ -14,6 +14,7 @@
 
 namespace sheaf::server {
 
+using compression::kEveryPartition;
 using wire::FrameType;
 using wire::Header;
 using wire::OutFrame;
@@ -265,7 +266,8 @@ Buffer Shard::decode(const Header& header, const params::Chunk& chunk, Buffer pa
   std::ranges::fill(values.floats(chunk.size), 0.0F);
   std::span<const std::byte> encoded;  // an empty payload has no buffer
   if (payload) encoded = payload.bytes().first(header.payload_bytes);
-  parts_.push.decode_add(encoded, values.floats(chunk.size));
+  parts_.push.decode_add(encoded, {parts_.seed, header.step, header.partitions.first, header.chunk},
+                         values.floats(chunk.size));
   return values;
 }
 
@@ -354,8 +356,8 @@ void Shard::encode(const ChunkState& state, Version version, Published& slot) {
   const auto raw = std::as_bytes(slot.values);
   if (!parts_.pull.identity()) {
     slot.encoded = pool_.take();
-    slot.bytes = static_cast<std::uint32_t>(
-        parts_.pull.encode(slot.values, {0, version, 0, state.id}, slot.encoded.bytes()));
+    slot.bytes = static_cast<std::uint32_t>(parts_.pull.encode(
+        slot.values, {parts_.seed, version, kEveryPartition, state.id}, slot.encoded.bytes()));
   } else if (slot.hold) {
     slot.encoded = slot.hold;
     slot.bytes = static_cast<std::uint32_t>(raw.size());

@@ -57,7 +57,8 @@ struct ShardParts {
   const optimization::Schedule& schedule;
   const compression::Compressor& push;
   const compression::Compressor& pull;
-  double clip_norm = 0;  // of the mean gradient over all parameters; 0 = no clipping
+  double clip_norm = 0;    // of the mean gradient over all parameters; 0 = no clipping
+  std::uint64_t seed = 0;  // of the run, for compressors that draw
   // Flat vectors that workers of this host map, by the parity of the version; empty: none do, as
   // always where the gate is not synchronous: then each worker is answered in memory of its own.
   std::array<std::span<float>, 2> shared{};

@@ -83,7 +83,7 @@ class Serial {
     std::vector<std::byte> bytes(compressor.max_bytes(values.size()));
     bytes.resize(compressor.encode(values, {}, bytes));
     std::vector<float> out(values.size());
-    compressor.decode_add(bytes, out);
+    compressor.decode_add(bytes, {}, out);
     return out;
   }
 

@@ -10,13 +10,17 @@ namespace {
 class None final : public Compressor {
  public:
   bool identity() const override { return true; }
+  Promises promises(std::size_t) const override {
+    return {.unbiased = true, .contraction = 1, .exact_residual = true, .every_value = true};
+  }
   std::size_t max_bytes(std::size_t elements) const override { return elements * sizeof(float); }
   std::size_t encode(std::span<const float> values, const EncodingKey&,
                      std::span<std::byte> bytes) const override {
     std::memcpy(bytes.data(), values.data(), values.size_bytes());
     return values.size_bytes();
   }
-  void decode_add(std::span<const std::byte> bytes, std::span<float> sum) const override {
+  void decode_add(std::span<const std::byte> bytes, const EncodingKey&,
+                  std::span<float> sum) const override {
     if (bytes.size() != sum.size_bytes()) {
       fail(Fault::network, "compressor none: found {} bytes, expected {} for {} values",
            bytes.size(), sum.size_bytes(), sum.size());

@@ -43,7 +43,7 @@ class Descent final : public optimization::Optimizer {
 // Keeps the upper 16 bits of each float (bfloat16, truncated): lossy, and easy to work out.
 class UpperHalves final : public compression::Compressor {
  public:
-  bool identity() const override { return false; }
+  compression::Promises promises(std::size_t) const override { return {.every_value = true}; }
   std::size_t max_bytes(std::size_t elements) const override { return 2 * elements; }
   std::size_t encode(std::span<const float> values, const compression::EncodingKey&,
                      std::span<std::byte> bytes) const override {
@@ -53,7 +53,8 @@ class UpperHalves final : public compression::Compressor {
     }
     return 2 * values.size();
   }
-  void decode_add(std::span<const std::byte> bytes, std::span<float> sum) const override {
+  void decode_add(std::span<const std::byte> bytes, const compression::EncodingKey&,
+                  std::span<float> sum) const override {
     if (bytes.size() != 2 * sum.size()) {
       fail(Fault::network, "upper halves: found {} bytes, expected {}", bytes.size(),
            2 * sum.size());

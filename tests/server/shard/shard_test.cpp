@@ -401,14 +401,14 @@ TEST(ShardTest, LossyPullsLeaveTheParametersAlone) {
   job.replies.clear();
   job.pull(4, 0);
   std::vector<float> got(16);
-  UpperHalves().decode_add(job.replies.back().payload, got);
+  UpperHalves().decode_add(job.replies.back().payload, {}, got);
   EXPECT_THAT(got, Each(4.0F));  // 4 + 2^-7 truncated to 8 bits of mantissa
   job.push(4, 0, {0, 4}, -4 * 4.0F, 4);
   job.push(5, 0, {0, 4}, 4 * 8.0F, 4);  // 4 + 2^-7 + 4 - 8 = 2^-7: the lost part is still there
   job.replies.clear();
   job.pull(6, 0);
   std::ranges::fill(got, 0.0F);
-  UpperHalves().decode_add(job.replies.back().payload, got);
+  UpperHalves().decode_add(job.replies.back().payload, {}, got);
   EXPECT_THAT(got, Each(0x1p-7F));
 }
 
