@@ -1,15 +1,11 @@
 #include "common/math/kernels.h"
 
-#include <array>
-
 #include "common/base/error.h"
 #include "common/base/random.h"
 #include "common/math/kernel_set.h"
 
 namespace sheaf::math {
 namespace {
-
-constexpr std::array<const KernelSet*, 3> kSets = {&kKernelsV2, &kKernelsV3, &kKernelsV4};
 
 const KernelSet& best() {
   static const KernelSet& chosen = *supported_kernels().back();
@@ -19,13 +15,6 @@ const KernelSet& best() {
 std::size_t index(Activation f) { return static_cast<std::size_t>(f); }
 
 }  // namespace
-
-std::span<const KernelSet* const> supported_kernels() {
-  // Asks for what the operating system saves and restores, too. The rest of the program needs v2.
-  const bool v3 = __builtin_cpu_supports("x86-64-v3") != 0;
-  const bool v4 = v3 && __builtin_cpu_supports("x86-64-v4") != 0;
-  return std::span(kSets).first(v4 ? 3U : v3 ? 2U : 1U);
-}
 
 std::string_view instruction_set() { return best().name; }
 

@@ -1,7 +1,9 @@
+#include "common/math/codecs_impl.h"
 #include "common/math/kernels_impl.h"
 
 namespace sheaf::math {
 
 constinit const KernelSet kKernelsV3 = kernel_set();
+constinit const CodecSet kCodecsV3 = codec_set();
 
 }  // namespace sheaf::math
