@@ -194,15 +194,26 @@ void RunConfig::read_modes() {
     try_mode(optimization::optimizers(), inner_, inner);
   }
   traces_ = gate.boolean("trace", false);
+  read_compression();
+  const Section mechanism = section("privacy");
+  mechanism_ = read_kind(mechanism, privacy::mechanisms(), "none");
+  try_mode(privacy::mechanisms(), mechanism_, mechanism);
+}
+
+void RunConfig::read_compression() {
   const Section push = section("compression").table("push");
   push_ = read_kind(push, compression::compressors(), "none");
   try_mode(compression::compressors(), push_, push);
   const Section pull = section("compression").table("pull");
   pull_ = read_kind(pull, compression::compressors(), "none");
-  try_mode(compression::compressors(), pull_, pull);
-  const Section mechanism = section("privacy");
-  mechanism_ = read_kind(mechanism, privacy::mechanisms(), "none");
-  try_mode(privacy::mechanisms(), mechanism_, mechanism);
+  if (pull_.empty()) return;
+  const auto compressor = make_pull_compressor();
+  if (pull.sound("kind") && !compressor->promises(1).every_value) {
+    pull.fault("kind", fmt::format("\"{}\"", pull_),
+               "a compressor that keeps every value near itself: parameters are sent whole, and "
+               "what one version loses no other brings back",
+               "bf16");
+  }
 }
 
 void RunConfig::read_network() {

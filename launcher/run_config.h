@@ -182,6 +182,7 @@ class RunConfig {
   void read_data();
   void read_optimizer();
   void read_modes();
+  void read_compression();
   void read_network();
   void read_recovery();
   void read_timeouts();

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "common/base/error.h"
@@ -16,7 +17,7 @@ class None final : public Compressor {
   std::size_t max_bytes(std::size_t elements) const override { return elements * sizeof(float); }
   std::size_t encode(std::span<const float> values, const EncodingKey&,
                      std::span<std::byte> bytes) const override {
-    std::memcpy(bytes.data(), values.data(), values.size_bytes());
+    std::ranges::copy(std::as_bytes(values), bytes.begin());
     return values.size_bytes();
   }
   void decode_add(std::span<const std::byte> bytes, const EncodingKey&,
