@@ -58,7 +58,8 @@ constexpr CommandText kCommands[] = {
      "One mode a line: family, name and description, separated by tabs."},
     {"bench",
      "sheaf bench step|scaling|recovery|consistency JOB.toml [key=value …] [--json]\n"
-     "       sheaf bench exchange [options]",
+     "       sheaf bench exchange [options]\n"
+     "       sheaf bench codec [KIND [key=value …]] [--json]",
      "Measures a part of Sheaf against its floor on this machine.",
      R"(  sheaf bench step configs/quickstart.toml         one training step, taken apart
   sheaf bench step job.toml data.batch=256 --json
@@ -67,10 +68,12 @@ constexpr CommandText kCommands[] = {
   sheaf bench recovery configs/quickstart.toml     kills ranks: how soon is the job back
   sheaf bench consistency configs/quickstart.toml  bsp, ssp and asp, with a worker that is late
   sheaf bench exchange                             push and pull, against sockets and memory
-  sheaf bench exchange --workers 2 --transport shm --json)",
-     "Names: step, exchange, scaling, recovery, consistency. The options but --json belong to "
-     "exchange. Each "
-     "figure is\n"
+  sheaf bench exchange --workers 2 --transport shm --json
+  sheaf bench codec                                compressors: speed, bits, error
+  sheaf bench codec topk ratio=0.001 values=8)",
+     "Names: step, exchange, codec, scaling, recovery, consistency. The options but --json belong "
+     "to exchange,\n"
+     "--repeat also to codec. Each figure is\n"
      "printed with what it means; run.servers=0 is for `bench step` alone. Scaling sweeps over "
      "the\n"
      "workers and servers of [scaling]: a table, and JSON and a page with curves in run.dir."},
@@ -164,8 +167,8 @@ constexpr std::string_view kExitCodes = R"(Exit codes of every sheaf command:
 mpirun's own exit code means nothing here.
 )";
 
-const std::vector<std::string> kBenchmarks = {"step", "exchange", "scaling", "recovery",
-                                              "consistency"};
+const std::vector<std::string> kBenchmarks = {"step",    "exchange", "codec",
+                                              "scaling", "recovery", "consistency"};
 
 // Everything that the parser fills in; one command's part of it counts.
 struct Parsed {
@@ -334,6 +337,22 @@ Command make_rank(const Parsed& parsed, const JobArguments& job) {
   return rank;
 }
 
+// KIND, then its options.
+Command make_codec(const Parsed& parsed) {
+  CodecCommand codec{{}, {}, parsed.exchange.repeat, parsed.json};
+  for (const std::string& word : parsed.words) {
+    if (word.find('=') != std::string::npos && !codec.kind.empty()) {
+      codec.options.push_back(word);
+    } else if (word.find('=') == std::string::npos && codec.kind.empty()) {
+      codec.kind = word;
+    } else {
+      return usage("bench codec", fmt::format("\"{}\"", word), "KIND, then key=value …",
+                   "sheaf bench codec topk ratio=0.001");
+    }
+  }
+  return codec;
+}
+
 Command make_help(Parser& parser, const Parsed& parsed) {
   if (parsed.name == "exit-codes") return HelpCommand{std::string(kExitCodes)};
   if (parsed.name.empty()) {
@@ -372,6 +391,7 @@ Command make_command(Parser& parser, const Parsed& parsed) {
       exchange.json = parsed.json;
       return exchange;
     }
+    if (parsed.name == "codec") return make_codec(parsed);
   }
   if (name == "train" && !parsed.resume.empty()) return make_resume(parsed);
   if (name == "train" && parsed.resume_step) {

@@ -66,6 +66,14 @@ struct ExchangeCommand {
   bool json = false;
 };
 
+// `bench codec`.
+struct CodecCommand {
+  std::string kind;                  // a compressor; empty: all that a table has
+  std::vector<std::string> options;  // of it, "key=value"
+  int repeat = 5;
+  bool json = false;
+};
+
 // `bench allreduce`: what mpirun starts for the floor of `bench exchange`.
 struct AllreduceCommand {
   std::size_t floats = 0;
@@ -111,10 +119,10 @@ struct UsageFault {
   std::string line;
 };
 
-using Command =
-    std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
-                 ExchangeCommand, AllreduceCommand, DoctorCommand, VerifyCommand, StatusCommand,
-                 ScaleCommand, SlurmCommand, ProbeCommand, VersionCommand, HelpCommand, UsageFault>;
+using Command = std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
+                             ExchangeCommand, CodecCommand, AllreduceCommand, DoctorCommand,
+                             VerifyCommand, StatusCommand, ScaleCommand, SlurmCommand, ProbeCommand,
+                             VersionCommand, HelpCommand, UsageFault>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(std::span<const std::string> arguments);

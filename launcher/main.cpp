@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/config/section.h"
+#include "launcher/bench_codec.h"
 #include "launcher/bench_consistency.h"
 #include "launcher/bench_exchange.h"
 #include "launcher/bench_recovery.h"
@@ -42,6 +43,7 @@ int run(const BenchCommand& command) {
   return bench_step(command, std::cout);
 }
 int run(const ExchangeCommand& command) { return bench_exchange(command, std::cout); }
+int run(const CodecCommand& command) { return bench_codec(command, std::cout); }
 int run(const AllreduceCommand& command) {
   MpiSession mpi;
   const double milliseconds = mpi.allreduce_ms(command.floats, command.repeat);

@@ -86,6 +86,10 @@ TEST(CommandLineTest, TheOtherCommands) {
   EXPECT_THAT(bench.job.overrides, ElementsAre("a=1"));
   EXPECT_TRUE(bench.json);
   EXPECT_EQ(std::get<BenchCommand>(parse({"bench", "scaling", "job.toml"})).name, "scaling");
+  const auto codec = std::get<CodecCommand>(parse({"bench", "codec", "topk", "values=8"}));
+  EXPECT_EQ(codec.kind, "topk");
+  EXPECT_THAT(codec.options, ElementsAre("values=8"));
+  EXPECT_TRUE(std::get<CodecCommand>(parse({"bench", "codec", "--json"})).kind.empty());
   EXPECT_TRUE(std::holds_alternative<VersionCommand>(parse({"--version"})));
   EXPECT_TRUE(std::holds_alternative<ProbeCommand>(parse({"probe"})));
 }
@@ -154,11 +158,14 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
             "sheaf check: found no job file, expected JOB.toml [key=value …], try sheaf check "
             "configs/quickstart.toml");
   EXPECT_EQ(fault_of({"bench", "stp", "job.toml"}),
-            "sheaf bench: found \"stp\", expected one of step, exchange, scaling, recovery, "
+            "sheaf bench: found \"stp\", expected one of step, exchange, codec, scaling, recovery, "
             "consistency, try step");
-  EXPECT_EQ(
-      fault_of({"bench"}),
-      "sheaf bench: found no name, expected one of step, exchange, scaling, recovery, consistency");
+  EXPECT_EQ(fault_of({"bench"}),
+            "sheaf bench: found no name, expected one of step, exchange, codec, scaling, recovery, "
+            "consistency");
+  EXPECT_EQ(fault_of({"bench", "codec", "values=8", "topk"}),
+            "sheaf bench codec: found \"values=8\", expected KIND, then key=value …, try sheaf "
+            "bench codec topk ratio=0.001");
   EXPECT_EQ(fault_of({"list", "layer", "loss"}),
             "sheaf list: found \"loss\", expected nothing more");
   EXPECT_EQ(fault_of({"help", "exitcodes"}),
