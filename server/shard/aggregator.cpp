@@ -53,6 +53,23 @@ void Aggregator::add(PartitionRange node, std::uint64_t examples, Buffer values)
   pending_.push_back({node, examples, std::move(values)});
 }
 
+// Decoded to zeros or to a sum that began with zeros, a contribution gives the same bits: no such
+// sum is -0, so it does not matter whether it met +0 or -0 first.
+void Aggregator::add_encoded(PartitionRange node, std::uint64_t examples,
+                             const std::function<void(std::span<float>)>& decode_add) {
+  if (!tree_.is_root(node)) {
+    const auto other = std::ranges::find(pending_, tree_.sibling(node), &Pending::node);
+    if (other != pending_.end() && other->values && !other->values.lent()) {
+      decode_add(other->values.floats(elements_));
+      return add(node, examples, Buffer());
+    }
+  }
+  Buffer values = pool_->take();
+  std::ranges::fill(values.floats(elements_), 0.0F);
+  decode_add(values.floats(elements_));
+  add(node, examples, std::move(values));
+}
+
 Arrivals Aggregator::arrivals() const { return {covered_, tree_.partitions()}; }
 
 std::uint64_t Aggregator::examples() const {

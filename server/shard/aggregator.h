@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -30,6 +31,12 @@ class Aggregator {
   // Adds the sum over `node`; an empty buffer says that its partitions have nothing in this step.
   // REQUIRES: a node of the tree, none of whose partitions has been added.
   void add(PartitionRange node, std::uint64_t examples, Buffer values);
+
+  // The same of what has still to be decoded: `decode_add` is given the sum of the node's sibling,
+  // if that is here and may be written, else zeros, and adds to it. What it throws leaves
+  // everything as it was, if it throws before it adds.
+  void add_encoded(PartitionRange node, std::uint64_t examples,
+                   const std::function<void(std::span<float>)>& decode_add);
 
   Arrivals arrivals() const;
   // Valid when all partitions are covered.

@@ -167,8 +167,7 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
   // Lent values that are read where they lie are acknowledged when they have been used.
   const bool lent = payload && payload.lent() && parts_.push.identity();
   if (lent) loans_.use(payload);
-  state.aggregator.add(header.partitions, header.value,
-                       decode(header, *state.chunk, std::move(payload)));
+  add(state, header, std::move(payload));
   state.clocks.advance(header.partitions);
   output_.note({TraceEvent::Kind::push, state.id, header.partitions, header.step, 0});
   // Before the answer: the last push of a step is acknowledged when it is applied.
@@ -254,21 +253,27 @@ bool Shard::follows(const ChunkState& state, PartitionRange partitions, Step ste
   return state.clocks.offer(partitions, step) != PartitionClocks::Offer::ahead;
 }
 
-Buffer Shard::decode(const Header& header, const params::Chunk& chunk, Buffer payload) {
+void Shard::add(ChunkState& state, const Header& header, Buffer payload) {
   if (parts_.push.identity()) {
-    if (header.payload_bytes != chunk.bytes()) {
+    if (header.payload_bytes != state.chunk->bytes()) {
       fail(Fault::network, "push of chunk {}: found {} bytes, expected {}", header.chunk,
-           header.payload_bytes, chunk.bytes());
+           header.payload_bytes, state.chunk->bytes());
     }
-    return payload;  // what was received or lent is the contribution
+    // What was received or lent is the contribution.
+    return state.aggregator.add(header.partitions, header.value, std::move(payload));
   }
-  Buffer values = pool_.take();
-  std::ranges::fill(values.floats(chunk.size), 0.0F);
   std::span<const std::byte> encoded;  // an empty payload has no buffer
   if (payload) encoded = payload.bytes().first(header.payload_bytes);
-  parts_.push.decode_add(encoded, {parts_.seed, header.step, header.partitions.first, header.chunk},
-                         values.floats(chunk.size));
-  return values;
+  const compression::EncodingKey key{parts_.seed, header.step, header.partitions.first,
+                                     header.chunk};
+  state.aggregator.add_encoded(header.partitions, header.value, [&](std::span<float> sum) {
+    try {
+      parts_.push.decode_add(encoded, key, sum);
+    } catch (const Error& error) {
+      fail(error.fault(), "push of step {}, chunk {}: {}", header.step, header.chunk,
+           error.message());
+    }
+  });
 }
 
 void Shard::advance(ChunkState& state, std::uint32_t partition) {

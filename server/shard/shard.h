@@ -175,7 +175,7 @@ class Shard {
   void on_end(SessionId session, const wire::Header& header);
   void on_init(SessionId session, const wire::Header& header, Buffer payload);
 
-  Buffer decode(const wire::Header& header, const params::Chunk& chunk, Buffer payload);
+  void add(ChunkState& state, const wire::Header& header, Buffer payload);
   Step step_of(const ChunkState& state) const;
   // Whether these partitions may say something about this step: every step before it is here.
   bool follows(const ChunkState& state, PartitionRange partitions, Step step) const;

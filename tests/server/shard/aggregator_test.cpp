@@ -56,9 +56,11 @@ std::vector<std::uint32_t> bits(const Values& values) {
 
 class Sums {
  public:
-  explicit Sums(std::uint32_t partitions)
+  // `encoded`: what has examples is added as if it had to be decoded; so are two at a time there.
+  explicit Sums(std::uint32_t partitions, bool encoded = false)
       : partitions_(partitions),
-        pool_(kElements * sizeof(float), Aggregator::most_buffers(partitions) + 1),
+        encoded_(encoded),
+        pool_(kElements * sizeof(float), Aggregator::most_buffers(partitions) + (encoded ? 2 : 1)),
         aggregator_(partitions, kElements, pool_) {}
 
   Aggregator& aggregator() { return aggregator_; }
@@ -78,7 +80,13 @@ class Sums {
           if (present[p]) count += examples_of(p);
         }
       }
-      aggregator_.add(node, count, std::move(buffer));
+      if (encoded_ && buffer) {
+        aggregator_.add_encoded(node, count, [&](std::span<float> sum) {
+          for (std::size_t i = 0; i < kElements; ++i) sum[i] += buffer.floats(kElements)[i];
+        });
+      } else {
+        aggregator_.add(node, count, std::move(buffer));
+      }
       examples += count;
       covered += node.count;
       EXPECT_EQ(aggregator_.arrivals().covered, covered);
@@ -99,6 +107,7 @@ class Sums {
 
  private:
   std::uint32_t partitions_;
+  bool encoded_;
   BufferPool pool_;
   Aggregator aggregator_;
 };
@@ -111,10 +120,11 @@ std::vector<PartitionRange> leaves(std::uint32_t partitions) {
 
 TEST(AggregatorTest, EveryOrderOfFewPartitionsGivesTheBitsOfTheTree) {
   for (std::uint32_t partitions = 1; partitions <= 6; ++partitions) {
-    Sums sums(partitions);
+    Sums sums(partitions), encoded(partitions, true);
     auto nodes = leaves(partitions);
     do {
       sums.check_step(nodes, std::vector<bool>(partitions, true));
+      encoded.check_step(nodes, std::vector<bool>(partitions, true));
     } while (std::ranges::next_permutation(nodes).found);
   }
 }
@@ -145,7 +155,7 @@ TEST(AggregatorTest, EveryGroupingInEveryOrderGivesTheBitsOfTheTree) {
   Stream stream(2, Purpose::test);
   for (const std::uint32_t partitions : {2U, 3U, 7U, 8U, 13U, 16U, 31U, 64U, 100U}) {
     const params::PartitionTree tree(partitions);
-    Sums sums(partitions);
+    Sums sums(partitions), encoded(partitions, true);
     for (int round = 0; round < 60; ++round) {
       std::vector<PartitionRange> nodes;
       random_grouping(tree, tree.root(), stream, nodes);
@@ -155,8 +165,23 @@ TEST(AggregatorTest, EveryGroupingInEveryOrderGivesTheBitsOfTheTree) {
       std::vector<bool> present(partitions);
       for (std::uint32_t p = 0; p < partitions; ++p) present[p] = stream.next() % 4 != 0;
       sums.check_step(nodes, present);
+      encoded.check_step(nodes, present);
     }
   }
+}
+
+TEST(AggregatorTest, WhatCannotBeDecodedLeavesTheSumAsItWas) {
+  Sums sums(2);
+  Aggregator& aggregator = sums.aggregator();
+  const auto refuse = [](std::span<float>) { fail(Fault::network, "malformed"); };
+  const auto add = [](std::span<float> sum) { sum[0] += 3; };
+  EXPECT_THROW(aggregator.add_encoded({0, 1}, 1, refuse), Error);
+  aggregator.add_encoded({0, 1}, 1, add);
+  EXPECT_THROW(aggregator.add_encoded({1, 1}, 1, refuse), Error);
+  aggregator.add_encoded({1, 1}, 1, add);
+  Values scratch(kElements);
+  EXPECT_EQ(aggregator.sum(0, 1, scratch)[0], 6);
+  EXPECT_EQ(aggregator.examples(), 2U);
 }
 
 // Every second leaf first: the most buffers that can wait. Sums has a pool of just that many and

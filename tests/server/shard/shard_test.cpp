@@ -393,6 +393,19 @@ TEST(ShardTest, LossyPushesAreDecodedOneByOne) {
   EXPECT_THAT(job.parameters(1, 0), Each(7.0F));
 }
 
+// It would have been added to what partition 0 has pushed.
+TEST(ShardTest, AMalformedPushLeavesWhatOthersHavePushed) {
+  ShardJob job({.lossy_push = true});
+  job.init_all(8);
+  job.push(0, 0, {0, 1}, 1);
+  wire::Header header = ShardJob::header(FrameType::push, 0, 0, {1, 1});
+  header.value = 1;
+  EXPECT_THAT(refusal([&] { job.send(header, std::vector<std::byte>(30)); }),
+              HasSubstr("push of step 0, chunk 0: upper halves: found 30 bytes"));
+  for (std::uint32_t p = 1; p < 4; ++p) job.push(0, 0, {p, 1}, 1);
+  EXPECT_THAT(job.parameters(1, 0), Each(7.0F));
+}
+
 // The server goes on with what it has, not with what it has sent.
 TEST(ShardTest, LossyPullsLeaveTheParametersAlone) {
   ShardJob job({.tensors = {16}, .lossy_pull = true});
