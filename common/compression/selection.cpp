@@ -6,18 +6,21 @@ namespace sheaf::compression {
 namespace {
 
 // Three digits of a magnitude: 11 bits (the exponent and 3 bits behind it), 10 and 10.
-constexpr unsigned kFirstShift = 20, kSecondShift = 10;
+constexpr unsigned kFirstShift = 20, kSecondShift = 10;  // and 0
 constexpr std::size_t kBins = 2048;
 using Bins = std::array<std::uint32_t, kBins>;
 
-// The bin that holds the `left`-th magnitude from above; `left` becomes its place among those of
-// the bin. kBins if there are fewer.
-std::size_t bin_of(const Bins& bins, std::size_t& left) {
+// The bin that holds the `place`-th magnitude from above, and its place among those of the bin;
+// kBins if there are fewer.
+struct Found {
+  std::size_t bin, place;
+};
+Found find_bin(const Bins& bins, std::size_t place) {
   for (std::size_t b = kBins; b-- > 0;) {
-    if (bins[b] >= left) return b;
-    left -= bins[b];
+    if (bins[b] >= place) return {b, place};
+    place -= bins[b];
   }
-  return kBins;
+  return {kBins, place};
 }
 
 // A magnitude that likely is not above the cut, from some lines of x, so that few others need be
@@ -32,9 +35,9 @@ std::uint32_t likely_below(std::span<const float> x, std::size_t count) {
   }
   const double expected = static_cast<double>(count) * static_cast<double>(sampled) /
                           static_cast<double>(std::max<std::size_t>(x.size(), 1));
-  auto target = static_cast<std::size_t>(expected + 3 * std::sqrt(expected) + 4);
+  const auto target = static_cast<std::size_t>(expected + 3 * std::sqrt(expected) + 4);
   if (2 * target > sampled) return 0;
-  return static_cast<std::uint32_t>(bin_of(bins, target)) << kFirstShift;
+  return static_cast<std::uint32_t>(find_bin(bins, target).bin) << kFirstShift;
 }
 
 // Counts, in bins of 2^shift, what lies in [lowest, end).
@@ -48,34 +51,28 @@ Bins count_bins(std::span<const float> x, std::uint32_t lowest, std::uint64_t en
   return bins;
 }
 
-// Narrows the search to the bin of the `left`-th; true if the cut is along its lower edge.
-bool narrow(const Bins& bins, unsigned shift, std::uint32_t& lowest, std::size_t& left) {
-  const std::size_t bin = bin_of(bins, left);
-  lowest += static_cast<std::uint32_t>(bin) << shift;
-  return bins[bin] == left;
-}
-
 }  // namespace
 
 Cut cut_of_largest(std::span<const float> x, std::size_t count) {
-  std::size_t left = count;
+  constexpr std::uint64_t kAll = std::uint64_t{1} << 31;
   std::uint32_t lowest = likely_below(x, count);
-  Bins bins = count_bins(x, lowest, std::uint64_t{1} << 31, kFirstShift);
-  if (lowest != 0 && bin_of(bins, left) == kBins) {  // it was above the cut
+  Bins bins = count_bins(x, lowest, kAll, kFirstShift);
+  Found found = find_bin(bins, count);
+  if (found.bin == kBins && lowest != 0) {  // that was above the cut
     lowest = 0;
-    bins = count_bins(x, lowest, std::uint64_t{1} << 31, kFirstShift);
+    bins = count_bins(x, lowest, kAll, kFirstShift);
+    found = find_bin(bins, count);
   }
-  left = count;
-  if (bin_of(bins, left) == kBins) return {};  // fewer than `count` are not zero
-  left = count;
-  if (narrow(bins, kFirstShift, lowest, left)) return {std::max(lowest, 1U)};
-  for (const unsigned shift : {kSecondShift, 0U}) {
-    const std::uint64_t end = std::uint64_t{lowest} + (std::uint64_t{1} << (shift + 10));
-    if (narrow(count_bins(x, lowest, end, shift), shift, lowest, left)) {
-      return {std::max(lowest, 1U)};
-    }
+  if (found.bin == kBins) return {};  // fewer than `count` are not zero
+  for (unsigned shift = kFirstShift;; shift -= kSecondShift) {
+    lowest += static_cast<std::uint32_t>(found.bin) << shift;
+    // Along the lower edge of the bin, or between equal magnitudes.
+    if (bins[found.bin] == found.place) return {std::max(lowest, 1U)};
+    if (shift == 0) return {lowest, found.place};
+    const unsigned next = shift - kSecondShift;
+    bins = count_bins(x, lowest, lowest + (std::uint64_t{1} << shift), next);
+    found = find_bin(bins, found.place);
   }
-  return {std::max(lowest, 1U), left};
 }
 
 }  // namespace sheaf::compression
