@@ -88,7 +88,9 @@ void JobRecord::on_start(const wire::Registration& first, bool bit_exact, TimePo
   job_ = first;
   model_.resize(first.layout.size());
   schedule_ = config_.make_schedule();
-  exact_ = exact_ && bit_exact;
+  // What pushes had left out was lost with the workers that kept it.
+  const bool forgot = config_.error_feedback() && resumed_.value_or(0) != 0;
+  exact_ = exact_ && bit_exact && !forgot;
   result_.bit_exact = exact_;
   rows_ = std::make_unique<MetricRows>(MetricRows::Options{.partitions = config_.run().partitions,
                                                            .every = config_.steps_per_row(),
@@ -149,6 +151,7 @@ void JobRecord::on_successor(PartitionRange partitions, Step first, TimePoint no
 void JobRecord::on_lost(ProcessId worker, TimePoint noticed) {
   ++result_.faults.replacements;
   lost_workers_.try_emplace(worker, noticed);
+  if (config_.error_feedback()) result_.bit_exact = exact_ = false;  // it kept a residual
   const Bytes bytes = std::exchange(traffic_[worker], {});
   of_the_lost_.pushed += bytes.pushed;
   of_the_lost_.pulled += bytes.pulled;

@@ -16,6 +16,7 @@ MemoryPlan plan_memory(const RunConfig& config, std::uint64_t parameters) {
   if (config.local_steps() != 0) {
     vectors += 2 + config.make_inner_optimizer()->state_per_parameter();
   }
+  if (config.error_feedback()) vectors += (run.partitions + run.workers - 1) / run.workers;
   return {sizeof(float) * parameters * copies / run.servers,
           vectors * sizeof(float) * parameters + row * examples};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "common/compression/exempting.h"
 #include "common/params/partition_tree.h"
 #include "worker/models/losses/loss.h"
 
@@ -38,6 +39,8 @@ server::ServerOptions server_options(const RunConfig& config, std::uint32_t id,
   options.schedule = std::make_unique<optimization::Schedule>(config.make_schedule());
   options.push = config.make_push_compressor();
   options.pull = config.make_pull_compressor();
+  options.push_exempt = config.push_exempt();
+  options.pull_exempt = config.pull_exempt();
   options.credentials = std::move(credentials);
   options.handshake_limit = config.timeouts().suspect;
   options.dead_limit = config.timeouts().dead;
@@ -54,8 +57,10 @@ WorkerRole::WorkerRole(const RunConfig& config, std::uint32_t id)
       steps_(plan_.steps_per_epoch() * config.run().epochs),
       chunks_(model_->layout(), config.network().chunk_bytes),
       shards_(chunks_, std::max(1U, config.run().servers), config.network().lanes),
-      push_(config.make_push_compressor()),
-      pull_(config.make_pull_compressor()),
+      push_(compression::exempting(config.make_push_compressor(), model_->layout(), chunks_,
+                                   config.push_exempt())),
+      pull_(compression::exempting(config.make_pull_compressor(), model_->layout(), chunks_,
+                                   config.pull_exempt())),
       mechanism_(config.make_mechanism()) {
   if (config.local_steps() != 0) {
     inner_ = config.make_inner_optimizer();
@@ -114,7 +119,8 @@ worker::WorkerParts WorkerRole::parts(worker::PushPull& exchange,
           .coordination = coordination,
           .shutdown = shutdown,
           .synchronous = config_.synchronous(),
-          .local = local_ ? &*local_ : nullptr};
+          .local = local_ ? &*local_ : nullptr,
+          .feedback = config_.error_feedback()};
 }
 
 }  // namespace sheaf::launcher

@@ -204,15 +204,29 @@ void RunConfig::read_compression() {
   const Section push = section("compression").table("push");
   push_ = read_kind(push, compression::compressors(), "none");
   try_mode(compression::compressors(), push_, push);
+  push_exempt_ = count(push, "exempt_below", 0, {0, 1 << 30});
+  static constexpr std::array<std::string_view, 2> kFeedbacks = {"none", "ef"};
+  feedback_ = push.word("feedback", kFeedbacks, kFeedbacks[0]) == kFeedbacks[1];
+  if (feedback_ && !push_.empty() && push.sound("feedback")) {
+    const auto promises = make_push_compressor()->promises(1 << 16);
+    if (promises.unbiased) {
+      push.fault("feedback", "\"ef\"",
+                 fmt::format("\"none\" with this \"{}\": its mean is right by itself, at the price "
+                             "of errors that feedback would pile up",
+                             push_),
+                 "\"none\"");
+    }
+  }
   const Section pull = section("compression").table("pull");
   pull_ = read_kind(pull, compression::compressors(), "none");
+  pull_exempt_ = count(pull, "exempt_below", 0, {0, 1 << 30});
   if (pull_.empty()) return;
   const auto compressor = make_pull_compressor();
   if (pull.sound("kind") && !compressor->promises(1).every_value) {
     pull.fault("kind", fmt::format("\"{}\"", pull_),
                "a compressor that keeps every value near itself: parameters are sent whole, and "
                "what one version loses no other brings back",
-               "bf16");
+               "\"bf16\"");
   }
 }
 

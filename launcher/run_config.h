@@ -163,6 +163,11 @@ class RunConfig {
   // Whether processes of one host may share memory.
   bool shares_memory() const { return network_.transport != "tcp"; }
   std::unique_ptr<compression::Compressor> make_push_compressor() const;
+  // What a push leaves out goes with the next one.
+  bool error_feedback() const { return feedback_; }
+  // Tensors of fewer values are not compressed.
+  std::size_t push_exempt() const { return push_exempt_; }
+  std::size_t pull_exempt() const { return pull_exempt_; }
   std::unique_ptr<compression::Compressor> make_pull_compressor() const;
   std::unique_ptr<privacy::Mechanism> make_mechanism() const;
 
@@ -206,6 +211,8 @@ class RunConfig {
   std::string gate_, inner_, push_, pull_, mechanism_;  // the modes
   std::uint32_t local_steps_ = 0;
   bool synchronous_ = true;
+  bool feedback_ = false;
+  std::size_t push_exempt_ = 0, pull_exempt_ = 0;
   bool traces_ = false;
   Step steps_per_row_ = 20;
   std::unique_ptr<worker::Source> source_;  // for checking; null if its section has faults

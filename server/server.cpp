@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/cluster/shared_links.h"
+#include "common/compression/exempting.h"
 #include "server/checkpoint/checkpointer.h"
 #include "server/lane.h"
 #include "server/scalar_links.h"
@@ -74,6 +75,10 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
   layout_ = std::move(layout);
   chunks_ = std::make_unique<params::ChunkMap>(layout_, options_.chunk_bytes);
   shards_ = std::make_unique<params::ShardMap>(*chunks_, options_.servers, options_.lanes);
+  options_.push =
+      compression::exempting(std::move(options_.push), layout_, *chunks_, options_.push_exempt);
+  options_.pull =
+      compression::exempting(std::move(options_.pull), layout_, *chunks_, options_.pull_exempt);
   // A lossy pull is what a worker decodes, not what lies here.
   std::array<std::span<float>, 2> shared{};
   bool shares = keeper != nullptr && options_.pull->identity();

@@ -52,6 +52,8 @@ struct ServerOptions {
   std::unique_ptr<optimization::Schedule> schedule;
   std::unique_ptr<compression::Compressor> push;
   std::unique_ptr<compression::Compressor> pull;
+  std::size_t push_exempt = 0;  // tensors of fewer values are not compressed
+  std::size_t pull_exempt = 0;
   net::Credentials credentials;
   Duration handshake_limit = std::chrono::seconds(5);
   Duration dead_limit = std::chrono::seconds(10);

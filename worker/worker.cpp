@@ -77,7 +77,8 @@ WorkerReport Worker::run() {
                          .hosted = hosted,
                          .seed = options_.seed,
                          .synchronous = parts_.synchronous,
-                         .local = parts_.local});
+                         .local = parts_.local,
+                         .feedback = parts_.feedback});
 
   if (initialises) {  // whoever hosts partition 0 gives the model its first values
     parts_.model.initialise(first.span(), options_.seed);

@@ -34,7 +34,8 @@ struct WorkerParts {
   cluster::Shutdown& shutdown;
   bool synchronous = true;  // the consistency model takes the steps of all partitions together
   const LocalSteps* local =
-      nullptr;  // of a partition by itself; then a step of the plan is a round
+      nullptr;            // of a partition by itself; then a step of the plan is a round
+  bool feedback = false;  // what a lossy push leaves out goes with the next one
 };
 
 struct WorkerOptions {

@@ -26,7 +26,7 @@ class Exempting final : public Compressor {
                      std::span<std::byte> bytes) const override {
     if (!exempt_.at(key.chunk)) return inner_->encode(values, key, bytes);
     if (!math::all_finite(values)) fail_not_finite(key);
-    if (!values.empty()) std::memcpy(bytes.data(), values.data(), values.size_bytes());
+    std::ranges::copy(std::as_bytes(values), bytes.begin());
     return values.size_bytes();
   }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "common/base/random.h"
+#include "common/compression/exempting.h"
 #include "tests/server/shard/shard_job.h"
 #include "worker/data/examples.h"
 
@@ -68,7 +69,12 @@ std::unique_ptr<privacy::Mechanism> make_mechanism(bool noise) {
   return find_mode(privacy::mechanisms(), "none")->make(document->root());
 }
 
-std::unique_ptr<compression::Compressor> make_compressor(bool lossy) {
+std::unique_ptr<compression::Compressor> make_compressor(bool lossy, const std::string& mode) {
+  if (!mode.empty()) {
+    const std::size_t end = std::min(mode.find('\n'), mode.size());
+    const auto document = config::Document::from_text(mode.substr(end), "job.toml");
+    return find_mode(compression::compressors(), mode.substr(0, end))->make(document->root());
+  }
   if (lossy) return std::make_unique<server::UpperHalves>();
   return server::no_compressor();
 }
@@ -93,8 +99,10 @@ Site::Site(const JobOptions& o, PartitionRange hosted, const worker::SumOverPart
       model(document->root().table("model"), source->schema()),
       chunks(model.layout(), kChunkBytes),
       shards(chunks, o.servers, o.lanes),
-      push(make_compressor(o.lossy_push)),
-      pull(make_compressor(o.lossy_pull)),
+      push(compression::exempting(make_compressor(o.lossy_push, o.push), model.layout(), chunks,
+                                  o.exempt_below)),
+      pull(compression::exempting(make_compressor(o.lossy_pull, o.pull), model.layout(), chunks,
+                                  o.exempt_below)),
       mechanism(make_mechanism(o.noise)) {
   document->throw_if_faulty();
 }

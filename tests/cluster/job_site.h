@@ -24,7 +24,7 @@ inline constexpr std::size_t kChunkBytes = 128;
 
 params::Layout job_layout();
 std::unique_ptr<privacy::Mechanism> make_mechanism(bool noise);
-std::unique_ptr<compression::Compressor> make_compressor(bool lossy);
+std::unique_ptr<compression::Compressor> make_compressor(bool lossy, const std::string& mode);
 std::unique_ptr<optimization::Optimizer> make_optimizer();
 std::unique_ptr<optimization::Optimizer> make_inner_optimizer();  // of local steps
 inline constexpr double kInnerRate = 0.01;

@@ -6,6 +6,7 @@
 
 #include "common/base/error.h"
 #include "common/cluster/keeper.h"
+#include "common/compression/exempting.h"
 #include "common/math/blas.h"
 #include "common/params/partition_tree.h"
 #include "server/lane.h"
@@ -92,11 +93,13 @@ class Job {
     o.lanes = options_.lanes;
     o.chunk_bytes = kChunkBytes;
     o.clip_norm = options_.clip_norm;
+    o.seed = kSeed;
     o.gate = server::make_gate(options_.gate);
     o.optimizer = make_optimizer();
     o.schedule = std::make_unique<optimization::Schedule>(options_.rate, 0);
-    o.push = make_compressor(options_.lossy_push);
-    o.pull = make_compressor(options_.lossy_pull);
+    o.push = make_compressor(options_.lossy_push, options_.push);
+    o.pull = make_compressor(options_.lossy_pull, options_.pull);
+    o.push_exempt = o.pull_exempt = options_.exempt_below;
     o.credentials = credentials({Role::server, id});
     o.warn = [](const std::string&) {};
     servers_.push_back(std::make_unique<ServerRank>(id, std::move(o)));
@@ -184,7 +187,8 @@ class Job {
                            .coordination = link,
                            .shutdown = rank.end,
                            .synchronous = synchronous_,
-                           .local = options_.local_steps == 0 ? nullptr : &local_},
+                           .local = options_.local_steps == 0 ? nullptr : &local_,
+                           .feedback = options_.feedback},
                           {.seed = kSeed, .steps = options_.steps, .prefetch = 2});
     reports_[rank.id] = worker.run();
   }
@@ -211,8 +215,10 @@ class Job {
         : layout(job_layout()),
           chunks(layout, kChunkBytes),
           shards(chunks, o.servers, o.lanes),
-          push(make_compressor(o.lossy_push)),
-          pull(make_compressor(o.lossy_pull)),
+          push(compression::exempting(make_compressor(o.lossy_push, o.push), layout, chunks,
+                                      o.exempt_below)),
+          pull(compression::exempting(make_compressor(o.lossy_pull, o.pull), layout, chunks,
+                                      o.exempt_below)),
           mechanism(make_mechanism(o.noise)) {}
     params::Layout layout;
     params::ChunkMap chunks;

@@ -28,11 +28,16 @@ struct JobOptions {
   double clip_norm = 0;
   bool lossy_push = false;
   bool lossy_pull = false;
-  bool noise = false;       // each partition adds its own
-  bool tcp = false;         // loopback TCP with handshakes; else socket pairs
-  bool shared = false;      // with tcp: and memory that all ranks share
-  std::uint32_t apart = 0;  // with shared: so many workers, the first ones, share nothing
-  bool tls = false;         // with tcp: encrypted
+  // Instead: a mode and, line by line, its options.
+  std::string push = "";
+  std::string pull = "";
+  bool feedback = false;
+  std::size_t exempt_below = 0;  // both ways
+  bool noise = false;            // each partition adds its own
+  bool tcp = false;              // loopback TCP with handshakes; else socket pairs
+  bool shared = false;           // with tcp: and memory that all ranks share
+  std::uint32_t apart = 0;       // with shared: so many workers, the first ones, share nothing
+  bool tls = false;              // with tcp: encrypted
   // With tcp: after so many bytes each of the first connections to every lane is cut.
   std::vector<std::size_t> cuts = {};
   // What each worker hosts, if not its usual share. Ranges may overlap, as while partitions move.

@@ -1,5 +1,6 @@
 // The job whose ranks are threads, worked out serially by one loop over the partitions.
 #include <cmath>
+#include <map>
 #include <optional>
 
 #include "common/math/blas.h"
@@ -48,7 +49,7 @@ class Serial {
   Reference run() {
     site_.model.initialise(parameters_, kSeed);
     for (Step step = 0; step < options_.steps; ++step) take(step);
-    return {pulled(), site_.chunks.size(), parameters_.size() * sizeof(float)};
+    return {pulled(options_.steps), site_.chunks.size(), parameters_.size() * sizeof(float)};
   }
 
   std::vector<double> train_sums(std::span<const float> model) {
@@ -74,17 +75,22 @@ class Serial {
 
  private:
   // The parameters as workers see them.
-  std::vector<float> pulled() const {
-    if (!options_.lossy_pull) return parameters_;
-    return through(*site_.pull, parameters_);
+  std::vector<float> pulled(Step version) const {
+    std::vector<float> seen = parameters_;
+    for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
+      pass(*site_.pull, {kSeed, version, compression::kEveryPartition, c},
+           std::span(seen).subspan(site_.chunks[c].offset, site_.chunks[c].size));
+    }
+    return seen;
   }
-  static std::vector<float> through(const compression::Compressor& compressor,
-                                    std::span<const float> values) {
+  // What a compressor makes of a chunk.
+  static void pass(const compression::Compressor& compressor, const compression::EncodingKey& key,
+                   std::span<float> values) {
+    if (compressor.identity()) return;
     std::vector<std::byte> bytes(compressor.max_bytes(values.size()));
-    bytes.resize(compressor.encode(values, {}, bytes));
-    std::vector<float> out(values.size());
-    compressor.decode_add(bytes, {}, out);
-    return out;
+    bytes.resize(compressor.encode(values, key, bytes));
+    std::ranges::fill(values, 0.0F);
+    compressor.decode_add(bytes, key, values);
   }
 
   // What leaves one partition: the gradient, then the noise chunk by chunk, then the encoding.
@@ -103,7 +109,13 @@ class Serial {
       const params::Chunk& chunk = site_.chunks[c];
       const auto values = std::span(gradient).subspan(chunk.offset, chunk.size);
       if (options_.noise) site_.mechanism->perturb(values, {step, partition, c});
-      if (options_.lossy_push) std::ranges::copy(through(*site_.push, values), values.begin());
+      std::vector<float>& rest = residuals_[{partition, c}];
+      rest.resize(chunk.size);
+      if (options_.feedback) {
+        for (std::size_t i = 0; i < chunk.size; ++i) rest[i] = values[i] = values[i] + rest[i];
+      }
+      pass(*site_.push, {kSeed, step, partition, c}, values);
+      for (std::size_t i = 0; i < chunk.size; ++i) rest[i] -= values[i];
     }
     return gradient;
   }
@@ -157,7 +169,7 @@ class Serial {
   }
 
   void take(Step step) {
-    const auto seen = pulled();
+    const auto seen = pulled(step);
     std::vector<Sum> leaves;
     std::uint64_t examples = 0;
     for (std::uint32_t p = 0; p < options_.partitions; ++p) {
@@ -198,6 +210,7 @@ class Serial {
   std::unique_ptr<optimization::Optimizer> optimizer_;
   std::vector<float> parameters_;
   std::vector<float> state_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::vector<float>> residuals_;
 };
 
 }  // namespace

@@ -92,6 +92,55 @@ TEST(ThreadsTest, LossyPushesAreEncodedByEachPartition) {
 TEST(ThreadsTest, LossyPullsAreDecodedByEachWorker) {
   expect_reference_for_every_hosting({.partitions = 5, .lossy_pull = true});
 }
+// The real ones, in a job of small chunks: 32 values.
+TEST(ThreadsTest, EveryCompressorGivesTheBitsOfTheReference) {
+  for (const std::string push :
+       {"fp16", "bf16", "int8\nblock = 16", "int8\nrounding = 'stochastic'",
+        "int4\nrounding = 'stochastic'", "sign", "topk\nratio = 0.3", "topk\nvalues = 8",
+        "randomk\nratio = 0.5"}) {
+    SCOPED_TRACE(push);
+    expect_reference({.partitions = 5, .workers = 2, .servers = 2, .lanes = 2, .push = push});
+    expect_reference({.partitions = 5, .workers = 3, .push = push, .tcp = true, .shared = true});
+  }
+  for (const std::string pull : {"fp16", "bf16", "int8", "int8\nrounding = 'stochastic'", "int4"}) {
+    SCOPED_TRACE(pull);
+    expect_reference({.partitions = 5, .workers = 2, .servers = 2, .push = "int8", .pull = pull});
+  }
+}
+TEST(ThreadsTest, EveryCompressorTakesLocalStepsAndUnequalData) {
+  for (const std::string push : {"int8", "topk\nratio = 0.5", "randomk\nratio = 0.5"}) {
+    SCOPED_TRACE(push);
+    expect_reference({.partitions = 5,
+                      .steps = 4,
+                      .gate = "local",
+                      .local_steps = 2,
+                      .push = push,
+                      .pull = "bf16"});
+    expect_reference({.partitions = 8, .examples = 37, .batch = 8, .steps = 9, .push = push});
+  }
+}
+TEST(ThreadsTest, SmallTensorsMayBeSpared) {
+  expect_reference_for_every_hosting(
+      {.partitions = 5, .push = "int4", .pull = "int8", .exempt_below = 20});
+}
+TEST(ThreadsTest, WhatAPushLeavesOutGoesWithTheNextOne) {
+  for (const std::string push :
+       {"topk\nratio = 0.1", "sign", "int4", "randomk\nunbiased = false"}) {
+    SCOPED_TRACE(push);
+    expect_reference_for_every_hosting({.partitions = 5, .push = push, .feedback = true});
+    expect_reference(
+        {.partitions = 8, .examples = 37, .batch = 8, .steps = 9, .push = push, .feedback = true});
+    expect_reference(
+        {.partitions = 5, .push = push, .feedback = true, .tcp = true, .shared = true});
+  }
+}
+// All values of a chunk, as floats, through encoding and decoding: only zeros lose their sign.
+TEST(ThreadsTest, ACompressorThatLosesNothingGivesTheBitsOfNone) {
+  const JobOptions none{.partitions = 5, .workers = 2, .servers = 2};
+  JobOptions all = none;
+  all.push = "topk\nratio = 1.0";
+  EXPECT_EQ(run(all).model, run(none).model);
+}
 TEST(ThreadsTest, NoiseIsAddedByEachPartition) {
   expect_reference_for_every_hosting({.partitions = 5, .noise = true});
 }

@@ -172,6 +172,17 @@ const std::vector<Row> kRows = {
     Row{15, "rate = 0.1\n[compression]\npush = { kind = \"non\" }",
         R"(17:10: compression.push.kind: found "non", expected )" +
             words_of(compression::compressors()) + R"(, try "none")"},
+    Row{15, "rate = 0.1\n[compression]\npull = { kind = \"topk\" }",
+        R"(17:10: compression.pull.kind: found "topk", expected a compressor that keeps every value near itself: parameters are sent whole, and what one version loses no other brings back, try "bf16")"},
+    Row{15, "rate = 0.1\n[compression]\npush = { kind = \"topk\", values = 7 }",
+        "17:25: compression.push.values: found 7, expected 32, 16, 8, 4 or 2 bits a value, try 8"},
+    Row{15, "rate = 0.1\n[compression]\npush = { kind = \"int8\", block = 48 }",
+        "17:25: compression.push.block: found 48, expected a power of two from 16 to 1024, try 32"},
+    Row{15, "rate = 0.1\n[compression]\npush = { kind = \"sign\", ratio = 0.1 }",
+        "17:25: compression.push.ratio: found an unknown key, expected kind, block, exempt_below, "
+        "feedback"},
+    Row{15, "rate = 0.1\n[compression]\npush = { kind = \"randomk\", feedback = \"ef\" }",
+        R"(17:28: compression.push.feedback: found "ef", expected "none" with this "randomk": its mean is right by itself, at the price of errors that feedback would pile up, try "none")"},
     Row{12, R"(layers = [{ kind = "dense", units = 3 }])",
         "11:1: model.loss: found 3 outputs of the last layer, expected 1, one for each target, try "
         "units = 1 in the last layer"},

@@ -164,8 +164,8 @@ void LaneClient::on_arrived(std::uint32_t chunk, Step clock, std::size_t bytes) 
   } else {
     const Staged& staged = staged_[chunk];
     std::ranges::fill(staged.into, 0.0F);
-    // Without a key: what draws the places of its values is no compressor of parameters.
-    owner_.pull_.decode_add(std::span(staged.bytes).first(bytes), {}, staged.into);
+    // Without seed and version: what draws the places of its values is no compressor of parameters.
+    owner_.pull_.decode_add(std::span(staged.bytes).first(bytes), {.chunk = chunk}, staged.into);
   }
   {  // before anybody can see that it has arrived: the figures of a run are complete
     const std::lock_guard lock(mutex_);

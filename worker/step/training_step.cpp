@@ -59,6 +59,9 @@ TrainingStep::TrainingStep(const Parts& parts)
   const bool lossless = parts.compressor.identity();
   const std::size_t size = parts.model.layout().size();
   if (!lossless) encoded_chunk_bytes_ = encoded_stride(parts.chunks, parts.compressor);
+  for (std::uint32_t p = 0; !lossless && parts.feedback && p < parts.hosted.count; ++p) {
+    feedback_.emplace_back(parts.compressor, size, parts.chunks.largest());
+  }
   for (std::size_t i = 0; i < std::min(nodes_.size(), kWorkspaces); ++i) {
     Workspace& workspace = workspaces_[i];
     const std::span<std::byte> pushed = parts.exchange.workspace(i);
@@ -209,15 +212,18 @@ void TrainingStep::push_chunk(std::uint32_t chunk) {
 
 std::span<const std::byte> TrainingStep::encode(std::uint32_t chunk, Releasable values,
                                                 std::uint32_t partition,
-                                                std::span<std::byte> into) const {
+                                                std::span<std::byte> into) {
   if (parts_.compressor.identity()) return std::as_bytes(values.values());
-  return into.first(
-      parts_.compressor.encode(values.values(), {parts_.seed, step_, partition, chunk}, into));
+  const compression::EncodingKey key{parts_.seed, step_, partition, chunk};
+  if (feedback_.empty()) return into.first(parts_.compressor.encode(values.values(), key, into));
+  compression::ErrorFeedback& feedback = feedback_[partition - parts_.hosted.first];
+  return into.first(feedback.encode(parts_.chunks[chunk].offset, values.values(), key, into));
 }
 
 // A server has part of what was pushed for a node (its partitions have moved in the meantime): the
 // missing partitions are computed again, from the same parameters and examples, and pushed alone.
 void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing) {
+  check(feedback_.empty(), "what is pushed with feedback is one partition's: there or not there");
   const params::Chunk& c = parts_.chunks[chunk];
   if (again_gradient_.size() == 0) {
     again_gradient_ = AlignedBuffer<float>(parts_.model.layout().size());

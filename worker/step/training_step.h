@@ -22,6 +22,7 @@
 #include "common/base/aligned_buffer.h"
 #include "common/cluster/coordination.h"
 #include "common/compression/compressor.h"
+#include "common/compression/error_feedback.h"
 #include "common/params/chunk_map.h"
 #include "common/params/partition_tree.h"
 #include "common/privacy/mechanism.h"
@@ -50,6 +51,7 @@ class TrainingStep final : public PassObserver {
     std::uint64_t seed;
     bool synchronous;
     const LocalSteps* local;  // null: a step is a gradient
+    bool feedback = false;    // what a lossy push leaves out goes with the next one
   };
   explicit TrainingStep(const Parts& parts);
   // The workspaces that the exchange must have for it.
@@ -89,7 +91,7 @@ class TrainingStep final : public PassObserver {
   void leaf(std::uint32_t partition, std::size_t depth, bool streams);
   void push_chunk(std::uint32_t chunk);
   std::span<const std::byte> encode(std::uint32_t chunk, Releasable values, std::uint32_t partition,
-                                    std::span<std::byte> into) const;
+                                    std::span<std::byte> into);
   void resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing);
 
   Parts parts_;
@@ -97,6 +99,7 @@ class TrainingStep final : public PassObserver {
   params::PartitionTree tree_;
   std::vector<PartitionRange> nodes_;  // pushed for, ascending
   std::size_t encoded_chunk_bytes_ = 0;
+  std::vector<compression::ErrorFeedback> feedback_;  // of each hosted partition, or none
   std::array<Workspace, 2> workspaces_;
   // For a repeated push; allocated when it happens.
   Batch again_;
