@@ -37,7 +37,8 @@ TEST(Renyi, HasClosedForms) {
 
 // The series against quadrature of the same integral, at every order that is tried.
 TEST(Renyi, SeriesAgreesWithQuadrature) {
-  for (const auto& [q, noise] : {std::pair{0.2, 2.0}, {0.01, 2.5}, {0.01, 1.0}, {0.6, 0.8}, {1e-3, 5.0}}) {
+  for (const auto& [q, noise] :
+       {std::pair{0.2, 2.0}, {0.01, 2.5}, {0.01, 1.0}, {0.6, 0.8}, {1e-3, 5.0}}) {
     const LossTransform transform(PrivacyLoss(q, noise, Direction::remove));
     for (const double order : renyi_orders()) {
       const double exact = transform.at(order - 1).value / (order - 1);
