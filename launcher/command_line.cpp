@@ -123,6 +123,17 @@ constexpr CommandText kCommands[] = {
      "Exit 0 if nothing is damaged, 5 if anything is or there is none, 1 if a trace shows a bound "
      "that\n"
      "was broken, 2 if RUN is no run directory."},
+    {"privacy", "sheaf privacy --sampling-rate Q (--noise S | --epsilon E) --steps T --delta D",
+     "Says what steps of private training cost, or how much noise keeps them to a budget.",
+     R"(  sheaf privacy --sampling-rate 256/60000 --noise 1.1 --steps 14062 --delta 1e-5
+  sheaf privacy --sampling-rate 256/60000 --epsilon 3 --steps 14062 --delta 1e-5 --json
+  sheaf privacy --sampling-rate 0.01 --noise 1 --steps 4000 --delta 1e-5 --rdp)",
+     "Pure calculation: nothing is trained, and sheaf train does not train with privacy yet. Each\n"
+     "step takes every example with probability Q, independently (Poisson sampling, not "
+     "shuffling),\n"
+     "clips its gradient to a norm, and adds normal noise of S times that norm to the sum. One\n"
+     "figure a line, name and value separated by a tab; error bounds how far epsilon may be from\n"
+     "the exact value. docs/privacy.md says what the figures mean."},
     {"help", "sheaf help [TOPIC]", "Explains a command, or the exit codes.",
      R"(  sheaf help train
   sheaf help exit-codes)",
@@ -178,6 +189,7 @@ struct Parsed {
   std::optional<Step> resume_step;
   std::uint32_t workers = 0;
   ExchangeCommand exchange;
+  PrivacyTexts privacy;
 };
 
 // The parser of the whole command line, bound to `parsed`.
@@ -224,6 +236,26 @@ struct Parser {
         ->type_name("N")
         ->check(CLI::Range(1, 4096));
     add_exchange(*app.get_subcommand("bench"), parsed.exchange);
+    add_privacy(*app.get_subcommand("privacy"), parsed.privacy);
+  }
+
+  static void add_privacy(CLI::App& command, PrivacyTexts& texts) {
+    const auto add = [&](const char* name, std::string& text, const char* type, const char* what) {
+      return command.add_option(name, text, what)->type_name(type);
+    };
+    add("--sampling-rate", texts.sampling_rate, "Q", "in (0, 1], or a fraction: 150/60000");
+    add("--noise", texts.noise, "S", "standard deviation, in units of the clipping norm");
+    add("--epsilon", texts.epsilon, "E", "find the least noise for this budget instead");
+    add("--steps", texts.steps, "T", "how many");
+    add("--delta", texts.delta, "D", "well below 1 / examples");
+    add("--adjacency", texts.adjacency, "KIND",
+        "add-remove: one example more or less; replace-one: another one (add-remove)")
+        ->check(CLI::IsMember({"add-remove", "replace-one"}));
+    add("--unit", texts.unit, "UNIT",
+        "what is protected: example, or a column of the data (example)")
+        ->check(CLI::IsMember({"example", "column"}));
+    command.add_flag("--rdp", texts.rdp, "the Renyi accountant instead of the tight one");
+    command.add_flag("--json", texts.json, "figures for a program");
   }
 
   static void add_exchange(CLI::App& bench, ExchangeCommand& exchange) {
@@ -353,6 +385,13 @@ Command make_codec(const Parsed& parsed) {
   return codec;
 }
 
+Command make_privacy(const PrivacyTexts& texts) {
+  const auto made = privacy_command(texts);
+  if (const auto* command = std::get_if<PrivacyCommand>(&made)) return *command;
+  const auto& [found, expected] = std::get<PrivacyFault>(made);
+  return usage("privacy", found, expected);
+}
+
 Command make_help(Parser& parser, const Parsed& parsed) {
   if (parsed.name == "exit-codes") return HelpCommand{std::string(kExitCodes)};
   if (parsed.name.empty()) {
@@ -411,6 +450,7 @@ Command make_command(Parser& parser, const Parsed& parsed) {
     if (parsed.workers == 0) return usage(name, "no --workers", "--workers N");
     return ScaleCommand{parsed.name, parsed.workers};
   }
+  if (name == "privacy") return make_privacy(parsed.privacy);
   if (name == "doctor" && parsed.words.empty()) return DoctorCommand{std::nullopt, parsed.json};
   const std::optional<JobArguments> job = job_of(parsed);
   if (!job) {

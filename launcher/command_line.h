@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/base/ids.h"
+#include "launcher/privacy_arguments.h"
 
 namespace sheaf::launcher {
 
@@ -121,8 +122,8 @@ struct UsageFault {
 
 using Command = std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
                              ExchangeCommand, CodecCommand, AllreduceCommand, DoctorCommand,
-                             VerifyCommand, StatusCommand, ScaleCommand, SlurmCommand, ProbeCommand,
-                             VersionCommand, HelpCommand, UsageFault>;
+                             VerifyCommand, StatusCommand, ScaleCommand, SlurmCommand,
+                             PrivacyCommand, ProbeCommand, VersionCommand, HelpCommand, UsageFault>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(std::span<const std::string> arguments);

@@ -20,6 +20,7 @@
 #include "launcher/doctor.h"
 #include "launcher/list.h"
 #include "launcher/mpi_session.h"
+#include "launcher/privacy.h"
 #include "launcher/probe.h"
 #include "launcher/rank_main.h"
 #include "launcher/slurm.h"
@@ -55,6 +56,7 @@ int run(const VerifyCommand& command) { return verify_run(command, std::cout, st
 int run(const StatusCommand& command) { return show_status(command, std::cout); }
 int run(const ScaleCommand& command) { return scale_job(command, std::cout); }
 int run(const SlurmCommand& command) { return write_slurm(command, std::cout); }
+int run(const PrivacyCommand& command) { return show_privacy(command, std::cout); }
 int run(const ProbeCommand&) { return probe(std::cin, std::cout); }
 int run(const VersionCommand&) {
   std::cout << fmt::format("sheaf {}\nMPI: {}\nnumerics: {}\n", build_text(), MpiSession::library(),

@@ -1,5 +1,5 @@
-// The functions of kernels.h over raw memory, compiled once per instruction set.
-// A KernelSet is a constant of the program; calling one that the processor lacks is a crash.
+// The functions of kernels.h and secure_random.h over raw memory, compiled once per instruction
+// set. A KernelSet is a constant of the program; calling one that the processor lacks is a crash.
 #pragma once
 
 #include <cstddef>
@@ -36,6 +36,10 @@ struct KernelSet {
                        std::uint32_t* words, std::size_t blocks);
   void (*dropout)(std::uint32_t below, float factor, const std::uint32_t* words, const float* x,
                   float* y, std::size_t n);
+  // Of secure_random.h: 16 blocks of ChaCha20, word by word; n normal deviates of n words.
+  void (*chacha20)(const std::uint32_t* key, const std::uint32_t* nonce, std::uint32_t first,
+                   std::uint32_t* words);
+  bool (*normals)(const std::uint32_t* words, float* normals, std::size_t n);
   void (*bytes_to_unit)(const std::uint8_t* x, float* y, std::size_t n);
   void (*standardise_bytes)(const std::uint8_t* x, const float* mean, const float* scale, float* y,
                             std::size_t n);

@@ -15,6 +15,7 @@
 #include "common/math/elementary.h"
 #include "common/math/kernel_set.h"
 #include "common/math/random_impl.h"
+#include "common/math/secure_random_impl.h"
 
 namespace sheaf::math {
 namespace {
@@ -318,6 +319,8 @@ constexpr KernelSet kernel_set() {
       {&bias_gradient<none>, &bias_gradient<relu>, &bias_gradient<sigmoid>, &bias_gradient<tanh>},
       &random_words,
       &dropout,
+      &chacha20,
+      &normals,
       &bytes_to_unit,
       &standardise<std::uint8_t>,
       &standardise<float>,

@@ -1,11 +1,15 @@
 // The reference that the vector code is held against: each function as its comment in kernels.h
-// says it, one value after the other. Only e^x and its relatives are shared, in elementary.h.
+// says it, one value after the other. Only e^x and its relatives are shared, in elementary.h, and
+// the parts of a normal pair, in normal_pair.h.
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "common/base/random.h"
 #include "common/math/elementary.h"
 #include "common/math/kernel_set.h"
+#include "common/math/normal_pair.h"
 
 namespace sheaf::math {
 namespace {
@@ -154,6 +158,46 @@ bool adam_step(const AdamStep& s, const float* in, const float* grad, float* m, 
   return all_finite(grad, n);
 }
 
+// RFC 8439, section 2.1: a quarter round on the words at these places.
+void quarter_round(std::uint32_t* x, Size a, Size b, Size c, Size d) {
+  x[a] += x[b], x[d] = std::rotl(x[d] ^ x[a], 16);
+  x[c] += x[d], x[b] = std::rotl(x[b] ^ x[c], 12);
+  x[a] += x[b], x[d] = std::rotl(x[d] ^ x[a], 8);
+  x[c] += x[d], x[b] = std::rotl(x[b] ^ x[c], 7);
+}
+
+void chacha20(const std::uint32_t* key, const std::uint32_t* nonce, std::uint32_t first,
+              std::uint32_t* words) {
+  for (Size block = 0; block < 16; ++block) {
+    std::uint32_t start[16] = {0x61707865, 0x3320646E, 0x79622D32, 0x6B206574};
+    std::copy(key, key + 8, start + 4);
+    start[12] = first + static_cast<std::uint32_t>(block);
+    std::copy(nonce, nonce + 3, start + 13);
+    std::uint32_t x[16];
+    std::copy(start, start + 16, x);
+    for (int round = 0; round < 20; ++round) {
+      // Columns, and diagonals in every second one.
+      const Size turn = round % 2 == 0 ? 0 : 1;
+      for (Size j = 0; j < 4; ++j) {
+        quarter_round(x, j, 4 + (j + turn) % 4, 8 + (j + 2 * turn) % 4, 12 + (j + 3 * turn) % 4);
+      }
+    }
+    for (Size j = 0; j < 16; ++j) words[16 * j + block] = x[j] + start[j];
+  }
+}
+
+bool normals(const std::uint32_t* words, float* normals, Size n) {
+  bool rare = false;
+  for (Size i = 0; i < n / 2; ++i) {
+    const std::uint32_t a = words[i], b = words[n / 2 + i];
+    const Direction2 direction = direction_of(b);
+    normals[i] = radius_of(a, b) * direction.cosine;
+    normals[n / 2 + i] = radius_of(a, b) * direction.sine;
+    rare = rare || a < 256;
+  }
+  return rare;
+}
+
 using enum Activation;
 
 }  // namespace
@@ -173,6 +217,8 @@ constinit const KernelSet kScalarKernels = {
     {&bias_gradient<none>, &bias_gradient<relu>, &bias_gradient<sigmoid>, &bias_gradient<tanh>},
     &random_words,
     &dropout,
+    &chacha20,
+    &normals,
     &bytes_to_unit,
     &standardise<std::uint8_t>,
     &standardise<float>,

@@ -121,7 +121,7 @@ TEST(CommandLineTest, VerifyTakesARunDirectory) {
 
 TEST(CommandLineTest, HelpShowsExamplesBeforeOptions) {
   for (const std::string command : {"train", "rank", "check", "list", "bench", "doctor", "status",
-                                    "scale", "slurm", "verify", "help"}) {
+                                    "scale", "slurm", "verify", "privacy", "help"}) {
     const std::string help = help_of({command, "--help"});
     EXPECT_EQ(help, help_of({"help", command}));
     EXPECT_LT(help.find("Examples:"), help.find("Usage: sheaf " + command)) << help;
@@ -141,7 +141,8 @@ TEST(CommandLineTest, HelpListsEveryExitCode) {
 
 TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
   const std::string commands =
-      "a command: train, rank, check, list, bench, doctor, status, scale, slurm, verify, help";
+      "a command: train, rank, check, list, bench, doctor, status, scale, slurm, verify, privacy, "
+      "help";
   EXPECT_EQ(fault_of({}), "sheaf: found no command, expected " + commands + ", try sheaf --help");
   EXPECT_EQ(fault_of({"trian", "job.toml"}),
             "sheaf: found \"trian\", expected " + commands + ", try train");
@@ -170,7 +171,7 @@ TEST(CommandLineTest, MistakesAreOneLineWithARemedy) {
             "sheaf list: found \"loss\", expected nothing more");
   EXPECT_EQ(fault_of({"help", "exitcodes"}),
             "sheaf help: found \"exitcodes\", expected one of train, rank, check, list, bench, "
-            "doctor, status, scale, slurm, verify, help, exit-codes, try exit-codes");
+            "doctor, status, scale, slurm, verify, privacy, help, exit-codes, try exit-codes");
   EXPECT_EQ(fault_of({"rank", "job.toml", "--process", "worker:1"}),
             "sheaf rank: found --process alone, expected both --join CONTROL_FILE and --process "
             "ROLE:ID");
