@@ -29,6 +29,9 @@ bool is_evaluation(const std::string& part) {
   return part == "train" || part == "validation" || part == "test";
 }
 
+// What may happen in each step is said the first, second, fourth time …
+bool is_worth_saying(std::size_t times) { return (times & (times - 1)) == 0; }
+
 std::string log_line(bool warning, std::string_view text) {
   const auto now = std::chrono::system_clock::now();
   const std::time_t time = std::chrono::system_clock::to_time_t(now);
@@ -127,6 +130,9 @@ void JobRecord::start_again(Step step) {
   failed_before_ = result_.faults.failed_checkpoints;
   all_steps_ = false;
   saved_ = false;
+  // What goes is taken again, and may be left out again.
+  skipped_.erase(skipped_.lower_bound(step), skipped_.end());
+  rejected_.erase(rejected_.lower_bound({step, 0}), rejected_.end());
   // What is counted since all ranks have arrived.
   rows_.reset();
   job_.reset();
@@ -181,6 +187,13 @@ void JobRecord::on_losses(ProcessId worker, const wire::Losses& losses, TimePoin
     if (loss.partition >= config_.run().partitions) {
       fail(Fault::network, "loss of partition {}, expected 0..{}", loss.partition,
            config_.run().partitions - 1);
+    }
+    if (loss.rejected && rejected_.emplace(loss.step, loss.partition).second &&
+        is_worth_saying(rejected_.size())) {
+      note(
+          fmt::format("warning: step {} goes without partition {}, whose gradient is not finite "
+                      "(x{})",
+                      loss.step, loss.partition, rejected_.size()));
     }
     for (const MetricRow& row :
          rows_->add(loss.step, loss.partition, loss.loss_sum, loss.examples, now)) {
@@ -259,6 +272,12 @@ void JobRecord::on_model(std::size_t offset, std::span<const std::byte> floats) 
   model_known_ += count;
 }
 
+void JobRecord::on_skipped(Step step) {
+  if (!skipped_.insert(step).second || !is_worth_saying(skipped_.size())) return;
+  note(fmt::format("warning: step {} is skipped: its gradient is not finite (x{})", step,
+                   skipped_.size()));
+}
+
 void JobRecord::on_finished(ProcessId process, const wire::Finished& report) {
   finished_[process] = report;
 }
@@ -323,6 +342,8 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
   r.validation = figure("validation");
   r.test = figure("test");
   r.faults.dropped_rows = directory_->dropped_rows();
+  r.faults.skipped_steps = skipped_.size();
+  r.faults.rejected_pushes = rejected_.size();
 
   if (failure) {
     RunError error;

@@ -177,6 +177,9 @@ void RunConfig::read_optimizer() {
   if (optimizer.has("clip_norm")) {
     optimizer_.clip_norm = optimizer.real("clip_norm", std::nullopt, {config::kAboveZero});
   }
+  const auto& words = optimization::kNonFiniteWords;
+  const auto chosen = std::ranges::find(words, optimizer.word("non_finite", words, words[0]));
+  optimizer_.non_finite = static_cast<optimization::NonFinite>(chosen - words.begin());
   try_mode(optimization::optimizers(), optimizer_.kind, optimizer);
 }
 

@@ -22,6 +22,7 @@
 #include "common/base/error.h"
 #include "common/compression/compressor.h"
 #include "common/config/section.h"
+#include "common/optimization/non_finite.h"
 #include "common/optimization/optimizer.h"
 #include "common/optimization/schedule.h"
 #include "common/privacy/mechanism.h"
@@ -58,6 +59,7 @@ struct DataSection {
 struct OptimizerSection {
   std::string kind;
   std::optional<double> clip_norm;  // of the gradient's mean over the step's examples
+  optimization::NonFinite non_finite = optimization::NonFinite::abort;
 };
 
 struct NetworkSection {

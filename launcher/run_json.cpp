@@ -104,7 +104,9 @@ std::string result_json(const RunResult& result) {
                     {"rolled_back_steps", result.faults.rolled_back_steps},
                     {"recovery_seconds", result.faults.recovery_seconds},
                     {"failed_checkpoints", result.faults.failed_checkpoints},
-                    {"dropped_rows", result.faults.dropped_rows}};
+                    {"dropped_rows", result.faults.dropped_rows},
+                    {"skipped_steps", result.faults.skipped_steps},
+                    {"rejected_pushes", result.faults.rejected_pushes}};
   if (result.error) json["error"] = of(*result.error);
   return text_of(json, 1);
 }

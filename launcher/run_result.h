@@ -37,6 +37,9 @@ struct FaultCounts {
   double recovery_seconds = 0;  // from the notice of each loss to the first step after it
   std::uint64_t failed_checkpoints = 0;
   std::uint64_t dropped_rows = 0;  // of metrics and logs, for lack of space
+  // Not finite: steps that were left out, and partitions that were left out of a step.
+  std::uint64_t skipped_steps = 0;
+  std::uint64_t rejected_pushes = 0;
 };
 
 struct RunResult {

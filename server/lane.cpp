@@ -327,6 +327,10 @@ void Lane::share_scalar(Step step, std::uint32_t chunk, double value) {
   options_.share_scalar(step, chunk, value);
 }
 
+void Lane::skipped(Step step) {
+  if (options_.skipped) options_.skipped(step);
+}
+
 // What others ask of the shard. It ends with the lane.
 void Lane::in_thread(std::function<void()> body) {
   net::asio::post(context_, [this, body = std::move(body)] {

@@ -39,7 +39,8 @@ class Lane final : public ShardOutput {
     Duration silence_limit{};      // for unacknowledged data
     // Sends one scalar to the other lanes of this server and to other servers.
     std::function<void(Step, std::uint32_t chunk, double)> share_scalar;
-    Duration scalar_limit{};  // to wait for other servers' scalars
+    Duration scalar_limit{};            // to wait for other servers' scalars
+    std::function<void(Step)> skipped;  // a step was left out; may be empty
     // Takes over a connection from another server; empty = none is expected here.
     std::function<void(net::Connection, ProcessId)> on_server;
     std::function<void(const std::string&)> warn;
@@ -91,6 +92,7 @@ class Lane final : public ShardOutput {
   std::span<float> checkpoint_room(std::size_t floats) override;
   void checkpoint(Version version, std::uint32_t chunk, std::span<float> room) override;
   void note(const TraceEvent& event) override;
+  void skipped(Step step) override;
 
  private:
   friend class Session;

@@ -16,7 +16,7 @@ namespace sheaf::server {
 
 Server::Server(ServerOptions options, cluster::Shutdown& shutdown)
     : options_(std::move(options)), shutdown_(shutdown) {
-  const bool scalars = options_.clip_norm != 0;
+  const bool scalars = options_.clip_norm != 0 || options_.skip_non_finite;
   for (std::uint32_t i = 0; i < options_.lanes; ++i) {
     Lane::Options lane;
     lane.id = i;
@@ -28,6 +28,7 @@ Server::Server(ServerOptions options, cluster::Shutdown& shutdown)
     lane.share_scalar = [this, i](Step step, std::uint32_t chunk, double value) {
       spread(i, step, chunk, value);
     };
+    lane.skipped = options_.skipped;
     if (scalars) lane.scalar_limit = options_.dead_limit;
     if (scalars && i == 0) {
       lane.on_server = [this](net::Connection connection, ProcessId peer) {
@@ -97,6 +98,7 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
                      .push = *options_.push,
                      .pull = *options_.pull,
                      .clip_norm = options_.clip_norm,
+                     .skip_non_finite = options_.skip_non_finite,
                      .shared = shared});
     if (!shares) continue;
     try {

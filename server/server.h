@@ -44,8 +44,10 @@ struct ServerOptions {
   std::uint32_t workers = 1;
   std::uint32_t partitions = 1;
   std::uint32_t lanes = 1;
-  std::size_t chunk_bytes = 0;  // 0 = automatic
-  double clip_norm = 0;         // 0 = no clipping
+  std::size_t chunk_bytes = 0;             // 0 = automatic
+  double clip_norm = 0;                    // 0 = no clipping
+  bool skip_non_finite = false;            // see ShardParts
+  std::function<void(Step)> skipped = {};  // a step was left out; called from a lane's thread
   std::unique_ptr<Gate> gate;
   std::unique_ptr<optimization::Optimizer> optimizer;
   std::unique_ptr<optimization::Schedule> schedule;

@@ -77,6 +77,7 @@ WorkerReport Worker::run() {
                          .hosted = hosted,
                          .seed = options_.seed,
                          .synchronous = parts_.synchronous,
+                         .non_finite = parts_.non_finite,
                          .local = parts_.local});
 
   if (initialises) {  // whoever hosts partition 0 gives the model its first values

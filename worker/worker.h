@@ -33,6 +33,7 @@ struct WorkerParts {
   cluster::Coordination& coordination;
   cluster::Shutdown& shutdown;
   bool synchronous = true;  // the consistency model takes the steps of all partitions together
+  optimization::NonFinite non_finite = optimization::NonFinite::abort;
   const LocalSteps* local =
       nullptr;  // of a partition by itself; then a step of the plan is a round
 };

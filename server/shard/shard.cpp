@@ -64,8 +64,8 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
       streams_(outgrows_cache(parts)),
       place_(parts.chunks.size(), -1),
       scalars_(parts.chunks.size()) {
-  check(synchronous_ || (parts.clip_norm == 0 && parts.shared[0].empty()),
-        "clipping and shared parameters need steps of all partitions together");
+  check(synchronous_ || (!needs_scalars() && parts.shared[0].empty()),
+        "step scalars and shared parameters need steps of all partitions together");
   const std::size_t per_parameter = parts.optimizer.state_per_parameter();
   for (const std::uint32_t id : parts.shards.chunks_of(parts.lane)) {
     const params::Chunk& chunk = parts.chunks[id];
@@ -272,11 +272,10 @@ Buffer Shard::decode(const Header& header, const params::Chunk& chunk, Buffer pa
 void Shard::advance(ChunkState& state, std::uint32_t partition) {
   const Arrivals arrivals = state.aggregator.arrivals();
   if (!parts_.gate.may_apply(arrivals)) return;
-  if (parts_.clip_norm == 0) return apply(state, partition, 1);
+  if (!needs_scalars()) return apply(state, partition, 1);
 
   if (const auto total = scalars_.total(state.newest)) {
-    const double norm = std::sqrt(*total) / static_cast<double>(state.aggregator.examples());
-    return apply(state, partition, norm > parts_.clip_norm ? parts_.clip_norm / norm : 1);
+    return apply(state, partition, clip_scale(*total, state.aggregator.examples()));
   }
   // Aggregated, but the norm also needs what other lanes hold: share ours and come back with
   // theirs.
@@ -289,13 +288,22 @@ void Shard::advance(ChunkState& state, std::uint32_t partition) {
   on_scalar(state.newest, state.id, squares);
 }
 
+// Squares of floats do not overflow in doubles: their sum is finite if and only if the gradient is.
+std::optional<double> Shard::clip_scale(double squares, std::uint64_t examples) const {
+  if (!std::isfinite(squares)) {
+    return parts_.skip_non_finite ? std::nullopt : std::optional(1.0);  // apply() says what is bad
+  }
+  const double norm = std::sqrt(squares) / static_cast<double>(examples);
+  return parts_.clip_norm != 0 && norm > parts_.clip_norm ? parts_.clip_norm / norm : 1;
+}
+
 double Shard::rate(const ChunkState& state, std::uint32_t partition) const {
   if (synchronous_) return parts_.schedule.rate(state.newest);
   const Step step = state.clocks.slowest({partition, 1}) - 1;
   return parts_.schedule.rate(step) * parts_.gate.rate_scale(state.newest - state.read[partition]);
 }
 
-void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale) {
+void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<double> scale) {
   if (synchronous_ && !checkpoint(state)) return;  // on_room() comes back
   const Step step = state.newest;
   const std::span<const float> in = state.published[step % 2].values;
@@ -306,12 +314,12 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale)
   request.step = step;
   request.rate = rate(state, partition);
   request.streamed = streams_;
-  request.gradient_scale = clip_scale / static_cast<double>(examples);
+  request.gradient_scale = scale.value_or(0) / static_cast<double>(examples);
   each_block(*state.chunk, [&](const params::GroupRange& range, std::size_t at, std::size_t count) {
     request.group = parts_.layout.groups()[range.group];
     // Of local steps the group's rate is in the way that they went; frozen stays frozen.
     if (local_ && request.group.rate_scale != 0) request.group.rate_scale = 1;
-    if (examples == 0) {  // the next version is the same values
+    if (examples == 0 || !scale) {  // the next version is the same values
       std::ranges::copy(in.subspan(at, count), out.subspan(at, count).begin());
       return;
     }
@@ -327,11 +335,26 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale)
            synchronous_ ? ", warm up, or set optimizer.clip_norm" : " or warm up");
     }
   });
+  if (scale) {
+    state.skipped = 0;
+  } else {
+    note_skipped(state);
+  }
   state.newest = step + 1;
   state.aggregator.reset();  // gives back what was lent, which acknowledge_returned() answers
   answer_parked(state);
   // While it is warm. What finds no room is asked again before the chunk goes on.
   if (owes_checkpoint(state) && checkpoint(state)) answer_parked(state);
+}
+
+void Shard::note_skipped(ChunkState& state) {
+  constexpr std::uint32_t kMost = 100;  // more are no accident
+  if (state.id == 0) output_.skipped(state.newest);
+  if (++state.skipped < kMost) return;
+  fail(Fault::diverged,
+       "step {} is the {}th in a row whose gradient is not finite: nothing is learnt any more; "
+       "lower the rate, warm up, or set optimizer.clip_norm",
+       state.newest, kMost);
 }
 
 // ---- versions out -------------------------------------------------------------------------------
@@ -473,7 +496,7 @@ wire::Waiting Shard::waiting_for() const {
 std::optional<Shard::ScalarWait> Shard::scalar_wait() const {
   for (const ChunkState& state : states_) {
     const Arrivals arrivals = state.aggregator.arrivals();
-    if (parts_.clip_norm == 0 || !parts_.gate.may_apply(arrivals)) continue;
+    if (!needs_scalars() || !parts_.gate.may_apply(arrivals)) continue;
     for (const std::uint32_t chunk : scalars_.missing(state.newest)) {
       const params::LaneId holder = parts_.shards.at(chunk);
       if (holder.server != parts_.lane.server)

@@ -57,7 +57,8 @@ struct ShardParts {
   const optimization::Schedule& schedule;
   const compression::Compressor& push;
   const compression::Compressor& pull;
-  double clip_norm = 0;  // of the mean gradient over all parameters; 0 = no clipping
+  double clip_norm = 0;          // of the mean gradient over all parameters; 0 = no clipping
+  bool skip_non_finite = false;  // a step whose gradient is not finite changes nothing
   // Flat vectors that workers of this host map, by the parity of the version; empty: none do, as
   // always where the gate is not synchronous: then each worker is answered in memory of its own.
   std::array<std::span<float>, 2> shared{};
@@ -74,6 +75,9 @@ class ShardOutput {
   virtual Payload payload_for(SessionId) const { return Payload::encoded; }
   // This lane's scalar of one chunk, for every other lane of every server.
   virtual void share_scalar(Step step, std::uint32_t chunk, double value) = 0;
+  // A step was left out, since its gradient is not finite: said once in the job, by who holds the
+  // first chunk.
+  virtual void skipped(Step) {}
   // A push was added, a step without examples covered, or a pull answered.
   virtual void note(const TraceEvent&) {}
   // Room for what a checkpoint keeps of a chunk, as many floats as were asked for. Empty: there is
@@ -165,6 +169,7 @@ class Shard {
     Step checkpointed = 0;           // 1 + the last step that a checkpoint has; 0 = none
     Step pulled = 0;                 // 1 + the largest clock of a pull that was answered; 0 = none
     std::vector<Version> read = {};  // the newest that each partition has; not if synchronous
+    std::uint32_t skipped = 0;       // steps in a row, up to the last one
     bool initialised() const { return !published[newest % 2].values.empty(); }
   };
 
@@ -180,7 +185,13 @@ class Shard {
   bool follows(const ChunkState& state, PartitionRange partitions, Step step) const;
   // `partition` is whose push came last.
   void advance(ChunkState& state, std::uint32_t partition = 0);
-  void apply(ChunkState& state, std::uint32_t partition, double clip_scale);
+  // Whether a step needs a figure of the whole gradient.
+  bool needs_scalars() const { return parts_.clip_norm != 0 || parts_.skip_non_finite; }
+  // What a gradient is multiplied by, of which all squares have this sum; nothing = not at all.
+  std::optional<double> clip_scale(double squares, std::uint64_t examples) const;
+  // Without a scale the step is left out.
+  void apply(ChunkState& state, std::uint32_t partition, std::optional<double> scale);
+  void note_skipped(ChunkState& state);
   double rate(const ChunkState& state, std::uint32_t partition) const;
   bool owes_checkpoint(const ChunkState& state) const;
   bool waits_for_checkpoint(const ChunkState& state, Step clock) const;

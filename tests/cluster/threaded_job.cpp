@@ -55,6 +55,7 @@ class Job {
     Result result = coordinator_.result();
     result.reports = std::move(reports_);
     result.shared_lanes = shared_lanes_;
+    result.skipped = skipped_;
     for (const std::uint64_t d : duplicates_) result.duplicates += d;
     return result;
   }
@@ -90,6 +91,11 @@ class Job {
     o.lanes = options_.lanes;
     o.chunk_bytes = kChunkBytes;
     o.clip_norm = options_.clip_norm;
+    o.skip_non_finite = options_.non_finite == optimization::NonFinite::skip;
+    o.skipped = [this](Step step) {
+      const std::lock_guard lock(mutex_);
+      skipped_.insert(step);
+    };
     o.gate = server::make_gate(options_.gate);
     o.optimizer = make_optimizer();
     o.schedule = std::make_unique<optimization::Schedule>(options_.rate, 0);
@@ -178,6 +184,7 @@ class Job {
                            .coordination = link,
                            .shutdown = rank.end,
                            .synchronous = synchronous_,
+                           .non_finite = options_.non_finite,
                            .local = options_.local_steps == 0 ? nullptr : &local_},
                           {.seed = kSeed, .steps = options_.steps, .prefetch = 2});
     reports_[rank.id] = worker.run();
@@ -220,7 +227,7 @@ class Job {
   bool synchronous_ = server::make_gate(options_.gate)->synchronous();
   std::unique_ptr<optimization::Optimizer> inner_ = make_inner_optimizer();
   optimization::Schedule inner_schedule_{kInnerRate, 7};
-  worker::LocalSteps local_{options_.local_steps, *inner_, inner_schedule_};
+  worker::LocalSteps local_{options_.local_steps, *inner_, inner_schedule_, options_.non_finite};
   wire::JobKey key_;
   std::unique_ptr<cluster::Keeper> keeper_;
   std::unique_ptr<cluster::KeeperClient> client_;
@@ -233,6 +240,7 @@ class Job {
   std::vector<worker::WorkerReport> reports_;
   std::vector<std::uint64_t> duplicates_;
   std::mutex mutex_;
+  std::set<Step> skipped_;  // guarded
   std::exception_ptr error_;
 };
 

@@ -20,6 +20,8 @@ Result expect_reference(const JobOptions& options) {
       << options.partitions << " partitions, " << options.workers << " workers, " << options.servers
       << " servers, " << options.lanes << " lanes";
   EXPECT_EQ(result.losses.size(), options.steps);
+  // Of those without examples, too: rows of metrics wait for all.
+  EXPECT_EQ(result.loss_reports, options.steps * options.partitions);
   return result;
 }
 
@@ -271,6 +273,87 @@ TEST(ThreadsTest, LossyTrafficIsCountedAsSentAndAsFloats) {
     EXPECT_EQ(report.traffic.push_bytes, 2 * options.steps * (job.vector_bytes / 2 + headers));
     EXPECT_EQ(report.traffic.push_bytes_raw, 2 * options.steps * (job.vector_bytes + headers));
     EXPECT_EQ(report.traffic.pull_bytes, (options.steps + 1) * (job.vector_bytes / 2 + headers));
+  }
+}
+
+// ---- gradients that are not finite --------------------------------------------------------------
+
+// One row spoils the step that has it, in each epoch (or none, if it is held back for validation).
+// Whoever hosts what, it is left out to
+// the same bits: the whole step, or the partition of the row with its examples.
+void expect_left_out(JobOptions options) {
+  options.steps = 9;
+  std::size_t left_out = 0;
+  for (const std::uint64_t row : {0U, 17U, 41U}) {
+    options.spoilt_row = row;
+    const Reference expected = reference(options);
+    left_out += expected.skipped.size() + expected.rejected.size();
+    for (const std::uint32_t workers : {1U, 2U, 3U}) {
+      options.workers = workers;
+      for (const std::uint32_t servers : {1U, 2U}) {
+        options.servers = servers;
+        options.lanes = servers;
+        options.tcp = true;  // step scalars go over links
+        options.shared = workers == 2;
+        const Result result = run(options);
+        EXPECT_TRUE(same_bits(result.model, expected.model)) << "row " << row;
+        EXPECT_EQ(result.skipped, expected.skipped);
+        EXPECT_EQ(result.rejected, expected.rejected);
+      }
+    }
+  }
+  EXPECT_GE(left_out, 2U);
+}
+TEST(ThreadsTest, AStepThatIsNotFiniteIsSkippedByAllShards) {
+  expect_left_out({.partitions = 4, .non_finite = optimization::NonFinite::skip});
+}
+TEST(ThreadsTest, SkippingGoesWithClipping) {
+  expect_left_out({.partitions = 4, .clip_norm = 0.5, .non_finite = optimization::NonFinite::skip});
+}
+TEST(ThreadsTest, ARoundThatIsNotFiniteIsSkippedByAllShards) {
+  expect_left_out({.partitions = 4,
+                   .examples = 120,
+                   .gate = "local",
+                   .local_steps = 2,
+                   .non_finite = optimization::NonFinite::skip});
+}
+TEST(ThreadsTest, APartitionThatIsNotFiniteIsRejectedByAllShards) {
+  expect_left_out({.partitions = 5, .non_finite = optimization::NonFinite::reject});
+}
+TEST(ThreadsTest, ARoundOfAPartitionThatIsNotFiniteIsRejected) {
+  expect_left_out({.partitions = 4,
+                   .examples = 120,
+                   .gate = "local",
+                   .local_steps = 2,
+                   .non_finite = optimization::NonFinite::reject});
+}
+TEST(ThreadsTest, RejectionComesBeforeTheEncoding) {
+  expect_left_out(
+      {.partitions = 4, .non_finite = optimization::NonFinite::reject, .lossy_push = true});
+}
+// What is computed again for a push of which a part is there is rejected again.
+TEST(ThreadsTest, ARejectedPartitionInsideARepeatedPushHangsNothing) {
+  JobOptions options = overlapping();
+  options.non_finite = optimization::NonFinite::reject;
+  std::size_t rejected = 0;
+  for (const std::uint64_t row : {0U, 17U, 41U}) {
+    options.spoilt_row = row;
+    const Result result = expect_reference(options);
+    EXPECT_EQ(result.rejected, reference(options).rejected);
+    rejected += result.rejected.size();
+  }
+  EXPECT_GE(rejected, 2U);
+}
+// Where a push is a step, a push that is not finite is none; of one partition that is a step of
+// bsp.
+TEST(ThreadsTest, APushThatIsNotFiniteIsLeftOutWhereItIsAStep) {
+  for (const std::string gate : {"ssp", "asp"}) {
+    JobOptions options{.partitions = 1, .workers = 1, .servers = 2, .gate = gate};
+    options.non_finite = optimization::NonFinite::reject;
+    options.spoilt_row = 0;
+    const Result result = expect_reference(options);
+    EXPECT_GE(result.rejected.size(), 1U);
+    EXPECT_EQ(result.rejected, reference(options).rejected);
   }
 }
 
