@@ -485,7 +485,7 @@ Coordinator::Options coordinator_options(const RunConfig& config, const wire::Jo
           .workers = run.workers,
           .partitions = run.partitions,
           .deterministic = run.deterministic,
-          .promises_bits = config.synchronous(),
+          .promises_bits = config.exact(),
           .beat = config.timeouts().beat,
           .suspect = config.timeouts().suspect,
           .dead = config.timeouts().dead,

@@ -322,6 +322,7 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
     r.traffic.push_bytes_raw += report.push_bytes_raw;
     r.traffic.pull_bytes_raw += report.pull_bytes_raw;
     r.faults.duplicates_dropped += report.duplicates;
+    r.faults.dropped_pushes += report.dropped;
     if (process.role == Role::worker) {
       r.steps = report.steps;
       r.seconds = std::max(r.seconds, report.training_seconds);

@@ -236,6 +236,7 @@ wire::Finished serve(Rank& rank) {
   }
   wire::Finished finished = resources();
   finished.duplicates = report.duplicates;
+  finished.dropped = report.dropped;
   return finished;
 }
 

@@ -104,7 +104,7 @@ worker::PushPull::Options WorkerRole::exchange_options(net::Credentials credenti
   options.stall_warning = config_.timeouts().dead;
   options.credentials = std::move(credentials);
   options.warn = std::move(warn);
-  worker::Worker::plan_exchange(chunks_, *push_, *mechanism_, config_.synchronous(), options);
+  worker::Worker::plan_exchange(chunks_, *push_, *mechanism_, config_.exact(), options);
   return options;
 }
 
@@ -121,7 +121,8 @@ worker::WorkerParts WorkerRole::parts(worker::PushPull& exchange,
           .exchange = exchange,
           .coordination = coordination,
           .shutdown = shutdown,
-          .synchronous = config_.synchronous(),
+          .synchronous = config_.exact(),
+          .drops = config_.backup() != 0,
           .non_finite = worker_policy(config_),
           .local = local_ ? &*local_ : nullptr};
 }

@@ -106,7 +106,8 @@ std::string result_json(const RunResult& result) {
                     {"failed_checkpoints", result.faults.failed_checkpoints},
                     {"dropped_rows", result.faults.dropped_rows},
                     {"skipped_steps", result.faults.skipped_steps},
-                    {"rejected_pushes", result.faults.rejected_pushes}};
+                    {"rejected_pushes", result.faults.rejected_pushes},
+                    {"dropped_pushes", result.faults.dropped_pushes}};
   if (result.error) json["error"] = of(*result.error);
   return text_of(json, 1);
 }

@@ -40,6 +40,7 @@ struct FaultCounts {
   // Not finite: steps that were left out, and partitions that were left out of a step.
   std::uint64_t skipped_steps = 0;
   std::uint64_t rejected_pushes = 0;
+  std::uint64_t dropped_pushes = 0;  // that steps went without, since they were late
 };
 
 struct RunResult {

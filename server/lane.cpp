@@ -360,6 +360,10 @@ void Lane::trace_to(const std::filesystem::path& file, const TraceHead& head) {
   }
 }
 
+void Lane::end_trace(std::size_t traces) {
+  if (trace_.is_open()) trace_ << to_line(TraceEnd{shard_->step(), traces}) << std::flush;
+}
+
 void Lane::note(const TraceEvent& event) {
   if (!trace_.is_open() || trace_ << to_line(event)) return;
   options_.warn(fmt::format("lane {}: the trace cannot be written any more: {}", options_.id,

@@ -59,6 +59,8 @@ class Lane final : public ShardOutput {
   void save_to(Checkpointer& checkpointer) { checkpointer_ = &checkpointer; }
   // Writes what happens to its chunks to a file. Before run(). Throws Fault::data.
   void trace_to(const std::filesystem::path& file, const TraceHead& head);
+  // It is whole. After run().
+  void end_trace(std::size_t traces);
   // From its thread: whether every chunk will be saved at that version. Thread-safe.
   void checkpoint_at(Version version, bool end, std::function<void(bool)> answer);
   // There is room for what waits to be saved. Thread-safe.

@@ -30,13 +30,15 @@ std::size_t buffer_bytes(const ShardParts& parts) {
 
 // Per chunk: two versions (and their encodings), the unfinished pairs of the tree, and replies that
 // still send the version before; where every push makes a version, no pairs, and replies of a
-// version each. Per connection one payload; one version being written.
+// version each, as where steps go without some, whose pushes are held one by one. Per connection
+// one payload; one version being written.
 std::size_t buffer_limit(const ShardParts& parts) {
-  const bool together = parts.gate.synchronous();
   const std::size_t chunks = parts.shards.chunks_of(parts.lane).size();
   const std::size_t versions =
-      (2 + (together ? 1 : parts.connections)) * (parts.pull.identity() ? 1 : 2);
-  const std::size_t pairs = together ? Aggregator::most_buffers(parts.partitions) : 0;
+      (2 + (parts.gate.exact() ? 1 : parts.connections)) * (parts.pull.identity() ? 1 : 2);
+  const std::size_t pairs = parts.gate.exact()         ? Aggregator::most_buffers(parts.partitions)
+                            : parts.gate.synchronous() ? parts.partitions + 1
+                                                       : 0;
   return chunks * (versions + pairs) + 2 * parts.connections + 3;
 }
 
@@ -60,12 +62,17 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
       pool_(buffer_bytes(parts), buffer_limit(parts)),
       scratch_(kBlock),
       synchronous_(parts.gate.synchronous()),
+      drops_(parts.gate.backup() != 0),
       local_(parts.gate.local_steps() != 0),
       streams_(outgrows_cache(parts)),
       place_(parts.chunks.size(), -1),
-      scalars_(parts.chunks.size()) {
-  check(synchronous_ || (!needs_scalars() && parts.shared[0].empty()),
-        "step scalars and shared parameters need steps of all partitions together");
+      scalars_(parts.chunks.size()),
+      admission_({.partitions = parts.partitions,
+                  .chunks = parts.shards.chunks_of(parts.lane).size(),
+                  .lanes = parts.shards.busy_lanes(),
+                  .all_lanes = parts.shards.lane_count()}) {
+  check(synchronous_ || !needs_scalars(), "step scalars need steps of many partitions together");
+  check(parts.gate.exact() || parts.shared[0].empty(), "shared parameters need exact steps");
   const std::size_t per_parameter = parts.optimizer.state_per_parameter();
   for (const std::uint32_t id : parts.shards.chunks_of(parts.lane)) {
     const params::Chunk& chunk = parts.chunks[id];
@@ -144,8 +151,8 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     fail(Fault::network, "push for partitions {}..{}, which is no node of the tree over {}",
          header.partitions.first, header.partitions.end(), parts_.partitions);
   }
-  if (!synchronous_ && header.partitions.count != 1) {
-    fail(Fault::network, "push for partitions {}..{}, expected one: each is a step of its own",
+  if (!parts_.gate.exact() && header.partitions.count != 1) {
+    fail(Fault::network, "push for partitions {}..{}, expected one: each counts by itself",
          header.partitions.first, header.partitions.end());
   }
   if (!follows(state, header.partitions, header.step)) {
@@ -155,6 +162,9 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
   if (header.value == 0) {
     fail(Fault::network, "push for step {} of chunk {} without examples", header.step,
          header.chunk);
+  }
+  if (drops_ && is_late(state, header.partitions, header.step)) {
+    return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
   }
   using Offer = PartitionClocks::Offer;
   const Offer offer = state.clocks.offer(header.partitions, header.step);
@@ -166,13 +176,23 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
   // Lent values that are read where they lie are acknowledged when they have been used.
   const bool lent = payload && payload.lent() && parts_.push.identity();
   if (lent) loans_.use(payload);
-  state.aggregator.add(header.partitions, header.value,
-                       decode(header, *state.chunk, std::move(payload)));
-  state.clocks.advance(header.partitions);
-  output_.note({TraceEvent::Kind::push, state.id, header.partitions, header.step, 0});
   // Before the answer: the last push of a step is acknowledged when it is applied.
-  advance(state, header.partitions.first);
+  contribute(state, header.partitions, header.step, header.value,
+             decode(header, *state.chunk, std::move(payload)));
   if (!lent) acknowledge(session, header, FrameType::push_ack);
+}
+
+void Shard::contribute(ChunkState& state, PartitionRange node, Step step, std::uint64_t examples,
+                       Buffer values) {
+  state.clocks.advance(node);
+  if (drops_) {
+    state.held.push_back({node.first, examples, std::move(values)});
+    if (admission_.on_push(step, node.first, examples)) say_here(step, node.first);
+    return;
+  }
+  state.aggregator.add(node, examples, std::move(values));
+  output_.note({TraceEvent::Kind::push, state.id, node, step, 0});
+  advance(state, node.first);
 }
 
 void Shard::on_end(SessionId session, const Header& header) {
@@ -189,11 +209,8 @@ void Shard::on_end(SessionId session, const Header& header) {
            step_of(state));
     }
     for (std::uint32_t p = header.partitions.first; p < header.partitions.end(); ++p) {
-      if (state.clocks.has(p, header.step)) continue;
-      state.aggregator.add({p, 1}, 0, {});
-      state.clocks.advance({p, 1});
-      output_.note({TraceEvent::Kind::push, state.id, {p, 1}, header.step, 0});
-      advance(state, p);
+      if (drops_ && is_late(state, {p, 1}, header.step)) continue;
+      if (!state.clocks.has(p, header.step)) contribute(state, {p, 1}, header.step, 0, {});
     }
   }
 }
@@ -223,6 +240,10 @@ void Shard::on_pull(SessionId session, const Header& header) {
 }
 
 void Shard::on_scalar(Step step, std::uint32_t chunk, double value) {
+  if (drops_ && chunk >= place_.size()) {
+    on_admission(step, chunk - static_cast<std::uint32_t>(place_.size()), value);
+    return acknowledge_returned();
+  }
   if (chunk >= place_.size()) {
     fail(Fault::network, "scalar of chunk {}, expected 0..{}", chunk, place_.size() - 1);
   }
@@ -269,9 +290,14 @@ Buffer Shard::decode(const Header& header, const params::Chunk& chunk, Buffer pa
   return values;
 }
 
-void Shard::advance(ChunkState& state, std::uint32_t partition) {
+bool Shard::complete(const ChunkState& state) const {
   const Arrivals arrivals = state.aggregator.arrivals();
-  if (!parts_.gate.may_apply(arrivals)) return;
+  if (drops_) return arrivals.covered == arrivals.partitions;  // see add_admitted()
+  return parts_.gate.may_apply(arrivals);
+}
+
+void Shard::advance(ChunkState& state, std::uint32_t partition) {
+  if (!complete(state)) return;
   if (!needs_scalars()) return apply(state, partition, 1);
 
   if (const auto total = scalars_.total(state.newest)) {
@@ -341,6 +367,7 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<doub
     note_skipped(state);
   }
   state.newest = step + 1;
+  state.held.clear();
   state.aggregator.reset();  // gives back what was lent, which acknowledge_returned() answers
   answer_parked(state);
   // While it is warm. What finds no room is asked again before the chunk goes on.
@@ -471,12 +498,11 @@ void Shard::acknowledge_partial(SessionId session, const Header& header, const C
 wire::Waiting Shard::waiting_for() const {
   for (const ChunkState& state : states_) {
     if (!state.initialised()) return {fmt::format("initial values of chunk {}", state.id), {}};
-    const bool held_up =
-        synchronous_ ? parts_.gate.may_apply(state.aggregator.arrivals()) : !state.parked.empty();
+    const bool held_up = synchronous_ ? complete(state) : !state.parked.empty();
     if (held_up && owes_checkpoint(state)) {
       return {fmt::format("the checkpoint of step {} waits for the disk", step_of(state)), {}};
     }
-    const bool open = synchronous_ ? state.aggregator.arrivals().covered != 0
+    const bool open = synchronous_ ? state.aggregator.arrivals().covered + state.held.size() != 0
                                    : !state.parked.empty() && !state.clocks.level();
     if (!open) continue;
     const Step step = step_of(state);
@@ -495,8 +521,7 @@ wire::Waiting Shard::waiting_for() const {
 
 std::optional<Shard::ScalarWait> Shard::scalar_wait() const {
   for (const ChunkState& state : states_) {
-    const Arrivals arrivals = state.aggregator.arrivals();
-    if (!needs_scalars() || !parts_.gate.may_apply(arrivals)) continue;
+    if (!needs_scalars() || !complete(state)) continue;
     for (const std::uint32_t chunk : scalars_.missing(state.newest)) {
       const params::LaneId holder = parts_.shards.at(chunk);
       if (holder.server != parts_.lane.server)

@@ -1,8 +1,8 @@
 // The parameters of one lane and everything that happens to them: frames in, replies out, no
 // sockets, no threads, no time. The whole server side of the data path stands in shard.cpp.
 //
-//   push → is it new? → Aggregator (tree sum) → gate → [step scalars] → optimizer → publish →
-//   parked pulls answered
+//   push → is it new? → [Admission] → Aggregator (tree sum) → gate → [step scalars] → optimizer →
+//   publish → parked pulls answered
 //
 // With a synchronous gate version t is what the steps before t have made of the chunk; with others
 // each push of one partition makes a version, and a chunk is at step t when it has the steps before
@@ -37,6 +37,7 @@
 #include "common/wire/out_frame.h"
 #include "server/consistency/gate.h"
 #include "server/consistency/trace.h"
+#include "server/shard/admission.h"
 #include "server/shard/aggregator.h"
 #include "server/shard/loans.h"
 #include "server/shard/partition_clocks.h"
@@ -60,7 +61,7 @@ struct ShardParts {
   double clip_norm = 0;          // of the mean gradient over all parameters; 0 = no clipping
   bool skip_non_finite = false;  // a step whose gradient is not finite changes nothing
   // Flat vectors that workers of this host map, by the parity of the version; empty: none do, as
-  // always where the gate is not synchronous: then each worker is answered in memory of its own.
+  // always where the gate is not exact: then each worker is answered in memory of its own.
   std::array<std::span<float>, 2> shared{};
 };
 
@@ -73,7 +74,8 @@ class ShardOutput {
   // floats of the version, which it copies within reply(); or what goes over the wire.
   enum class Payload : std::uint8_t { none, floats, encoded };
   virtual Payload payload_for(SessionId) const { return Payload::encoded; }
-  // This lane's scalar of one chunk, for every other lane of every server.
+  // This lane's scalar of one chunk, for every other lane of every server. Behind a gate that goes
+  // on without some, numbers from that of chunks on are words of its Admission.
   virtual void share_scalar(Step step, std::uint32_t chunk, double value) = 0;
   // A step was left out, since its gradient is not finite: said once in the job, by who holds the
   // first chunk.
@@ -140,6 +142,8 @@ class Shard {
   Step clock(std::uint32_t partition) const;
   // Pushes that were there already.
   std::uint64_t duplicates() const { return duplicates_; }
+  // Of partitions that steps went without; counted by who holds the first chunk.
+  std::uint64_t dropped() const { return dropped_; }
   // What this lane may allocate, and what it has, in bytes.
   std::size_t memory_bound() const;
   std::size_t memory_used() const;
@@ -157,6 +161,12 @@ class Shard {
     Step clock;
     PartitionRange partitions;
   };
+  // A push whose partition is not known to be in the step.
+  struct Held {
+    std::uint32_t partition;
+    std::uint64_t examples;
+    Buffer values;
+  };
   struct ChunkState {
     std::uint32_t id;
     const params::Chunk* chunk;
@@ -170,6 +180,7 @@ class Shard {
     Step pulled = 0;                 // 1 + the largest clock of a pull that was answered; 0 = none
     std::vector<Version> read = {};  // the newest that each partition has; not if synchronous
     std::uint32_t skipped = 0;       // steps in a row, up to the last one
+    std::vector<Held> held = {};
     bool initialised() const { return !published[newest % 2].values.empty(); }
   };
 
@@ -180,6 +191,19 @@ class Shard {
   void on_init(SessionId session, const wire::Header& header, Buffer payload);
 
   Buffer decode(const wire::Header& header, const params::Chunk& chunk, Buffer payload);
+  // A new contribution to the open step; no values: these partitions have no examples.
+  void contribute(ChunkState& state, PartitionRange node, Step step, std::uint64_t examples,
+                  Buffer values);
+  // In shard_admission.cpp: all chunks of this lane have the push; a word of another lane; and what
+  // is in goes into the sums.
+  void say_here(Step step, std::uint32_t partition);
+  void on_admission(Step step, std::uint32_t word, double value);
+  void decide(Step step, std::uint32_t partition, std::uint32_t lane);
+  void add_admitted(ChunkState& state);
+  // Whether it has come too late for its step.
+  bool is_late(ChunkState& state, PartitionRange partitions, Step step);
+  // All that belongs to the open step is summed.
+  bool complete(const ChunkState& state) const;
   Step step_of(const ChunkState& state) const;
   // Whether these partitions may say something about this step: every step before it is here.
   bool follows(const ChunkState& state, PartitionRange partitions, Step step) const;
@@ -216,11 +240,14 @@ class Shard {
   BufferPool pool_;
   AlignedBuffer<float> scratch_;  // one block of a sum
   bool synchronous_;              // the gate is
+  bool drops_;                    // steps go without some
   bool local_;                    // pushes are ways of local steps
   bool streams_;                  // versions are written past the caches
   std::vector<ChunkState> states_;
   std::vector<std::int32_t> place_;  // chunk id → index into states_, -1 = another lane's
   StepScalars scalars_;
+  Admission admission_;
+  std::uint64_t dropped_ = 0;
   std::vector<Step> checkpoints_;  // wanted
   std::uint64_t duplicates_ = 0;
 };

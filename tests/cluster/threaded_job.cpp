@@ -1,5 +1,6 @@
 #include "tests/cluster/threaded_job.h"
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -36,7 +37,11 @@ class Job {
       std::vector<std::jthread> serving;
       for (auto& server : servers_) {
         serving.emplace_back([this, &server] {
-          guarded([&] { duplicates_[server->id] = server->server.run().duplicates; });
+          guarded([&] {
+            const server::ServerReport report = server->server.run();
+            duplicates_[server->id] = report.duplicates;
+            dropped_ += report.dropped;
+          });
         });
       }
       {
@@ -56,6 +61,7 @@ class Job {
     result.reports = std::move(reports_);
     result.shared_lanes = shared_lanes_;
     result.skipped = skipped_;
+    result.dropped = dropped_;
     for (const std::uint64_t d : duplicates_) result.duplicates += d;
     return result;
   }
@@ -184,6 +190,7 @@ class Job {
                            .coordination = link,
                            .shutdown = rank.end,
                            .synchronous = synchronous_,
+                           .drops = drops_,
                            .non_finite = options_.non_finite,
                            .local = options_.local_steps == 0 ? nullptr : &local_},
                           {.seed = kSeed, .steps = options_.steps, .prefetch = 2});
@@ -224,7 +231,8 @@ class Job {
   };
 
   JobOptions options_;
-  bool synchronous_ = server::make_gate(options_.gate)->synchronous();
+  bool synchronous_ = server::make_gate(options_.gate)->exact();
+  bool drops_ = server::make_gate(options_.gate)->backup() != 0;
   std::unique_ptr<optimization::Optimizer> inner_ = make_inner_optimizer();
   optimization::Schedule inner_schedule_{kInnerRate, 7};
   worker::LocalSteps local_{options_.local_steps, *inner_, inner_schedule_, options_.non_finite};
@@ -241,6 +249,7 @@ class Job {
   std::vector<std::uint64_t> duplicates_;
   std::mutex mutex_;
   std::set<Step> skipped_;  // guarded
+  std::atomic<std::uint64_t> dropped_{0};
   std::exception_ptr error_;
 };
 

@@ -54,6 +54,7 @@ struct Result {
   std::size_t loss_reports = 0;                     // of a partition in a step
   std::vector<worker::WorkerReport> reports;        // by worker
   std::uint64_t duplicates = 0;
+  std::uint64_t dropped = 0;
   std::set<Step> skipped;  // steps that servers left out, and partitions that workers did
   std::set<std::pair<Step, std::uint32_t>> rejected;
   std::size_t shared_lanes = 0;  // of all workers

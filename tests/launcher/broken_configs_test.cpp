@@ -159,6 +159,8 @@ const std::vector<Row> kRows = {
     Row{15, "rate = 0.1\n[consistency]\nkind = \"bps\"",
         R"(17:1: consistency.kind: found "bps", expected )" + words_of(server::gates()) +
             R"(, try "bsp")"},
+    Row{15, "rate = 0.1\n[consistency]\nkind = \"drop\"\nbackup = 2",
+        R"(18:1: consistency.backup: found 2, expected an integer below run.partitions (2), try 1)"},
     Row{15, "rate = 0.1\nclip_norm = 2\n[consistency]\nkind = \"ssp\"",
         R"(16:1: optimizer.clip_norm: found 2, expected no clipping with consistency.kind = "ssp": a push is applied before its norm is known, try a lower optimizer.rate)"},
     Row{4, "servers = 1\ndeterministic = true\n[consistency]\nkind = \"asp\"",

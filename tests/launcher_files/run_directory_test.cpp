@@ -312,10 +312,11 @@ TEST(RunDirectory, ResultHasEveryKeyOfTheContractEvenWithNothingKnown) {
   EXPECT_EQ(keys_of(result.at("traffic")),
             (std::set<std::string>{"push_bytes", "pull_bytes", "push_bytes_raw", "pull_bytes_raw",
                                    "seconds"}));
-  EXPECT_EQ(keys_of(result.at("faults")),
-            (std::set<std::string>{"restarts", "replacements", "duplicates_dropped",
-                                   "rolled_back_steps", "recovery_seconds", "failed_checkpoints",
-                                   "dropped_rows", "skipped_steps", "rejected_pushes"}));
+  EXPECT_EQ(
+      keys_of(result.at("faults")),
+      (std::set<std::string>{"restarts", "replacements", "duplicates_dropped", "rolled_back_steps",
+                             "recovery_seconds", "failed_checkpoints", "dropped_rows",
+                             "skipped_steps", "rejected_pushes", "dropped_pushes"}));
 }
 
 // A job that goes on from a step says of it again what it has evaluated there.

@@ -94,8 +94,8 @@ void TrainingStep::run(Step step) {
     if (i >= workspaces_.size()) parts_.exchange.wait_settled();  // its buffers are used again
     workspace_ = &workspaces_[i % workspaces_.size()];
     // Later nodes of this step wait until all before them are settled, and a sum may need them too.
-    needed_back_ =
-        parts_.synchronous && nodes_.size() > workspaces_.size() && i + 1 < nodes_.size();
+    needed_back_ = (parts_.synchronous || parts_.drops) && nodes_.size() > workspaces_.size() &&
+                   i + 1 < nodes_.size();
     last_node_ = last != nodes_.rend() && nodes_[i] == *last;
     contribute(nodes_[i]);
   }
@@ -106,6 +106,10 @@ void TrainingStep::run(Step step) {
   }
   parts_.exchange.wait_settled();
   again_bytes_.clear();
+}
+
+void TrainingStep::pass(Step from, Step to) {
+  for (step_ = from; step_ < to; ++step_) skip(parts_.hosted);
 }
 
 std::uint64_t TrainingStep::examples(PartitionRange node) const {

@@ -52,6 +52,7 @@ class TrainingStep final : public PassObserver {
     PartitionRange hosted;
     std::uint64_t seed;
     bool synchronous;
+    bool drops;  // see WorkerParts
     optimization::NonFinite non_finite;
     const LocalSteps* local;  // null: a step is a gradient
   };
@@ -70,6 +71,9 @@ class TrainingStep final : public PassObserver {
   // next one on its way.
   // Throws Fault::diverged when a loss is not finite and that is to end the job.
   void run(Step step);
+
+  // Passes over steps [from, to), which have been taken without us.
+  void pass(Step from, Step to);
 
   double compute_seconds() const { return compute_seconds_; }
 
