@@ -9,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "launcher/build_identity.h"
+#include "launcher/median.h"
 #include "launcher/model_file.h"
 
 namespace sheaf::launcher {
@@ -312,6 +313,7 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
   r.steps = rows_ ? rows_->steps() : resumed_.value_or(0);
   std::uint64_t lanes = 0;
   std::uint64_t shared = 0;
+  std::vector<double> lane_pauses;
   for (const auto& [process, report] : finished_) {
     lanes += report.lanes;
     shared += report.shared_lanes;
@@ -323,11 +325,16 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
     r.traffic.pull_bytes_raw += report.pull_bytes_raw;
     r.faults.duplicates_dropped += report.duplicates;
     r.faults.dropped_pushes += report.dropped;
+    lane_pauses.insert(lane_pauses.end(), report.lane_pauses.begin(), report.lane_pauses.end());
     if (process.role == Role::worker) {
       r.steps = report.steps;
       r.seconds = std::max(r.seconds, report.training_seconds);
       r.traffic.seconds = std::max(r.traffic.seconds, report.exchange_seconds);
     }
+  }
+  if (!lane_pauses.empty()) {
+    r.lane_pause =
+        LanePause{quantile(lane_pauses, 0.5), quantile(lane_pauses, 0.99), lane_pauses.size()};
   }
   r.transport = shared == 0 ? "tcp" : shared == lanes ? "shm" : "shm+tcp";
   if (job_) {

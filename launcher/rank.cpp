@@ -237,6 +237,7 @@ wire::Finished serve(Rank& rank) {
   wire::Finished finished = resources();
   finished.duplicates = report.duplicates;
   finished.dropped = report.dropped;
+  finished.lane_pauses = report.lane_pauses;
   return finished;
 }
 

@@ -43,6 +43,14 @@ struct FaultCounts {
   std::uint64_t dropped_pushes = 0;  // that steps went without, since they were late
 };
 
+// How long lanes copied chunks for a checkpoint in one go at most, each and every checkpoint since
+// the last start.
+struct LanePause {
+  double p50 = 0;  // seconds
+  double p99 = 0;
+  std::size_t count = 0;
+};
+
 struct RunResult {
   std::string job;
   int exit = 0;
@@ -70,6 +78,7 @@ struct RunResult {
   bool encrypted = false;  // all connections, or at least those between hosts
   std::vector<std::pair<std::string, double>> privacy;  // epsilon, delta, …; empty = privacy is off
   std::optional<std::uint64_t> checkpoint;              // step of the newest one
+  std::optional<LanePause> lane_pause;
   FaultCounts faults;
   std::optional<RunError> error;  // empty = it ended as asked
 };

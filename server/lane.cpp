@@ -96,6 +96,7 @@ void Lane::loop() {
   unsigned looks = 0;
   bool idle = false;
   while (!context_.stopped()) {
+    copying_ = Duration{0};
     if (polled_.empty()) {
       context_.run_one();
       continue;
@@ -393,9 +394,21 @@ void Lane::on_room() {
   in_thread([this] { shard_->on_room(); });
 }
 
-std::span<float> Lane::checkpoint_room(std::size_t floats) { return checkpointer_->room(floats); }
+std::span<float> Lane::checkpoint_room(std::size_t floats) {
+  const std::span<float> room = checkpointer_->room(floats);
+  copy_began_ = std::chrono::steady_clock::now();
+  return room;
+}
 
 void Lane::checkpoint(Version version, std::uint32_t chunk, std::span<float> room) {
+  constexpr std::size_t kMostPauses = 4096;
+  copying_ += std::chrono::steady_clock::now() - copy_began_;
+  if (paused_for_ != version) {
+    paused_for_ = version;
+    if (pauses_.size() == kMostPauses) pauses_.erase(pauses_.begin());
+    pauses_.emplace_back(0);
+  }
+  pauses_.back() = std::max(pauses_.back(), copying_);
   checkpointer_->ready(version, chunk, room);
 }
 

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -84,6 +85,9 @@ class Lane final : public ShardOutput {
   // How many steps of each of these partitions every chunk has, once what is restored is there: the
   // largest number there is without chunks. Thread-safe; the answer comes from the lane's thread.
   void clock(PartitionRange partitions, std::function<void(Step)> answer);
+  // Of each checkpoint, the newest ones: the longest time that was spent copying chunks for it
+  // between two looks at sockets and rings. After run().
+  const std::vector<Duration>& checkpoint_pauses() const { return pauses_; }
   // Who is waited for. Thread-safe; the answer comes from the lane's thread within `limit`.
   wire::Waiting waiting_for(Duration limit);
 
@@ -124,6 +128,10 @@ class Lane final : public ShardOutput {
   std::vector<SharedSession*> polled_;  // of workers that are here
   std::vector<SessionId> departed_;     // of those that are not
   Checkpointer* checkpointer_ = nullptr;
+  TimePoint copy_began_{};
+  Duration copying_{0};  // since the last look at sockets and rings
+  std::optional<Version> paused_for_;
+  std::vector<Duration> pauses_;  // the last one is of paused_for_
   std::ofstream trace_;
   cluster::KeeperClient* keeper_ = nullptr;
   std::size_t lanes_of_job_ = 0;

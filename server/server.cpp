@@ -237,6 +237,9 @@ ServerReport Server::run() {
     lane->end_trace(shards_->busy_lanes());
     report.duplicates += lane->shard().duplicates();
     report.dropped += lane->shard().dropped();
+    for (const Duration pause : lane->checkpoint_pauses()) {
+      report.lane_pauses.push_back(seconds(pause));
+    }
     report.memory_bytes += lane->shard().memory_used();
   }
   return report;

@@ -72,8 +72,9 @@ struct CheckpointOptions {
 
 struct ServerReport {
   std::uint64_t duplicates = 0;
-  std::uint64_t dropped = 0;     // pushes of partitions that steps went without
-  std::size_t memory_bytes = 0;  // parameters, optimizer state, buffers
+  std::uint64_t dropped = 0;        // pushes of partitions that steps went without
+  std::size_t memory_bytes = 0;     // parameters, optimizer state, buffers
+  std::vector<double> lane_pauses;  // see Lane::checkpoint_pauses(), in seconds, of all lanes
 };
 
 class Server {
