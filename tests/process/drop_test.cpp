@@ -66,7 +66,8 @@ TEST(Drop, AStoppedWorkerHoldsUpNobody) {
   EXPECT_THAT(verified.output, Not(HasSubstr("has no end")));
 }
 
-// Whole after a killed worker and an end that somebody asks for; then on other numbers of both.
+// Whole after a killed worker, which is replaced, a killed server, after which all start again, and
+// an end that somebody asks for; then on other numbers of both.
 TEST(Drop, NoStepIsLostOrCountedTwice) {
   DropJob job;
   std::uint64_t steps = 0;
@@ -74,14 +75,19 @@ TEST(Drop, NoStepIsLostOrCountedTwice) {
     Running running(job);
     ASSERT_TRUE(job.saves_after(running, 0)) << running.errors();
     running.signal("worker", 1, SIGKILL);
-    const auto runs_again = [&] {
-      const nlohmann::json row = running.rank("worker", 1);
-      return row.is_object() && row["incarnation"] == 1 && row["state"] == "running";
+    const auto runs_again = [&](std::string_view role) {
+      const nlohmann::json row = running.rank(role, 1);
+      return row.is_object() && row["incarnation"] > 0 && row["state"] == "running";
     };
-    ASSERT_TRUE(running.wait_until(runs_again, kRun)) << running.errors();
+    ASSERT_TRUE(running.wait_until([&] { return runs_again("worker"); }, kRun)) << running.errors();
+    ASSERT_TRUE(job.saves_after(running, job.newest())) << running.errors();
+    running.signal("server", 1, SIGKILL);
+    ASSERT_TRUE(running.wait_until([&] { return runs_again("server"); }, kRun)) << running.errors();
     ASSERT_TRUE(job.saves_after(running, job.newest())) << running.errors();
     running.signal(SIGTERM);
     expect_drained(job, running);
+    EXPECT_EQ(running.result()["faults"]["replacements"], 1);
+    EXPECT_EQ(running.result()["faults"]["restarts"], 1);
     steps = running.result()["steps"];
   }
   steps += 30;
