@@ -27,6 +27,7 @@ const std::vector<Row>& rows() {
       {"ssp, staleness 3", "ssp", {"consistency.staleness=3"}},
       {"ssp, staleness 10", "ssp", {"consistency.staleness=10"}},
       {"asp", "asp", {}},
+      {"drop, backup 1", "drop", {"consistency.backup=1"}},
   };
   return kRows;
 }

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,7 +39,7 @@ using std::chrono::milliseconds;
 constexpr int kPairs = 3;                      // of spans with and without checkpoints
 constexpr double kSpan = 6;                    // seconds of training that a rate is taken over
 constexpr int kLosses = 10;                    // of workers, and of servers
-constexpr double kMinutes = 2;                 // with one loss each
+constexpr double kPauses = 10;                 // seconds with a checkpoint every 100 ms
 constexpr double kBound = 30;                  // seconds of work that may be lost at most
 constexpr std::chrono::seconds kPatience{90};  // for a job to begin, to save, to come back
 
@@ -57,13 +59,20 @@ class Job {
   }
   // Its ranks have ended when it has.
   ~Job() {
-    child_.signal(SIGINT);
-    child_.wait(kPatience);
+    end();
     std::error_code ignored;
     fs::remove_all(run_, ignored);
   }
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
+
+  // Asks it to end; its result.json.
+  Json end() {
+    child_.signal(SIGINT);
+    child_.wait(kPatience);
+    std::ifstream file(run_ / "result.json");
+    return Json::parse(file, nullptr, false);
+  }
 
   // Steps whose losses are known.
   std::uint64_t steps() const {
@@ -181,6 +190,44 @@ class Job {
   Child child_;
 };
 
+using Make = std::function<std::unique_ptr<Job>(std::vector<std::string>)>;
+
+struct Goodput {
+  double share = 0;   // of the steps without losses
+  double spread = 0;  // of the references: how far apart they are, as a share of their mean
+};
+
+// Turns of a minute without losses and two with one each, of a worker and of a server, and a minute
+// without at the end, so that a machine that gets slower or faster counts for both. The losses come
+// at all times between two checkpoints alike, half a minute apart by default.
+Goodput measure_goodput(std::uint32_t minutes, const Make& make, std::ostream& err) {
+  std::vector<double> references;
+  double steps = 0, time = 0;
+  const auto refer = [&] { references.push_back(make({})->steps_per_second(60)); };
+  for (std::uint32_t minute = 0; minute < minutes; minute += 2) {
+    err << fmt::format("goodput: minute {} of {} with one loss each, and one without\n", minute + 1,
+                       minutes)
+        << std::flush;
+    refer();
+    const auto job = make({});
+    const auto begin = Clock::now();
+    const std::uint64_t before = job->steps();
+    for (const std::uint32_t n : {minute, minute + 1}) {
+      const double golden = 0.618034 * n;  // its fractions fill [0, 1) evenly
+      job->pause(60 * (n - minute) + 15 + 30 * (golden - std::floor(golden)) - since(begin));
+      job->lose(n % 2 == 0 ? Role::worker : Role::server, 0);
+    }
+    job->pause(120 - since(begin));
+    steps += static_cast<double>(job->steps() - before);
+    time += since(begin);
+  }
+  refer();
+  const auto [low, high] = std::ranges::minmax(references);
+  const double mean = std::accumulate(references.begin(), references.end(), 0.0) /
+                      static_cast<double>(references.size());
+  return {steps / time / mean, (high - low) / mean};
+}
+
 Json quantiles(const std::vector<double>& times) {
   return {{"p50", 1e3 * quantile(times, 0.5)},
           {"p99", 1e3 * quantile(times, 0.99)},
@@ -201,7 +248,7 @@ int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream&
   const StragglingPair pair_of_models(command.job);
   Signals signals;
   const ScratchFolder scratch;
-  auto make = [&, n = 0](std::vector<std::string> overrides) mutable {
+  const Make make = [&, n = 0](std::vector<std::string> overrides) mutable {
     return std::make_unique<Job>(command, signals, scratch.path() / std::to_string(++n),
                                  std::move(overrides));
   };
@@ -233,19 +280,16 @@ int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream&
     }
   }
 
-  err << fmt::format("{} minutes with one loss each\n", kMinutes) << std::flush;
-  double goodput = 0;
+  err << "how long lanes stop for a checkpoint\n" << std::flush;
+  Json pauses;
   {
-    const auto job = make({});
-    const auto begin = Clock::now();
-    const std::uint64_t before = job->steps();
-    for (int n = 0; n < static_cast<int>(kMinutes); ++n) {
-      job->pause(60 * n + 30 - since(begin));
-      job->lose(n % 2 == 0 ? Role::worker : Role::server, 0);
-    }
-    job->pause(60 * kMinutes - since(begin));
-    goodput = static_cast<double>(job->steps() - before) / (rate * since(begin));
+    const auto job = make({"checkpoint.every=100ms"});
+    job->pause(kPauses);
+    const Json result = job->end();
+    if (result.is_object()) pauses = result["checkpoint"]["lane_pause_ms"];
   }
+
+  const Goodput goodput = measure_goodput(command.minutes, make, err);
 
   err << "one worker late by three steps, in turn: bsp and ssp(3)\n" << std::flush;
   const StragglingRatio ratio = pair_of_models.compare();
@@ -254,12 +298,14 @@ int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream&
       {"detect_ms", quantiles(noticed)},
       {"replace_ms", quantiles(workers)},
       {"server_pause_ms", quantiles(servers)},
-      {"goodput", goodput},
+      {"goodput", goodput.share},
+      {"goodput_minutes", command.minutes},
+      {"goodput_spread", goodput.spread},
       {"checkpoint_every_s", static_cast<double>(config.checkpoint().every.count()) / 1e3},
       {"checkpoint_ms", 1e3 * one},
       {"checkpoint_cost", one / kBound},
       {"steps_per_s", rate},
-      {"lane_pause_ms", nullptr},
+      {"lane_pause_ms", pauses},
       {"replica_step_ratio", nullptr},
       {"ssp_throughput_ratio", ratio.throughput},
       {"ssp_loss_ratio", ratio.loss}};
@@ -269,7 +315,7 @@ int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream&
   }
   const auto line = [&](const char* name, const Json& value, const char* what) {
     const std::string text =
-        value.is_object() ? fmt::format("{:.0f} (p50), {:.0f} (p99)", value["p50"].get<double>(),
+        value.is_object() ? fmt::format("{:.3g} (p50), {:.3g} (p99)", value["p50"].get<double>(),
                                         value["p99"].get<double>())
                           : fmt::format("{:.4g}", value.get<double>());
     fmt::print(out, "  {:<20}{:<28}{}\n", name, text, what);
@@ -279,6 +325,12 @@ int bench_recovery(const BenchCommand& command, std::ostream& out, std::ostream&
        "from the loss of a worker to the first row of metrics after it");
   line("server_pause_ms", figures["server_pause_ms"], "the same of a server");
   line("goodput", figures["goodput"], "steps with one loss a minute, as a share of those without");
+  line("goodput_spread", figures["goodput_spread"],
+       "how far apart the minutes without losses are: what goodput may be wrong by");
+  if (!pauses.is_null()) {
+    line("lane_pause_ms", figures["lane_pause_ms"],
+         "the longest time that a lane copies chunks for a checkpoint in one go");
+  }
   line("checkpoint_ms", figures["checkpoint_ms"], "of training that one checkpoint costs");
   line("checkpoint_cost", figures["checkpoint_cost"], "the same as a share, at one in 30 s");
   line("ssp_throughput_ratio", figures["ssp_throughput_ratio"],

@@ -66,17 +66,16 @@ constexpr CommandText kCommands[] = {
   sheaf bench step job.toml run.servers=0          the same steps without a parameter server
   sheaf bench scaling configs/scenarios/scaling.toml launch.hostfile=hosts.txt
   sheaf bench recovery configs/quickstart.toml     kills ranks: how soon is the job back
-  sheaf bench consistency configs/quickstart.toml  bsp, ssp and asp, with a worker that is late
+  sheaf bench recovery job.toml --minutes 20       goodput over 20 losses
+  sheaf bench consistency configs/quickstart.toml  bsp, ssp, asp, drop, with a late worker
   sheaf bench exchange                             push and pull, against sockets and memory
   sheaf bench exchange --workers 2 --transport shm --json
   sheaf bench codec                                compressors: speed, bits, error
   sheaf bench codec topk ratio=0.001 values=8)",
-     "Names: step, exchange, codec, scaling, recovery, consistency. The options but --json belong "
-     "to exchange,\n"
-     "--repeat also to codec. Each figure is\n"
-     "printed with what it means; run.servers=0 is for `bench step` alone. Scaling sweeps over "
-     "the\n"
-     "workers and servers of [scaling]: a table, and JSON and a page with curves in run.dir."},
+     "Names: step, exchange, codec, scaling, recovery, consistency. The options but --json and\n"
+     "--minutes belong to exchange, --repeat also to codec. Each figure is printed with what it\n"
+     "means; run.servers=0 is for `bench step` alone. Scaling sweeps over the workers and servers\n"
+     "of [scaling]: a table, and JSON and a page with curves in run.dir."},
     {"doctor", "sheaf doctor [JOB.toml [key=value …]] [options]",
      "Finds what would go wrong on the hosts of a job, before it does.",
      R"(  sheaf doctor                                     this host alone
@@ -188,6 +187,7 @@ struct Parsed {
   std::string resume, join, process, name;
   std::optional<Step> resume_step;
   std::uint32_t workers = 0;
+  std::uint32_t minutes = 4;
   ExchangeCommand exchange;
   PrivacyTexts privacy;
 };
@@ -223,6 +223,9 @@ struct Parser {
     app.get_subcommand("help")->add_option("TOPIC", parsed.name);
     app.get_subcommand("bench")->add_option("NAME", parsed.name);
     app.get_subcommand("bench")->add_flag("--json", parsed.json, "figures for a program");
+    app.get_subcommand("bench")
+        ->add_option("--minutes", parsed.minutes, "of recovery, with a loss each (4)")
+        ->check(CLI::Range(2, 10'000));
     add_job("bench", parsed);
     app.get_subcommand("doctor")->add_flag("--json", parsed.json, "findings for a program");
     add_job("doctor", parsed);
@@ -465,7 +468,7 @@ Command make_command(Parser& parser, const Parsed& parsed) {
   if (name == "check") return CheckCommand{*job};
   if (name == "slurm") return SlurmCommand{*job};
   if (name == "doctor") return DoctorCommand{*job, parsed.json};
-  return BenchCommand{parsed.name, *job, parsed.json};
+  return BenchCommand{parsed.name, *job, parsed.json, (parsed.minutes + 1) / 2 * 2};
 }
 
 }  // namespace

@@ -51,6 +51,7 @@ struct BenchCommand {
   std::string name;  // one of kBenchmarks
   JobArguments job;
   bool json = false;
+  std::uint32_t minutes = 4;  // of recovery, with a loss each; even
 };
 
 // `bench exchange`.

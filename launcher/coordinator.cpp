@@ -216,6 +216,7 @@ void Coordinator::on_control(ControlPeer& peer, ControlKind kind, std::span<cons
     case ControlKind::waiting:
       if (!waits_) break;
       return waits_->on_answer(peer.process().id, wire::from_bytes<wire::Waiting>(body));
+    case ControlKind::skipped: return record_.on_skipped(wire::from_bytes<wire::Drain>(body).step);
     case ControlKind::saved:
       if (!checkpoints_) break;
       return checkpoints_->on_saved(peer.process().id, wire::from_bytes<wire::Saved>(body));
@@ -484,7 +485,7 @@ Coordinator::Options coordinator_options(const RunConfig& config, const wire::Jo
           .workers = run.workers,
           .partitions = run.partitions,
           .deterministic = run.deterministic,
-          .promises_bits = config.synchronous(),
+          .promises_bits = config.exact(),
           .beat = config.timeouts().beat,
           .suspect = config.timeouts().suspect,
           .dead = config.timeouts().dead,

@@ -9,6 +9,7 @@
 
 #include "common/base/error.h"
 #include "launcher/build_identity.h"
+#include "launcher/median.h"
 #include "launcher/model_file.h"
 
 namespace sheaf::launcher {
@@ -28,6 +29,9 @@ Tag parse(const std::string& tag) {
 bool is_evaluation(const std::string& part) {
   return part == "train" || part == "validation" || part == "test";
 }
+
+// What may happen in each step is said the first, second, fourth time …
+bool is_worth_saying(std::size_t times) { return (times & (times - 1)) == 0; }
 
 std::string log_line(bool warning, std::string_view text) {
   const auto now = std::chrono::system_clock::now();
@@ -129,6 +133,9 @@ void JobRecord::start_again(Step step) {
   failed_before_ = result_.faults.failed_checkpoints;
   all_steps_ = false;
   saved_ = false;
+  // What goes is taken again, and may be left out again.
+  skipped_.erase(skipped_.lower_bound(step), skipped_.end());
+  rejected_.erase(rejected_.lower_bound({step, 0}), rejected_.end());
   // What is counted since all ranks have arrived.
   rows_.reset();
   job_.reset();
@@ -184,6 +191,13 @@ void JobRecord::on_losses(ProcessId worker, const wire::Losses& losses, TimePoin
     if (loss.partition >= config_.run().partitions) {
       fail(Fault::network, "loss of partition {}, expected 0..{}", loss.partition,
            config_.run().partitions - 1);
+    }
+    if (loss.rejected && rejected_.emplace(loss.step, loss.partition).second &&
+        is_worth_saying(rejected_.size())) {
+      note(
+          fmt::format("warning: step {} goes without partition {}, whose gradient is not finite "
+                      "(x{})",
+                      loss.step, loss.partition, rejected_.size()));
     }
     for (const MetricRow& row :
          rows_->add(loss.step, loss.partition, loss.loss_sum, loss.examples, now)) {
@@ -262,6 +276,12 @@ void JobRecord::on_model(std::size_t offset, std::span<const std::byte> floats) 
   model_known_ += count;
 }
 
+void JobRecord::on_skipped(Step step) {
+  if (!skipped_.insert(step).second || !is_worth_saying(skipped_.size())) return;
+  note(fmt::format("warning: step {} is skipped: its gradient is not finite (x{})", step,
+                   skipped_.size()));
+}
+
 void JobRecord::on_finished(ProcessId process, const wire::Finished& report) {
   finished_[process] = report;
 }
@@ -296,6 +316,7 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
   r.steps = rows_ ? rows_->steps() : resumed_.value_or(0);
   std::uint64_t lanes = 0;
   std::uint64_t shared = 0;
+  std::vector<double> lane_pauses;
   for (const auto& [process, report] : finished_) {
     lanes += report.lanes;
     shared += report.shared_lanes;
@@ -306,11 +327,17 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
     r.traffic.push_bytes_raw += report.push_bytes_raw;
     r.traffic.pull_bytes_raw += report.pull_bytes_raw;
     r.faults.duplicates_dropped += report.duplicates;
+    r.faults.dropped_pushes += report.dropped;
+    lane_pauses.insert(lane_pauses.end(), report.lane_pauses.begin(), report.lane_pauses.end());
     if (process.role == Role::worker) {
       r.steps = report.steps;
       r.seconds = std::max(r.seconds, report.training_seconds);
       r.traffic.seconds = std::max(r.traffic.seconds, report.exchange_seconds);
     }
+  }
+  if (!lane_pauses.empty()) {
+    r.lane_pause =
+        LanePause{quantile(lane_pauses, 0.5), quantile(lane_pauses, 0.99), lane_pauses.size()};
   }
   r.transport = shared == 0 ? "tcp" : shared == lanes ? "shm" : "shm+tcp";
   if (job_) {
@@ -326,6 +353,8 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
   r.validation = figure("validation");
   r.test = figure("test");
   r.faults.dropped_rows = directory_->dropped_rows();
+  r.faults.skipped_steps = skipped_.size();
+  r.faults.rejected_pushes = rejected_.size();
 
   if (failure) {
     RunError error;

@@ -6,7 +6,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/clock.h"
@@ -56,6 +58,8 @@ class JobRecord {
   // That one begins with the step `first` of its partitions.
   void on_successor(PartitionRange partitions, Step first, TimePoint now);
   void on_model(std::size_t offset, std::span<const std::byte> floats);
+  // A step was left out, since its gradient is not finite.
+  void on_skipped(Step step);
   void on_finished(ProcessId process, const wire::Finished& report);
   void on_checkpoint(std::optional<Step> newest, std::uint64_t failed);
   // What was asked of an end: all steps, or a checkpoint of the last one.
@@ -111,7 +115,10 @@ class JobRecord {
   std::optional<TimePoint> lost_;                // since when nothing was trained
   std::map<ProcessId, TimePoint> lost_workers_;  // whose successors have not trained yet
   bool exact_ = true;                            // all steps so far
-  std::uint64_t failed_before_ = 0;              // checkpoints, of attempts before
+  // Left out of the steps so far, since they are not finite: steps, and partitions of a step.
+  std::set<Step> skipped_;
+  std::set<std::pair<Step, std::uint32_t>> rejected_;
+  std::uint64_t failed_before_ = 0;  // checkpoints, of attempts before
   bool all_steps_ = false;
   bool saved_ = false;
   RunResult result_;

@@ -10,7 +10,9 @@ MemoryPlan plan_memory(const RunConfig& config, std::uint64_t parameters) {
       schema.features * (schema.bytes ? 1 : sizeof(float)) + schema.targets * sizeof(float);
   const std::uint64_t examples = source->rows(worker::SourcePart::train) / run.workers +
                                  source->rows(worker::SourcePart::test) / run.workers;
-  const std::uint64_t pending = config.synchronous() ? (run.partitions + 1) / 2 : run.workers;
+  const std::uint64_t pending = config.exact()         ? (run.partitions + 1) / 2
+                                : config.synchronous() ? run.partitions + run.workers
+                                                       : run.workers;
   const std::uint64_t copies = 3 + pending + config.make_optimizer()->state_per_parameter();
   std::uint64_t vectors = 3;
   if (config.local_steps() != 0) {

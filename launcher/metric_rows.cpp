@@ -1,5 +1,6 @@
 #include "launcher/metric_rows.h"
 
+#include <cmath>
 #include <limits>
 
 #include "common/base/error.h"
@@ -79,6 +80,7 @@ MetricRows::Pending& MetricRows::pending(Step step) {
 
 void MetricRows::fold(const Pending& step) {
   const double loss_sum = params::tree_sum(step.loss_sums).front();
+  if (!std::isfinite(loss_sum)) return;  // of a step that was left out
   row_.add(loss_sum, step.examples);
   epoch_.add(loss_sum, step.examples);
 }

@@ -194,8 +194,9 @@ wire::Finished serve(Rank& rank) {
   }
   std::unique_ptr<cluster::KeeperClient> shared;  // these outlive the server
   checkpoint::PosixDisk disk;
-  server::Server server(server_options(c, rank.seat.process.id, rank.credentials, rank.warn()),
-                        rank.shutdown);
+  auto options = server_options(c, rank.seat.process.id, rank.credentials, rank.warn());
+  options.skipped = [&rank](Step step) { rank.link.skipped(step); };
+  server::Server server(std::move(options), rank.shutdown);
 
   Orders orders(rank);
   rank.phase = "binding its ports";
@@ -235,6 +236,8 @@ wire::Finished serve(Rank& rank) {
   }
   wire::Finished finished = resources();
   finished.duplicates = report.duplicates;
+  finished.dropped = report.dropped;
+  finished.lane_pauses = report.lane_pauses;
   return finished;
 }
 

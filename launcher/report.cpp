@@ -102,6 +102,14 @@ std::string training_figures(const RunResult& result) {
                             counted(result.faults.rolled_back_steps, "step"),
                             readable_duration(result.faults.recovery_seconds)));
   }
+  if (result.faults.skipped_steps + result.faults.rejected_pushes != 0) {
+    text +=
+        row("not finite", fmt::format("left out: steps {}, pushes {}", result.faults.skipped_steps,
+                                      result.faults.rejected_pushes));
+  }
+  if (result.faults.dropped_pushes != 0) {
+    text += row("dropped", fmt::format("{} late pushes", result.faults.dropped_pushes));
+  }
   text += row("bit-exact", result.bit_exact ? "yes" : "no");
   return text;
 }

@@ -21,6 +21,13 @@ worker::BatchPlan make_plan(const RunConfig& config, worker::Source& source) {
   return {split.size(worker::Part::train), config.step_examples(), run.partitions, run.seed};
 }
 
+// Where a push is a step, a step is left out by the worker that does not push it.
+optimization::NonFinite worker_policy(const RunConfig& config) {
+  using optimization::NonFinite;
+  const NonFinite policy = config.optimizer().non_finite;
+  return policy == NonFinite::skip && !config.synchronous() ? NonFinite::reject : policy;
+}
+
 }  // namespace
 
 server::ServerOptions server_options(const RunConfig& config, std::uint32_t id,
@@ -34,6 +41,8 @@ server::ServerOptions server_options(const RunConfig& config, std::uint32_t id,
   options.chunk_bytes = config.network().chunk_bytes;
   options.clip_norm = config.optimizer().clip_norm.value_or(0);
   options.seed = config.run().seed;
+  options.skip_non_finite =
+      config.synchronous() && config.optimizer().non_finite == optimization::NonFinite::skip;
   options.gate = config.make_gate();
   options.optimizer = config.make_optimizer();
   options.schedule = std::make_unique<optimization::Schedule>(config.make_schedule());
@@ -65,7 +74,8 @@ WorkerRole::WorkerRole(const RunConfig& config, std::uint32_t id)
   if (config.local_steps() != 0) {
     inner_ = config.make_inner_optimizer();
     inner_schedule_.emplace(config.make_inner_schedule());
-    local_.emplace(worker::LocalSteps{config.local_steps(), *inner_, *inner_schedule_});
+    local_.emplace(worker::LocalSteps{config.local_steps(), *inner_, *inner_schedule_,
+                                      config.optimizer().non_finite});
   }
   if (config.run().steps) steps_ = std::min(steps_, *config.run().steps);
 }
@@ -101,7 +111,7 @@ worker::PushPull::Options WorkerRole::exchange_options(net::Credentials credenti
   options.stall_warning = config_.timeouts().dead;
   options.credentials = std::move(credentials);
   options.warn = std::move(warn);
-  worker::Worker::plan_exchange(chunks_, *push_, *mechanism_, config_.synchronous(), options);
+  worker::Worker::plan_exchange(chunks_, *push_, *mechanism_, config_.exact(), options);
   return options;
 }
 
@@ -118,7 +128,9 @@ worker::WorkerParts WorkerRole::parts(worker::PushPull& exchange,
           .exchange = exchange,
           .coordination = coordination,
           .shutdown = shutdown,
-          .synchronous = config_.synchronous(),
+          .synchronous = config_.exact(),
+          .drops = config_.backup() != 0,
+          .non_finite = worker_policy(config_),
           .local = local_ ? &*local_ : nullptr,
           .feedback = config_.error_feedback()};
 }

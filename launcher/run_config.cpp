@@ -177,6 +177,9 @@ void RunConfig::read_optimizer() {
   if (optimizer.has("clip_norm")) {
     optimizer_.clip_norm = optimizer.real("clip_norm", std::nullopt, {config::kAboveZero});
   }
+  const auto& words = optimization::kNonFiniteWords;
+  const auto chosen = std::ranges::find(words, optimizer.word("non_finite", words, words[0]));
+  optimizer_.non_finite = static_cast<optimization::NonFinite>(chosen - words.begin());
   try_mode(optimization::optimizers(), optimizer_.kind, optimizer);
 }
 
@@ -186,6 +189,7 @@ void RunConfig::read_modes() {
   if (!gate_.empty()) {
     synchronous_ = make_gate()->synchronous();
     local_steps_ = make_gate()->local_steps();
+    backup_ = make_gate()->backup();
   }
   if (local_steps_ != 0) {
     const Section inner = gate.table("inner");
@@ -327,7 +331,13 @@ void RunConfig::cross_check() {
     data.fault("validation", fmt::format("{} and data.test = {}", data_.validation, data_.test),
                "a sum below 1, so that something is left to train on");
   }
-  if (!synchronous_ && section("consistency").sound("kind")) check_asynchronous();
+  const Section gate = section("consistency");
+  if (!exact() && gate.sound("kind")) check_inexact();
+  if (partitions_are_sound && gate.sound("backup") && backup_ >= run_.partitions) {
+    gate.fault("backup", fmt::format("{}", backup_),
+               fmt::format("an integer below run.partitions ({})", run_.partitions),
+               run_.partitions > 1 ? "1" : "consistency.kind = \"bsp\"");
+  }
   const auto ascending = [&](std::string_view low, milliseconds low_value, std::string_view high,
                              milliseconds high_value) {
     if (!timeouts.sound(low) || !timeouts.sound(high) || low_value < high_value) return;
@@ -340,10 +350,10 @@ void RunConfig::cross_check() {
 }
 
 // What needs the steps of all partitions together.
-void RunConfig::check_asynchronous() const {
+void RunConfig::check_inexact() const {
   const std::string with = fmt::format(" with consistency.kind = \"{}\"", gate_);
   const Section optimizer = section("optimizer");
-  if (optimizer_.clip_norm && optimizer.sound("clip_norm")) {
+  if (!synchronous_ && optimizer_.clip_norm && optimizer.sound("clip_norm")) {
     optimizer.fault("clip_norm", fmt::format("{}", *optimizer_.clip_norm),
                     "no clipping" + with + ": a push is applied before its norm is known",
                     "a lower optimizer.rate");

@@ -22,6 +22,7 @@
 #include "common/base/error.h"
 #include "common/compression/compressor.h"
 #include "common/config/section.h"
+#include "common/optimization/non_finite.h"
 #include "common/optimization/optimizer.h"
 #include "common/optimization/schedule.h"
 #include "common/privacy/mechanism.h"
@@ -58,6 +59,7 @@ struct DataSection {
 struct OptimizerSection {
   std::string kind;
   std::optional<double> clip_norm;  // of the gradient's mean over the step's examples
+  optimization::NonFinite non_finite = optimization::NonFinite::abort;
 };
 
 struct NetworkSection {
@@ -152,6 +154,10 @@ class RunConfig {
   const std::string& consistency() const { return gate_; }  // the model's name
   // Whether the consistency model takes the steps of all partitions together.
   bool synchronous() const { return synchronous_; }
+  // And each step has all of them, so that bits are promised.
+  bool exact() const { return synchronous_ && backup_ == 0; }
+  // How many partitions a step goes without.
+  std::uint32_t backup() const { return backup_; }
   // How many steps a partition takes by itself between two pushes; 0 = none. Then with an optimizer
   // and a schedule of its own.
   std::uint32_t local_steps() const { return local_steps_; }
@@ -194,7 +200,7 @@ class RunConfig {
   void read_launch();
   void read_scaling();
   void cross_check();
-  void check_asynchronous() const;
+  void check_inexact() const;
   // The schema, or nothing; appends what is wrong with the data itself to `faults`.
   std::optional<worker::Schema> check_data(std::vector<std::string>& faults);
 
@@ -210,6 +216,7 @@ class RunConfig {
   ScalingSection scaling_;
   std::string gate_, inner_, push_, pull_, mechanism_;  // the modes
   std::uint32_t local_steps_ = 0;
+  std::uint32_t backup_ = 0;
   bool synchronous_ = true;
   bool feedback_ = false;
   std::size_t push_exempt_ = 0, pull_exempt_ = 0;

@@ -97,14 +97,21 @@ std::string result_json(const RunResult& result) {
                {"transport", result.transport},
                {"encryption", result.encrypted ? "tls" : "none"}};
   if (!result.privacy.empty()) json["privacy"] = of(result.privacy);
-  json["checkpoint"] = {{"step", or_null(result.checkpoint)}};
+  json["checkpoint"] = {{"step", or_null(result.checkpoint)}, {"lane_pause_ms", nullptr}};
+  if (const auto& pause = result.lane_pause) {
+    json["checkpoint"]["lane_pause_ms"] = {
+        {"p50", 1e3 * pause->p50}, {"p99", 1e3 * pause->p99}, {"n", pause->count}};
+  }
   json["faults"] = {{"restarts", result.faults.restarts},
                     {"replacements", result.faults.replacements},
                     {"duplicates_dropped", result.faults.duplicates_dropped},
                     {"rolled_back_steps", result.faults.rolled_back_steps},
                     {"recovery_seconds", result.faults.recovery_seconds},
                     {"failed_checkpoints", result.faults.failed_checkpoints},
-                    {"dropped_rows", result.faults.dropped_rows}};
+                    {"dropped_rows", result.faults.dropped_rows},
+                    {"skipped_steps", result.faults.skipped_steps},
+                    {"rejected_pushes", result.faults.rejected_pushes},
+                    {"dropped_pushes", result.faults.dropped_pushes}};
   if (result.error) json["error"] = of(*result.error);
   return text_of(json, 1);
 }

@@ -37,6 +37,18 @@ struct FaultCounts {
   double recovery_seconds = 0;  // from the notice of each loss to the first step after it
   std::uint64_t failed_checkpoints = 0;
   std::uint64_t dropped_rows = 0;  // of metrics and logs, for lack of space
+  // Not finite: steps that were left out, and partitions that were left out of a step.
+  std::uint64_t skipped_steps = 0;
+  std::uint64_t rejected_pushes = 0;
+  std::uint64_t dropped_pushes = 0;  // that steps went without, since they were late
+};
+
+// How long lanes copied chunks for a checkpoint in one go at most, each and every checkpoint since
+// the last start.
+struct LanePause {
+  double p50 = 0;  // seconds
+  double p99 = 0;
+  std::size_t count = 0;
 };
 
 struct RunResult {
@@ -66,6 +78,7 @@ struct RunResult {
   bool encrypted = false;  // all connections, or at least those between hosts
   std::vector<std::pair<std::string, double>> privacy;  // epsilon, delta, …; empty = privacy is off
   std::optional<std::uint64_t> checkpoint;              // step of the newest one
+  std::optional<LanePause> lane_pause;
   FaultCounts faults;
   std::optional<RunError> error;  // empty = it ended as asked
 };

@@ -153,6 +153,8 @@ StragglingFigures run_straggling(const RunConfig& config, double late) {
     figures.seconds = std::max(figures.seconds, worker->seconds());
     examples += worker->examples();
   }
+  // What is computed and dropped does not count.
+  examples = examples * (config.run().partitions - config.backup()) / config.run().partitions;
   figures.examples_per_s = static_cast<double>(examples) / figures.seconds;
   figures.step_seconds = workers.front()->median_step();
   figures.loss = workers.front()->final_loss();

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <set>
 
 #include "common/base/error.h"
 
@@ -22,6 +23,20 @@ std::vector<CheckedTrace> check_traces(const std::filesystem::path& folder) {
   }
   std::ranges::sort(traces, {}, &CheckedTrace::file);
   return traces;
+}
+
+std::string check_ends(const std::vector<CheckedTrace>& traces, Step steps) {
+  std::set<std::string> lanes;
+  std::size_t expected = 1;
+  for (const auto& [file, findings] : traces) {
+    if (!findings.end || findings.end->step != steps) continue;
+    lanes.insert(file.substr(0, file.find("-step-")));
+    expected = findings.end->traces;
+  }
+  if (lanes.size() >= expected) return {};
+  return fmt::format(
+      "found {} that end at step {}, at which the job ended, expected {}: one was cut",
+      lanes.size(), steps, expected);
 }
 
 }  // namespace sheaf::launcher

@@ -4,13 +4,16 @@
 #include <fmt/ostream.h>
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "common/base/error.h"
 #include "common/checkpoint/posix_disk.h"
 #include "common/checkpoint/store.h"
+#include "launcher/run_config.h"
 #include "launcher/trace_check.h"
 
 namespace sheaf::launcher {
@@ -25,13 +28,30 @@ struct Findings {
   std::vector<Checkpoint> checkpoints;  // newest first
   std::vector<std::string> leftovers;
   std::vector<CheckedTrace> traces;
+  std::string cut;  // a trace of a job that ended as asked; empty: none
   bool damaged = false;
   int exit() const {
     if (damaged || checkpoints.empty()) return static_cast<int>(Fault::checkpoint);
     const auto is_broken = [](const CheckedTrace& t) { return !t.findings.problem.empty(); };
-    return std::ranges::any_of(traces, is_broken) ? static_cast<int>(Fault::internal) : 0;
+    const bool broken = !cut.empty() || std::ranges::any_of(traces, is_broken);
+    return broken ? static_cast<int>(Fault::internal) : 0;
   }
 };
+
+// The steps of a job that ended as asked, if its servers wrote traces to the end.
+std::optional<Step> traced_steps(const fs::path& run) {
+  std::ifstream file(run / "result.json");
+  const Json result = Json::parse(file, nullptr, false);
+  if (!result.is_object() || !result.contains("exit") || !result.contains("steps")) return {};
+  const bool as_asked = result["exit"] == 0 || result["exit"] == static_cast<int>(Fault::preempted);
+  if (!as_asked || result.contains("error")) return {};
+  try {
+    if (!RunConfig::load(run / "config.toml", {}).traces()) return {};
+  } catch (const Error&) {
+    return {};
+  }
+  return result["steps"].get<Step>();
+}
 
 Findings examine(const fs::path& run) {
   const fs::path checkpoints = run / "checkpoints";
@@ -46,6 +66,7 @@ Findings examine(const fs::path& run) {
   }
   findings.leftovers = store.leftovers();
   findings.traces = check_traces(run / "trace");
+  if (const auto steps = traced_steps(run)) findings.cut = check_ends(findings.traces, *steps);
   return findings;
 }
 
@@ -71,11 +92,13 @@ void write_text(const Findings& findings, const fs::path& checkpoints, std::ostr
     if (!trace.problem.empty()) {
       fmt::print(out, "trace {}: broken: {}\n", file, trace.problem);
     } else {
-      fmt::print(out, "trace {}: ok, {} pushes, {} pulls, at most {} step{} ahead of the slowest\n",
+      fmt::print(out,
+                 "trace {}: ok, {} pushes, {} pulls, at most {} step{} ahead of the slowest{}\n",
                  file, trace.pushes, trace.pulls, trace.most_ahead,
-                 trace.most_ahead == 1 ? "" : "s");
+                 trace.most_ahead == 1 ? "" : "s", trace.end ? "" : "; it has no end");
     }
   }
+  if (!findings.cut.empty()) fmt::print(out, "traces: broken: {}\n", findings.cut);
 }
 
 void write_json(const Findings& findings, std::ostream& out) {
@@ -102,11 +125,13 @@ void write_json(const Findings& findings, std::ostream& out) {
                       {"pushes", trace.pushes},
                       {"pulls", trace.pulls},
                       {"most_ahead", trace.most_ahead},
+                      {"ended", trace.end.has_value()},
                       {"problem", trace.problem}});
   }
   const Json object = {{"checkpoints", checkpoints},
                        {"leftovers", findings.leftovers},
                        {"traces", traces},
+                       {"cut", findings.cut},
                        {"exit", findings.exit()}};
   out << object.dump(1, ' ', false, Json::error_handler_t::replace) << "\n";
 }

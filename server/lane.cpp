@@ -96,6 +96,7 @@ void Lane::loop() {
   unsigned looks = 0;
   bool idle = false;
   while (!context_.stopped()) {
+    copying_ = Duration{0};
     if (polled_.empty()) {
       context_.run_one();
       continue;
@@ -327,6 +328,10 @@ void Lane::share_scalar(Step step, std::uint32_t chunk, double value) {
   options_.share_scalar(step, chunk, value);
 }
 
+void Lane::skipped(Step step) {
+  if (options_.skipped) options_.skipped(step);
+}
+
 // What others ask of the shard. It ends with the lane.
 void Lane::in_thread(std::function<void()> body) {
   net::asio::post(context_, [this, body = std::move(body)] {
@@ -354,6 +359,10 @@ void Lane::trace_to(const std::filesystem::path& file, const TraceHead& head) {
   if (!(trace_ << to_line(head))) {
     fail(Fault::data, "{}: cannot be written: {}", file.string(), std::strerror(errno));
   }
+}
+
+void Lane::end_trace(std::size_t traces) {
+  if (trace_.is_open()) trace_ << to_line(TraceEnd{shard_->step(), traces}) << std::flush;
 }
 
 void Lane::note(const TraceEvent& event) {
@@ -385,9 +394,21 @@ void Lane::on_room() {
   in_thread([this] { shard_->on_room(); });
 }
 
-std::span<float> Lane::checkpoint_room(std::size_t floats) { return checkpointer_->room(floats); }
+std::span<float> Lane::checkpoint_room(std::size_t floats) {
+  const std::span<float> room = checkpointer_->room(floats);
+  copy_began_ = std::chrono::steady_clock::now();
+  return room;
+}
 
 void Lane::checkpoint(Version version, std::uint32_t chunk, std::span<float> room) {
+  constexpr std::size_t kMostPauses = 4096;
+  copying_ += std::chrono::steady_clock::now() - copy_began_;
+  if (paused_for_ != version) {
+    paused_for_ = version;
+    if (pauses_.size() == kMostPauses) pauses_.erase(pauses_.begin());
+    pauses_.emplace_back(0);
+  }
+  pauses_.back() = std::max(pauses_.back(), copying_);
   checkpointer_->ready(version, chunk, room);
 }
 

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,8 @@ class Lane final : public ShardOutput {
     Duration silence_limit{};      // for unacknowledged data
     // Sends one scalar to the other lanes of this server and to other servers.
     std::function<void(Step, std::uint32_t chunk, double)> share_scalar;
-    Duration scalar_limit{};  // to wait for other servers' scalars
+    Duration scalar_limit{};            // to wait for other servers' scalars
+    std::function<void(Step)> skipped;  // a step was left out; may be empty
     // Takes over a connection from another server; empty = none is expected here.
     std::function<void(net::Connection, ProcessId)> on_server;
     std::function<void(const std::string&)> warn;
@@ -58,6 +60,8 @@ class Lane final : public ShardOutput {
   void save_to(Checkpointer& checkpointer) { checkpointer_ = &checkpointer; }
   // Writes what happens to its chunks to a file. Before run(). Throws Fault::data.
   void trace_to(const std::filesystem::path& file, const TraceHead& head);
+  // It is whole. After run().
+  void end_trace(std::size_t traces);
   // From its thread: whether every chunk will be saved at that version. Thread-safe.
   void checkpoint_at(Version version, bool end, std::function<void(bool)> answer);
   // There is room for what waits to be saved. Thread-safe.
@@ -81,6 +85,9 @@ class Lane final : public ShardOutput {
   // How many steps of each of these partitions every chunk has, once what is restored is there: the
   // largest number there is without chunks. Thread-safe; the answer comes from the lane's thread.
   void clock(PartitionRange partitions, std::function<void(Step)> answer);
+  // Of each checkpoint, the newest ones: the longest time that was spent copying chunks for it
+  // between two looks at sockets and rings. After run().
+  const std::vector<Duration>& checkpoint_pauses() const { return pauses_; }
   // Who is waited for. Thread-safe; the answer comes from the lane's thread within `limit`.
   wire::Waiting waiting_for(Duration limit);
 
@@ -91,6 +98,7 @@ class Lane final : public ShardOutput {
   std::span<float> checkpoint_room(std::size_t floats) override;
   void checkpoint(Version version, std::uint32_t chunk, std::span<float> room) override;
   void note(const TraceEvent& event) override;
+  void skipped(Step step) override;
 
  private:
   friend class Session;
@@ -120,6 +128,10 @@ class Lane final : public ShardOutput {
   std::vector<SharedSession*> polled_;  // of workers that are here
   std::vector<SessionId> departed_;     // of those that are not
   Checkpointer* checkpointer_ = nullptr;
+  TimePoint copy_began_{};
+  Duration copying_{0};  // since the last look at sockets and rings
+  std::optional<Version> paused_for_;
+  std::vector<Duration> pauses_;  // the last one is of paused_for_
   std::ofstream trace_;
   cluster::KeeperClient* keeper_ = nullptr;
   std::size_t lanes_of_job_ = 0;

@@ -17,7 +17,8 @@ namespace sheaf::server {
 
 Server::Server(ServerOptions options, cluster::Shutdown& shutdown)
     : options_(std::move(options)), shutdown_(shutdown) {
-  const bool scalars = options_.clip_norm != 0;
+  const bool scalars =
+      options_.clip_norm != 0 || options_.skip_non_finite || options_.gate->backup() != 0;
   for (std::uint32_t i = 0; i < options_.lanes; ++i) {
     Lane::Options lane;
     lane.id = i;
@@ -29,6 +30,7 @@ Server::Server(ServerOptions options, cluster::Shutdown& shutdown)
     lane.share_scalar = [this, i](Step step, std::uint32_t chunk, double value) {
       spread(i, step, chunk, value);
     };
+    lane.skipped = options_.skipped;
     if (scalars) lane.scalar_limit = options_.dead_limit;
     if (scalars && i == 0) {
       lane.on_server = [this](net::Connection connection, ProcessId peer) {
@@ -83,7 +85,7 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
   std::array<std::span<float>, 2> shared{};
   bool shares = keeper != nullptr && options_.pull->identity();
   std::size_t incoming = 0;
-  if (shares && options_.gate->synchronous()) {
+  if (shares && options_.gate->exact()) {
     shared = share_parameters(*keeper);
     shares = !shared[0].empty();
   } else {
@@ -103,6 +105,7 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
                      .pull = *options_.pull,
                      .clip_norm = options_.clip_norm,
                      .seed = options_.seed,
+                     .skip_non_finite = options_.skip_non_finite,
                      .shared = shared});
     if (!shares) continue;
     try {
@@ -151,8 +154,10 @@ void Server::trace_into(const std::filesystem::path& folder, std::uint32_t incar
   const TraceHead head{.partitions = options_.partitions,
                        .first = first,
                        .synchronous = options_.gate->synchronous(),
+                       .backup = options_.gate->backup(),
                        .staleness = options_.gate->staleness()};
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    if (shards_->chunks_of({options_.id, i}).empty()) continue;
     lanes_[i]->trace_to(folder / fmt::format("server-{}-lane-{}-step-{}-{}.trace", options_.id, i,
                                              first, incarnation),
                         head);
@@ -235,7 +240,12 @@ ServerReport Server::run() {
   shutdown_.throw_if_failed();
   ServerReport report;
   for (const auto& lane : lanes_) {
+    lane->end_trace(shards_->busy_lanes());
     report.duplicates += lane->shard().duplicates();
+    report.dropped += lane->shard().dropped();
+    for (const Duration pause : lane->checkpoint_pauses()) {
+      report.lane_pauses.push_back(seconds(pause));
+    }
     report.memory_bytes += lane->shard().memory_used();
   }
   return report;

@@ -44,9 +44,11 @@ struct ServerOptions {
   std::uint32_t workers = 1;
   std::uint32_t partitions = 1;
   std::uint32_t lanes = 1;
-  std::size_t chunk_bytes = 0;  // 0 = automatic
-  double clip_norm = 0;         // 0 = no clipping
-  std::uint64_t seed = 0;       // of the run
+  std::size_t chunk_bytes = 0;             // 0 = automatic
+  double clip_norm = 0;                    // 0 = no clipping
+  bool skip_non_finite = false;            // see ShardParts
+  std::function<void(Step)> skipped = {};  // a step was left out; called from a lane's thread
+  std::uint64_t seed = 0;                  // of the run
   std::unique_ptr<Gate> gate;
   std::unique_ptr<optimization::Optimizer> optimizer;
   std::unique_ptr<optimization::Schedule> schedule;
@@ -73,7 +75,9 @@ struct CheckpointOptions {
 
 struct ServerReport {
   std::uint64_t duplicates = 0;
-  std::size_t memory_bytes = 0;  // parameters, optimizer state, buffers
+  std::uint64_t dropped = 0;        // pushes of partitions that steps went without
+  std::size_t memory_bytes = 0;     // parameters, optimizer state, buffers
+  std::vector<double> lane_pauses;  // see Lane::checkpoint_pauses(), in seconds, of all lanes
 };
 
 class Server {

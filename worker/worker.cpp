@@ -77,6 +77,8 @@ WorkerReport Worker::run() {
                          .hosted = hosted,
                          .seed = options_.seed,
                          .synchronous = parts_.synchronous,
+                         .drops = parts_.drops,
+                         .non_finite = parts_.non_finite,
                          .local = parts_.local,
                          .feedback = parts_.feedback});
 
@@ -92,12 +94,13 @@ WorkerReport Worker::run() {
   parts_.exchange.wait_arrived(0, size, options_.first);
 
   const auto begin = std::chrono::steady_clock::now();
-  Step step = options_.first;
-  for (; step < options_.steps && parts_.coordination.may_begin(step); ++step) {
+  Step step = catch_up(training, options_.first);
+  while (step < options_.steps && parts_.coordination.may_begin(step)) {
     if (step != 0 && step % parts_.plan.steps_per_epoch() == 0 && evaluates(Part::validation)) {
       evaluate(Part::validation, step, read_whole(step));
     }
     training.run(step);
+    step = catch_up(training, step + 1);
   }
   const std::span<const float> final_model = read_whole(step);
 
@@ -113,6 +116,21 @@ WorkerReport Worker::run() {
   }
   if (hosted.contains(0)) parts_.coordination.send_model(0, final_model);
   return report;
+}
+
+// The step that the job is at: later than ours where others went on without us. Of a step that is
+// not over we read one version of all chunks; of one that is over, our push would be dropped.
+Step Worker::catch_up(TrainingStep& training, Step step) {
+  while (parts_.drops) {
+    parts_.exchange.wait_arrived(0, 1, step);
+    const Step now = parts_.exchange.version(0);
+    if (now == step) break;
+    parts_.exchange.wait_arrived(0, parts_.model.layout().size(), step);
+    training.pass(step, now);
+    for (std::uint32_t c = 0; c < parts_.chunks.size(); ++c) parts_.exchange.pull(now, c);
+    step = now;
+  }
+  return step;
 }
 
 // The parameters after `step` steps of every partition, the same for all workers. Where pushes are

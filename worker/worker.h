@@ -20,6 +20,8 @@
 
 namespace sheaf::worker {
 
+class TrainingStep;
+
 // What a worker borrows; everything outlives it.
 struct WorkerParts {
   const PartitionSet& data;
@@ -32,7 +34,9 @@ struct WorkerParts {
   PushPull& exchange;  // connected and started; run() leaves it stopped
   cluster::Coordination& coordination;
   cluster::Shutdown& shutdown;
-  bool synchronous = true;  // the consistency model takes the steps of all partitions together
+  bool synchronous = true;  // every step has the pushes of all partitions
+  bool drops = false;       // or of all but the last ones, which go on from the newest version
+  optimization::NonFinite non_finite = optimization::NonFinite::abort;
   const LocalSteps* local =
       nullptr;            // of a partition by itself; then a step of the plan is a round
   bool feedback = false;  // what a lossy push leaves out goes with the next one
@@ -68,6 +72,7 @@ class Worker {
   WorkerReport run();
 
  private:
+  Step catch_up(TrainingStep& training, Step step);
   std::span<const float> read_whole(Step step);
   void meet(std::string_view when, Step step);
   bool evaluates(Part part) const;

@@ -51,6 +51,8 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   void answer(const wire::CheckpointAnswer& answer);
   void answer(const wire::PartitionClock& answer);
   void saved(const wire::Saved& saved);
+  // A step was left out, since its gradient is not finite.
+  void skipped(Step step) { send(wire::ControlKind::skipped, wire::Drain{step}); }
   void log(const std::string& text, bool warning);
   // Reports the failure of this rank. The coordinator then ends the job.
   void fail(const wire::Failure& failure);

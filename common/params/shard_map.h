@@ -2,6 +2,7 @@
 // Immutable after construction; thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -29,6 +30,11 @@ class ShardMap {
   const std::vector<std::uint32_t>& chunks_of(LaneId lane) const { return chunks_[index(lane)]; }
   std::size_t index(LaneId lane) const { return lane.server * std::size_t{lanes_} + lane.lane; }
   std::size_t lane_count() const { return std::size_t{servers_} * lanes_; }
+  // Those that have chunks.
+  std::size_t busy_lanes() const {
+    return chunks_.size() - static_cast<std::size_t>(std::ranges::count_if(
+                                chunks_, [](const auto& chunks) { return chunks.empty(); }));
+  }
 
  private:
   std::uint32_t servers_;

@@ -89,7 +89,7 @@ void serialize(Archive& archive, Saved& m) {
 }
 template <typename Archive>
 void serialize(Archive& archive, StepLoss& m) {
-  archive(m.step, m.partition, m.examples, m.loss_sum);
+  archive(m.step, m.partition, m.examples, m.loss_sum, m.rejected);
 }
 template <typename Archive>
 void serialize(Archive& archive, Losses& m) {
@@ -140,7 +140,7 @@ template <typename Archive>
 void serialize(Archive& archive, Finished& m) {
   archive(m.push_bytes, m.pull_bytes, m.push_bytes_raw, m.pull_bytes_raw, m.duplicates,
           m.cpu_seconds, m.peak_rss_bytes, m.training_seconds, m.steps, m.shared_lanes, m.lanes,
-          m.exchange_seconds);
+          m.exchange_seconds, m.dropped, m.lane_pauses);
 }
 
 template <typename Message>

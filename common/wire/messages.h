@@ -37,6 +37,7 @@ enum class ControlKind : std::uint64_t {
   scale = 15,    // client → coordinator: Scale; coordinator → client: Log, a warning if refused
   waiting = 16,  // coordinator → server: Drain, the same; server → coordinator: Waiting
   clock = 17,    // coordinator → server: PartitionClock; server → coordinator: the same
+  skipped = 18,  // server → coordinator: Drain, the step that was left out
 };
 
 struct ProcessInfo {
@@ -107,6 +108,7 @@ struct StepLoss {
   std::uint32_t partition = 0;
   std::uint64_t examples = 0;
   double loss_sum = 0;
+  bool rejected = false;  // its gradient is not finite: it counts without examples
 };
 
 struct Losses {
@@ -198,6 +200,9 @@ struct Finished {
   std::uint32_t shared_lanes = 0;  // workers: lanes that they share memory with
   std::uint32_t lanes = 0;         // workers: all lanes
   double exchange_seconds = 0;     // workers: from first push to last parameter, over all steps
+  std::uint64_t dropped = 0;       // servers: pushes that steps went without
+  // Servers: of each lane and checkpoint, the longest copying of chunks in one go, in seconds.
+  std::vector<double> lane_pauses;
 };
 
 template <typename Message>

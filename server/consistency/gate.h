@@ -1,9 +1,9 @@
 // A gate decides when pushed gradients are applied and which pulls are answered. The shard that
 // asks does not know which consistency model it serves. Const and thread-safe.
 //
-// A synchronous gate makes one optimizer step of the pushes of all partitions; version t + 1 of a
-// chunk is then step t applied to version t. With any other gate each push of one partition is an
-// optimizer step, and makes a version, by itself.
+// A synchronous gate makes one optimizer step of the pushes of all partitions, or of all but a few;
+// version t + 1 of a chunk is then step t applied to version t. With any other gate each push of
+// one partition is an optimizer step, and makes a version, by itself.
 #pragma once
 
 #include <cstdint>
@@ -51,6 +51,11 @@ class Gate {
   virtual ~Gate() = default;
 
   virtual bool synchronous() const = 0;
+  // How many partitions a synchronous step goes without, if they are late; 0: every step has all.
+  virtual std::uint32_t backup() const { return 0; }
+  // Whether every step has the pushes of all, so that all who read at a clock read the same
+  // version.
+  bool exact() const { return synchronous() && backup() == 0; }
   // The most steps that a partition may be ahead of the slowest when it reads; nothing = no bound.
   virtual std::optional<Step> staleness() const = 0;
   // How many steps a partition takes by itself between two pushes; 0 = none, it pushes gradients.

@@ -10,10 +10,11 @@
 namespace sheaf::server {
 
 std::string to_line(const TraceHead& head) {
-  const std::string promise = head.synchronous ? "synchronous"
-                              : head.staleness ? fmt::format("staleness {}", *head.staleness)
-                                               : "unbounded";
-  return fmt::format("sheaf-trace 1 partitions {} first {} {}\n", head.partitions, head.first,
+  const std::string promise = head.backup != 0   ? fmt::format("backup {}", head.backup)
+                              : head.synchronous ? "synchronous"
+                              : head.staleness   ? fmt::format("staleness {}", *head.staleness)
+                                                 : "unbounded";
+  return fmt::format("sheaf-trace 2 partitions {} first {} {}\n", head.partitions, head.first,
                      promise);
 }
 
@@ -25,10 +26,18 @@ std::string to_line(const TraceEvent& event) {
   return fmt::format("pull {} {} {} {} {}\n", event.chunk, first, count, event.step, event.version);
 }
 
+std::string to_line(const TraceEnd& end) {
+  return fmt::format("end {} {}\n", end.step, end.traces);
+}
+
 std::string TraceChecker::add(const TraceEvent& event) {
   const std::uint64_t end = std::uint64_t{event.partitions.first} + event.partitions.count;
   if (end > head_.partitions) {
     return fmt::format("partitions {}..{} of {}", event.partitions.first, end, head_.partitions);
+  }
+  if (head_.backup != 0) {
+    Collecting& chunk = collecting_.try_emplace(event.chunk, Collecting{head_.first}).first->second;
+    return event.kind == TraceEvent::Kind::push ? on_push(chunk, event) : on_pull(chunk, event);
   }
   const std::vector<Step> begin(head_.partitions, head_.first);
   std::vector<Step>& clocks = clocks_.try_emplace(event.chunk, begin).first->second;
@@ -82,6 +91,48 @@ std::string TraceChecker::on_pull(const std::vector<Step>& clocks, const TraceEv
   return {};
 }
 
+// A step is taken when all but `backup` are in, and has the same partitions in every chunk.
+std::string TraceChecker::go_on(Collecting& chunk, const TraceEvent& event, Step step) {
+  if (step == chunk.step) return {};
+  if (step != chunk.step + 1) {
+    return fmt::format("chunk {} is at step {}, expected {} or {}", event.chunk, step, chunk.step,
+                       chunk.step + 1);
+  }
+  if (chunk.in.size() + head_.backup < head_.partitions) {
+    return fmt::format("chunk {} takes step {} with {} of {} partitions, expected at least {}",
+                       event.chunk, chunk.step, chunk.in.size(), head_.partitions,
+                       head_.partitions - head_.backup);
+  }
+  const auto known = taken_.try_emplace(chunk.step, chunk.in).first;
+  if (known->second != chunk.in) {
+    return fmt::format("chunk {} takes step {} with other partitions than other chunks",
+                       event.chunk, chunk.step);
+  }
+  constexpr Step kApart = 8;  // no two chunks are
+  taken_.erase(taken_.begin(), taken_.lower_bound(step - std::min(step, kApart)));
+  chunk = {step};
+  return {};
+}
+
+std::string TraceChecker::on_push(Collecting& chunk, const TraceEvent& event) {
+  ++pushes_;
+  if (std::string wrong = go_on(chunk, event, event.step); !wrong.empty()) return wrong;
+  for (std::uint32_t p = event.partitions.first; p < event.partitions.end(); ++p) {
+    if (chunk.in.insert(p).second) continue;
+    return fmt::format("chunk {} takes step {} of partition {} again: it counts twice", event.chunk,
+                       event.step, p);
+  }
+  return {};
+}
+
+std::string TraceChecker::on_pull(Collecting& chunk, const TraceEvent& event) {
+  ++pulls_;
+  if (std::string wrong = go_on(chunk, event, event.version); !wrong.empty()) return wrong;
+  if (event.version >= event.step) return {};
+  return fmt::format("chunk {} answers a pull at clock {} with version {}", event.chunk, event.step,
+                     event.version);
+}
+
 namespace {
 
 std::optional<TraceHead> read_head(const std::string& line) {
@@ -90,8 +141,9 @@ std::optional<TraceHead> read_head(const std::string& line) {
   int version = 0;
   TraceHead head;
   words >> magic >> version >> partitions >> head.partitions >> first >> head.first >> promise;
-  if (!words || magic != "sheaf-trace" || version != 1 || head.partitions == 0) return {};
-  head.synchronous = promise == "synchronous";
+  if (!words || magic != "sheaf-trace" || version != 2 || head.partitions == 0) return {};
+  head.synchronous = promise == "synchronous" || promise == "backup";
+  if (promise == "backup" && (!(words >> head.backup) || head.backup == 0)) return {};
   if (promise == "staleness") {
     Step bound = 0;
     if (!(words >> bound)) return {};
@@ -100,6 +152,14 @@ std::optional<TraceHead> read_head(const std::string& line) {
     return {};
   }
   return head;
+}
+
+std::optional<TraceEnd> read_end(const std::string& line) {
+  std::istringstream words(line);
+  std::string kind;
+  TraceEnd end;
+  words >> kind >> end.step >> end.traces;
+  return words && kind == "end" ? std::optional(end) : std::nullopt;
 }
 
 std::optional<TraceEvent> read_event(const std::string& line) {
@@ -132,6 +192,11 @@ TraceFindings check_trace(std::istream& in) {
   TraceChecker checker(*head);
   while (findings.problem.empty() && next()) {
     ++number;
+    if (findings.end) {
+      findings.problem = fmt::format("line {}: found more behind the end", number);
+      break;
+    }
+    if ((findings.end = read_end(line))) continue;
     const auto event = read_event(line);
     const std::string wrong = event ? checker.add(*event) : "found no event of a trace";
     if (!wrong.empty()) findings.problem = fmt::format("line {}: {}", number, wrong);

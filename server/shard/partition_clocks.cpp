@@ -24,6 +24,10 @@ void PartitionClocks::advance(PartitionRange partitions) {
   at_slowest_ = static_cast<std::size_t>(std::ranges::count(clocks_, slowest_));
 }
 
+void PartitionClocks::pass(std::uint32_t partition, Step clock) {
+  while (clocks_[partition] < clock) advance({partition, 1});
+}
+
 void PartitionClocks::set_all(Step clock) {
   std::ranges::fill(clocks_, clock);
   slowest_ = clock;

@@ -25,6 +25,8 @@ class PartitionClocks {
 
   // They have finished one more step.
   void advance(PartitionRange partitions);
+  // It has finished so many, or the others go on without it.
+  void pass(std::uint32_t partition, Step clock);
   // Everybody has finished so many.
   void set_all(Step clock);
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "common/base/error.h"
 #include "common/math/kernels.h"
@@ -31,13 +30,15 @@ std::size_t buffer_bytes(const ShardParts& parts) {
 
 // Per chunk: two versions (and their encodings), the unfinished pairs of the tree, and replies that
 // still send the version before; where every push makes a version, no pairs, and replies of a
-// version each. Per connection one payload; one version being written.
+// version each, as where steps go without some, whose pushes are held one by one. Per connection
+// one payload; one version being written.
 std::size_t buffer_limit(const ShardParts& parts) {
-  const bool together = parts.gate.synchronous();
   const std::size_t chunks = parts.shards.chunks_of(parts.lane).size();
   const std::size_t versions =
-      (2 + (together ? 1 : parts.connections)) * (parts.pull.identity() ? 1 : 2);
-  const std::size_t pairs = together ? Aggregator::most_buffers(parts.partitions) : 0;
+      (2 + (parts.gate.exact() ? 1 : parts.connections)) * (parts.pull.identity() ? 1 : 2);
+  const std::size_t pairs = parts.gate.exact()         ? Aggregator::most_buffers(parts.partitions)
+                            : parts.gate.synchronous() ? parts.partitions + 1
+                                                       : 0;
   return chunks * (versions + pairs) + 2 * parts.connections + 3;
 }
 
@@ -61,12 +62,17 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
       pool_(buffer_bytes(parts), buffer_limit(parts)),
       scratch_(kBlock),
       synchronous_(parts.gate.synchronous()),
+      drops_(parts.gate.backup() != 0),
       local_(parts.gate.local_steps() != 0),
       streams_(outgrows_cache(parts)),
       place_(parts.chunks.size(), -1),
-      scalars_(parts.chunks.size()) {
-  check(synchronous_ || (parts.clip_norm == 0 && parts.shared[0].empty()),
-        "clipping and shared parameters need steps of all partitions together");
+      scalars_(parts.chunks.size()),
+      admission_({.partitions = parts.partitions,
+                  .chunks = parts.shards.chunks_of(parts.lane).size(),
+                  .lanes = parts.shards.busy_lanes(),
+                  .all_lanes = parts.shards.lane_count()}) {
+  check(synchronous_ || !needs_scalars(), "step scalars need steps of many partitions together");
+  check(parts.gate.exact() || parts.shared[0].empty(), "shared parameters need exact steps");
   const std::size_t per_parameter = parts.optimizer.state_per_parameter();
   for (const std::uint32_t id : parts.shards.chunks_of(parts.lane)) {
     const params::Chunk& chunk = parts.chunks[id];
@@ -145,8 +151,8 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     fail(Fault::network, "push for partitions {}..{}, which is no node of the tree over {}",
          header.partitions.first, header.partitions.end(), parts_.partitions);
   }
-  if (!synchronous_ && header.partitions.count != 1) {
-    fail(Fault::network, "push for partitions {}..{}, expected one: each is a step of its own",
+  if (!parts_.gate.exact() && header.partitions.count != 1) {
+    fail(Fault::network, "push for partitions {}..{}, expected one: each counts by itself",
          header.partitions.first, header.partitions.end());
   }
   if (!follows(state, header.partitions, header.step)) {
@@ -157,6 +163,9 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     fail(Fault::network, "push for step {} of chunk {} without examples", header.step,
          header.chunk);
   }
+  if (drops_ && is_late(state, header.partitions, header.step)) {
+    return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
+  }
   using Offer = PartitionClocks::Offer;
   const Offer offer = state.clocks.offer(header.partitions, header.step);
   if (offer == Offer::contained) {
@@ -164,15 +173,43 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
   }
   if (offer == Offer::overlapping) return acknowledge_partial(session, header, state);
+  if (parts_.push.identity() && header.payload_bytes != state.chunk->bytes()) {
+    fail(Fault::network, "push of chunk {}: found {} bytes, expected {}", header.chunk,
+         header.payload_bytes, state.chunk->bytes());
+  }
   // Lent values that are read where they lie are acknowledged when they have been used.
   const bool lent = payload && payload.lent() && parts_.push.identity();
   if (lent) loans_.use(payload);
-  add(state, header, std::move(payload));
-  state.clocks.advance(header.partitions);
-  output_.note({TraceEvent::Kind::push, state.id, header.partitions, header.step, 0});
   // Before the answer: the last push of a step is acknowledged when it is applied.
-  advance(state, header.partitions.first);
+  contribute(state, header, std::move(payload));
   if (!lent) acknowledge(session, header, FrameType::push_ack);
+}
+
+void Shard::contribute(ChunkState& state, const Header& header, Buffer payload) {
+  if (!drops_) {
+    add(state, header, std::move(payload));
+    return covered(state, header.partitions, header.step);
+  }
+  if (!parts_.push.identity()) {
+    Buffer values = pool_.take();
+    std::ranges::fill(values.floats(state.chunk->size), 0.0F);
+    decode_add(header, payload, values.floats(state.chunk->size));
+    payload = std::move(values);
+  }
+  hold(state, header.partitions.first, header.step, header.value, std::move(payload));
+}
+
+void Shard::covered(ChunkState& state, PartitionRange node, Step step) {
+  state.clocks.advance(node);
+  output_.note({TraceEvent::Kind::push, state.id, node, step, 0});
+  advance(state, node.first);
+}
+
+void Shard::hold(ChunkState& state, std::uint32_t partition, Step step, std::uint64_t examples,
+                 Buffer values) {
+  state.clocks.advance({partition, 1});
+  state.held.push_back({partition, examples, std::move(values)});
+  if (admission_.on_push(step, partition, examples)) say_here(step, partition);
 }
 
 void Shard::on_end(SessionId session, const Header& header) {
@@ -189,11 +226,14 @@ void Shard::on_end(SessionId session, const Header& header) {
            step_of(state));
     }
     for (std::uint32_t p = header.partitions.first; p < header.partitions.end(); ++p) {
+      if (drops_ && is_late(state, {p, 1}, header.step)) continue;
       if (state.clocks.has(p, header.step)) continue;
-      state.aggregator.add({p, 1}, 0, {});
-      state.clocks.advance({p, 1});
-      output_.note({TraceEvent::Kind::push, state.id, {p, 1}, header.step, 0});
-      advance(state, p);
+      if (drops_) {
+        hold(state, p, header.step, 0, {});
+      } else {
+        state.aggregator.add({p, 1}, 0, {});
+        covered(state, {p, 1}, header.step);
+      }
     }
   }
 }
@@ -223,6 +263,10 @@ void Shard::on_pull(SessionId session, const Header& header) {
 }
 
 void Shard::on_scalar(Step step, std::uint32_t chunk, double value) {
+  if (drops_ && chunk >= place_.size()) {
+    on_admission(step, chunk - static_cast<std::uint32_t>(place_.size()), value);
+    return acknowledge_returned();
+  }
   if (chunk >= place_.size()) {
     fail(Fault::network, "scalar of chunk {}, expected 0..{}", chunk, place_.size() - 1);
   }
@@ -254,36 +298,37 @@ bool Shard::follows(const ChunkState& state, PartitionRange partitions, Step ste
 }
 
 void Shard::add(ChunkState& state, const Header& header, Buffer payload) {
-  if (parts_.push.identity()) {
-    if (header.payload_bytes != state.chunk->bytes()) {
-      fail(Fault::network, "push of chunk {}: found {} bytes, expected {}", header.chunk,
-           header.payload_bytes, state.chunk->bytes());
-    }
-    // What was received or lent is the contribution.
+  if (parts_.push.identity()) {  // what was received or lent is the contribution
     return state.aggregator.add(header.partitions, header.value, std::move(payload));
   }
+  state.aggregator.add_encoded(header.partitions, header.value,
+                               [&](std::span<float> sum) { decode_add(header, payload, sum); });
+}
+
+void Shard::decode_add(const Header& header, const Buffer& payload, std::span<float> sum) const {
   std::span<const std::byte> encoded;  // an empty payload has no buffer
   if (payload) encoded = payload.bytes().first(header.payload_bytes);
-  const compression::EncodingKey key{parts_.seed, header.step, header.partitions.first,
-                                     header.chunk};
-  state.aggregator.add_encoded(header.partitions, header.value, [&](std::span<float> sum) {
-    try {
-      parts_.push.decode_add(encoded, key, sum);
-    } catch (const Error& error) {
-      fail(error.fault(), "push of step {}, chunk {}: {}", header.step, header.chunk,
-           error.message());
-    }
-  });
+  try {
+    parts_.push.decode_add(encoded,
+                           {parts_.seed, header.step, header.partitions.first, header.chunk}, sum);
+  } catch (const Error& error) {
+    fail(error.fault(), "push of step {}, chunk {}: {}", header.step, header.chunk,
+         error.message());
+  }
+}
+
+bool Shard::complete(const ChunkState& state) const {
+  const Arrivals arrivals = state.aggregator.arrivals();
+  if (drops_) return arrivals.covered == arrivals.partitions;  // see add_admitted()
+  return parts_.gate.may_apply(arrivals);
 }
 
 void Shard::advance(ChunkState& state, std::uint32_t partition) {
-  const Arrivals arrivals = state.aggregator.arrivals();
-  if (!parts_.gate.may_apply(arrivals)) return;
-  if (parts_.clip_norm == 0) return apply(state, partition, 1);
+  if (!complete(state)) return;
+  if (!needs_scalars()) return apply(state, partition, 1);
 
   if (const auto total = scalars_.total(state.newest)) {
-    const double norm = std::sqrt(*total) / static_cast<double>(state.aggregator.examples());
-    return apply(state, partition, norm > parts_.clip_norm ? parts_.clip_norm / norm : 1);
+    return apply(state, partition, clip_scale(*total, state.aggregator.examples()));
   }
   // Aggregated, but the norm also needs what other lanes hold: share ours and come back with
   // theirs.
@@ -296,13 +341,22 @@ void Shard::advance(ChunkState& state, std::uint32_t partition) {
   on_scalar(state.newest, state.id, squares);
 }
 
+// Squares of floats do not overflow in doubles: their sum is finite if and only if the gradient is.
+std::optional<double> Shard::clip_scale(double squares, std::uint64_t examples) const {
+  if (!std::isfinite(squares)) {
+    return parts_.skip_non_finite ? std::nullopt : std::optional(1.0);  // apply() says what is bad
+  }
+  const double norm = std::sqrt(squares) / static_cast<double>(examples);
+  return parts_.clip_norm != 0 && norm > parts_.clip_norm ? parts_.clip_norm / norm : 1;
+}
+
 double Shard::rate(const ChunkState& state, std::uint32_t partition) const {
   if (synchronous_) return parts_.schedule.rate(state.newest);
   const Step step = state.clocks.slowest({partition, 1}) - 1;
   return parts_.schedule.rate(step) * parts_.gate.rate_scale(state.newest - state.read[partition]);
 }
 
-void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale) {
+void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<double> scale) {
   if (synchronous_ && !checkpoint(state)) return;  // on_room() comes back
   const Step step = state.newest;
   const std::span<const float> in = state.published[step % 2].values;
@@ -313,12 +367,12 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale)
   request.step = step;
   request.rate = rate(state, partition);
   request.streamed = streams_;
-  request.gradient_scale = clip_scale / static_cast<double>(examples);
+  request.gradient_scale = scale.value_or(0) / static_cast<double>(examples);
   each_block(*state.chunk, [&](const params::GroupRange& range, std::size_t at, std::size_t count) {
     request.group = parts_.layout.groups()[range.group];
     // Of local steps the group's rate is in the way that they went; frozen stays frozen.
     if (local_ && request.group.rate_scale != 0) request.group.rate_scale = 1;
-    if (examples == 0) {  // the next version is the same values
+    if (examples == 0 || !scale) {  // the next version is the same values
       std::ranges::copy(in.subspan(at, count), out.subspan(at, count).begin());
       return;
     }
@@ -334,11 +388,27 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, double clip_scale)
            synchronous_ ? ", warm up, or set optimizer.clip_norm" : " or warm up");
     }
   });
+  if (scale) {
+    state.skipped = 0;
+  } else {
+    note_skipped(state);
+  }
   state.newest = step + 1;
+  state.held.clear();
   state.aggregator.reset();  // gives back what was lent, which acknowledge_returned() answers
   answer_parked(state);
   // While it is warm. What finds no room is asked again before the chunk goes on.
   if (owes_checkpoint(state) && checkpoint(state)) answer_parked(state);
+}
+
+void Shard::note_skipped(ChunkState& state) {
+  constexpr std::uint32_t kMost = 100;  // more are no accident
+  if (state.id == 0) output_.skipped(state.newest);
+  if (++state.skipped < kMost) return;
+  fail(Fault::diverged,
+       "step {} is the {}th in a row whose gradient is not finite: nothing is learnt any more; "
+       "lower the rate, warm up, or set optimizer.clip_norm",
+       state.newest, kMost);
 }
 
 // ---- versions out -------------------------------------------------------------------------------
@@ -450,59 +520,7 @@ void Shard::acknowledge_partial(SessionId session, const Header& header, const C
   output_.reply(session, std::move(frame));
 }
 
-// ---- for reports --------------------------------------------------------------------------------
-
-wire::Waiting Shard::waiting_for() const {
-  for (const ChunkState& state : states_) {
-    if (!state.initialised()) return {fmt::format("initial values of chunk {}", state.id), {}};
-    const bool held_up =
-        synchronous_ ? parts_.gate.may_apply(state.aggregator.arrivals()) : !state.parked.empty();
-    if (held_up && owes_checkpoint(state)) {
-      return {fmt::format("the checkpoint of step {} waits for the disk", step_of(state)), {}};
-    }
-    const bool open = synchronous_ ? state.aggregator.arrivals().covered != 0
-                                   : !state.parked.empty() && !state.clocks.level();
-    if (!open) continue;
-    const Step step = step_of(state);
-    wire::Waiting waiting;
-    for (std::uint32_t p = 0; p < parts_.partitions; ++p) {
-      if (!state.clocks.has(p, step)) waiting.partitions.push_back(p);
-    }
-    waiting.text = waiting.partitions.empty()
-                       ? fmt::format("step scalars of step {} for chunk {}", step, state.id)
-                       : fmt::format("step {} of chunk {} waits for partitions {}", step, state.id,
-                                     fmt::join(waiting.partitions, ", "));
-    return waiting;
-  }
-  return {};
-}
-
-std::optional<Shard::ScalarWait> Shard::scalar_wait() const {
-  for (const ChunkState& state : states_) {
-    const Arrivals arrivals = state.aggregator.arrivals();
-    if (parts_.clip_norm == 0 || !parts_.gate.may_apply(arrivals)) continue;
-    for (const std::uint32_t chunk : scalars_.missing(state.newest)) {
-      const params::LaneId holder = parts_.shards.at(chunk);
-      if (holder.server != parts_.lane.server)
-        return ScalarWait{state.newest, holder.server, chunk};
-    }
-  }
-  return std::nullopt;
-}
-
-Step Shard::step() const {
-  Step oldest = states_.empty() ? 0 : step_of(states_.front());
-  for (const ChunkState& state : states_) oldest = std::min(oldest, step_of(state));
-  return oldest;
-}
-
-Step Shard::clock(std::uint32_t partition) const {
-  Step clock = std::numeric_limits<Step>::max();  // without chunks
-  for (const ChunkState& state : states_) {
-    clock = std::min(clock, state.clocks.slowest({partition, 1}));
-  }
-  return clock;
-}
+// ---- memory -------------------------------------------------------------------------------------
 
 std::size_t Shard::clock_bytes() const {
   const std::size_t each = sizeof(Step) + (synchronous_ ? 0 : sizeof(Version));

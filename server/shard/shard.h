@@ -1,8 +1,8 @@
 // The parameters of one lane and everything that happens to them: frames in, replies out, no
 // sockets, no threads, no time. The whole server side of the data path stands in shard.cpp.
 //
-//   push → is it new? → Aggregator (tree sum) → gate → [step scalars] → optimizer → publish →
-//   parked pulls answered
+//   push → is it new? → [Admission] → Aggregator (tree sum) → gate → [step scalars] → optimizer →
+//   publish → parked pulls answered
 //
 // With a synchronous gate version t is what the steps before t have made of the chunk; with others
 // each push of one partition makes a version, and a chunk is at step t when it has the steps before
@@ -37,6 +37,7 @@
 #include "common/wire/out_frame.h"
 #include "server/consistency/gate.h"
 #include "server/consistency/trace.h"
+#include "server/shard/admission.h"
 #include "server/shard/aggregator.h"
 #include "server/shard/loans.h"
 #include "server/shard/partition_clocks.h"
@@ -57,10 +58,11 @@ struct ShardParts {
   const optimization::Schedule& schedule;
   const compression::Compressor& push;
   const compression::Compressor& pull;
-  double clip_norm = 0;    // of the mean gradient over all parameters; 0 = no clipping
-  std::uint64_t seed = 0;  // of the run, for compressors that draw
+  double clip_norm = 0;          // of the mean gradient over all parameters; 0 = no clipping
+  bool skip_non_finite = false;  // a step whose gradient is not finite changes nothing
+  std::uint64_t seed = 0;        // of the run, for compressors that draw
   // Flat vectors that workers of this host map, by the parity of the version; empty: none do, as
-  // always where the gate is not synchronous: then each worker is answered in memory of its own.
+  // always where the gate is not exact: then each worker is answered in memory of its own.
   std::array<std::span<float>, 2> shared{};
 };
 
@@ -73,8 +75,12 @@ class ShardOutput {
   // floats of the version, which it copies within reply(); or what goes over the wire.
   enum class Payload : std::uint8_t { none, floats, encoded };
   virtual Payload payload_for(SessionId) const { return Payload::encoded; }
-  // This lane's scalar of one chunk, for every other lane of every server.
+  // This lane's scalar of one chunk, for every other lane of every server. Behind a gate that goes
+  // on without some, numbers from that of chunks on are words of its Admission.
   virtual void share_scalar(Step step, std::uint32_t chunk, double value) = 0;
+  // A step was left out, since its gradient is not finite: said once in the job, by who holds the
+  // first chunk.
+  virtual void skipped(Step) {}
   // A push was added, a step without examples covered, or a pull answered.
   virtual void note(const TraceEvent&) {}
   // Room for what a checkpoint keeps of a chunk, as many floats as were asked for. Empty: there is
@@ -137,6 +143,8 @@ class Shard {
   Step clock(std::uint32_t partition) const;
   // Pushes that were there already.
   std::uint64_t duplicates() const { return duplicates_; }
+  // Of partitions that steps went without; counted by who holds the first chunk.
+  std::uint64_t dropped() const { return dropped_; }
   // What this lane may allocate, and what it has, in bytes.
   std::size_t memory_bound() const;
   std::size_t memory_used() const;
@@ -154,6 +162,12 @@ class Shard {
     Step clock;
     PartitionRange partitions;
   };
+  // A push whose partition is not known to be in the step.
+  struct Held {
+    std::uint32_t partition;
+    std::uint64_t examples;
+    Buffer values;
+  };
   struct ChunkState {
     std::uint32_t id;
     const params::Chunk* chunk;
@@ -166,6 +180,8 @@ class Shard {
     Step checkpointed = 0;           // 1 + the last step that a checkpoint has; 0 = none
     Step pulled = 0;                 // 1 + the largest clock of a pull that was answered; 0 = none
     std::vector<Version> read = {};  // the newest that each partition has; not if synchronous
+    std::uint32_t skipped = 0;       // steps in a row, up to the last one
+    std::vector<Held> held = {};
     bool initialised() const { return !published[newest % 2].values.empty(); }
   };
 
@@ -175,13 +191,37 @@ class Shard {
   void on_end(SessionId session, const wire::Header& header);
   void on_init(SessionId session, const wire::Header& header, Buffer payload);
 
+  // A new push to the open step.
+  void contribute(ChunkState& state, const wire::Header& header, Buffer payload);
   void add(ChunkState& state, const wire::Header& header, Buffer payload);
+  void decode_add(const wire::Header& header, const Buffer& payload, std::span<float> sum) const;
+  // All of a node's contribution to a step is here.
+  void covered(ChunkState& state, PartitionRange node, Step step);
+  // The same of a partition that is not known to be in the step; no values: it has no examples.
+  void hold(ChunkState& state, std::uint32_t partition, Step step, std::uint64_t examples,
+            Buffer values);
+  // In shard_admission.cpp: all chunks of this lane have the push; a word of another lane; and what
+  // is in goes into the sums.
+  void say_here(Step step, std::uint32_t partition);
+  void on_admission(Step step, std::uint32_t word, double value);
+  void decide(Step step, std::uint32_t partition, std::uint32_t lane);
+  void add_admitted(ChunkState& state);
+  // Whether it has come too late for its step.
+  bool is_late(ChunkState& state, PartitionRange partitions, Step step);
+  // All that belongs to the open step is summed.
+  bool complete(const ChunkState& state) const;
   Step step_of(const ChunkState& state) const;
   // Whether these partitions may say something about this step: every step before it is here.
   bool follows(const ChunkState& state, PartitionRange partitions, Step step) const;
   // `partition` is whose push came last.
   void advance(ChunkState& state, std::uint32_t partition = 0);
-  void apply(ChunkState& state, std::uint32_t partition, double clip_scale);
+  // Whether a step needs a figure of the whole gradient.
+  bool needs_scalars() const { return parts_.clip_norm != 0 || parts_.skip_non_finite; }
+  // What a gradient is multiplied by, of which all squares have this sum; nothing = not at all.
+  std::optional<double> clip_scale(double squares, std::uint64_t examples) const;
+  // Without a scale the step is left out.
+  void apply(ChunkState& state, std::uint32_t partition, std::optional<double> scale);
+  void note_skipped(ChunkState& state);
   double rate(const ChunkState& state, std::uint32_t partition) const;
   bool owes_checkpoint(const ChunkState& state) const;
   bool waits_for_checkpoint(const ChunkState& state, Step clock) const;
@@ -206,11 +246,14 @@ class Shard {
   BufferPool pool_;
   AlignedBuffer<float> scratch_;  // one block of a sum
   bool synchronous_;              // the gate is
+  bool drops_;                    // steps go without some
   bool local_;                    // pushes are ways of local steps
   bool streams_;                  // versions are written past the caches
   std::vector<ChunkState> states_;
   std::vector<std::int32_t> place_;  // chunk id → index into states_, -1 = another lane's
   StepScalars scalars_;
+  Admission admission_;
+  std::uint64_t dropped_ = 0;
   std::vector<Step> checkpoints_;  // wanted
   std::uint64_t duplicates_ = 0;
 };

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "common/base/random.h"
 #include "common/compression/exempting.h"
 #include "tests/server/shard/shard_job.h"
@@ -24,7 +26,7 @@ layers = [
 // y = sum of squares of normal inputs; every row a function of its number.
 class Points final : public worker::Source {
  public:
-  explicit Points(std::uint64_t rows) : rows_(rows) {}
+  Points(std::uint64_t rows, std::optional<std::uint64_t> spoilt) : rows_(rows), spoilt_(spoilt) {}
   worker::Schema schema() override { return {kFeatures, 1}; }
   std::uint64_t rows(worker::SourcePart part) override {
     return part == worker::SourcePart::train ? rows_ : 0;
@@ -39,6 +41,7 @@ class Points final : public worker::Source {
         x = static_cast<float>(stream.normal());
         target += x * x;
       }
+      if (row == spoilt_) target = std::numeric_limits<float>::max();
       into.append(row, std::span<const float>(inputs), {&target, 1});
     }
   }
@@ -49,6 +52,7 @@ class Points final : public worker::Source {
 
  private:
   std::uint64_t rows_;
+  std::optional<std::uint64_t> spoilt_;
 };
 
 // Adds to each value a draw named by (step, partition, chunk): the same for any host.
@@ -90,7 +94,7 @@ std::unique_ptr<optimization::Optimizer> make_inner_optimizer() {
 }
 
 Site::Site(const JobOptions& o, PartitionRange hosted, const worker::SumOverPartitions& sum)
-    : source(std::make_unique<Points>(o.examples)),
+    : source(std::make_unique<Points>(o.examples, o.spoilt_row)),
       data(*source, {o.partitions, {0.2, 0}, kSeed}, hosted),
       plan(data.size(worker::Part::train), o.batch * std::max(1U, o.local_steps), o.partitions,
            kSeed),

@@ -34,6 +34,7 @@ void LocalCoordinator::add(std::string_view tag, const Values& mine) {
 void LocalCoordinator::report_loss(const wire::StepLoss& loss) {
   const std::lock_guard lock(mutex_);
   if (!reported_.emplace(loss.step, loss.partition).second) return;  // it has two hosts
+  if (loss.rejected) result_.rejected.emplace(loss.step, loss.partition);
   auto& [sum, examples] = losses_[loss.step];
   sum += loss.loss_sum;
   examples += loss.examples;
@@ -63,6 +64,7 @@ Result LocalCoordinator::result() {
   for (const auto& [step, loss] : losses_) {
     result_.losses.push_back(loss.first / static_cast<double>(loss.second));
   }
+  result_.loss_reports = reported_.size();
   return std::move(result_);
 }
 

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <queue>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/error.h"
@@ -40,10 +42,7 @@ struct Line {
 class LaneServer final : public server::ShardOutput {
  public:
   LaneServer(Cluster& cluster, std::size_t index);
-  void note(const server::TraceEvent& event) override {
-    const std::string problem = checker.add(event);
-    check(problem.empty(), problem.c_str());
-  }
+  void note(const server::TraceEvent& event) override;
   void reply(server::SessionId session, wire::OutFrame frame) override;
   void share_scalar(Step step, std::uint32_t chunk, double value) override;
   void receive(server::SessionId session, const Bytes& bytes);
@@ -86,8 +85,8 @@ class Worker {
   struct Lane final : worker::ExchangeEvents {
     Lane(Worker& w, const worker::Exchange::Options& options)
         : owner(w), exchange(options, *this) {}
-    void on_arrived(std::uint32_t chunk, Step clock, std::size_t) override {
-      owner.on_arrived(chunk, clock);
+    void on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t) override {
+      owner.on_arrived(chunk, clock, version);
     }
     void on_settled(const wire::Header&) override { --owner.unsettled_; }
     void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing) override {
@@ -97,7 +96,7 @@ class Worker {
     Line line;
     worker::Exchange exchange;
   };
-  void on_arrived(std::uint32_t chunk, Step clock);
+  void on_arrived(std::uint32_t chunk, Step clock, Version version);
   void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing);
   Lane& lane_of(std::uint32_t chunk);
   PartitionRange whom() const;
@@ -115,6 +114,7 @@ class Worker {
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<float> parameters_[2];
   std::vector<Step> arrived_;  // 1 + clock, by chunk
+  Version version_ = 0;        // of the first chunk
   std::vector<std::unique_ptr<Bytes>> payloads_;
   std::size_t unsettled_ = 0;
   Step step_ = 0;
@@ -148,6 +148,11 @@ class Cluster {
     for (int i = 0; i < copies; ++i) schedule(1 + random.next() % options.delay, action);
   }
   server::SessionId new_session(Worker& worker, std::size_t lane);
+  void on_added(const server::TraceEvent& event) {
+    for (std::uint32_t p = event.partitions.first; p < event.partitions.end(); ++p) {
+      added[event.chunk].emplace(event.step, p);
+    }
+  }
   void on_begun(Step step) {
     newest_step = std::max(newest_step, step);
     progressed = now;
@@ -168,6 +173,7 @@ class Cluster {
   Microseconds progressed = 0;
   Step newest_step = 0;
   Outcome outcome;
+  std::map<std::uint32_t, std::set<std::pair<Step, std::uint32_t>>> added;  // by chunk
 
   std::vector<std::unique_ptr<LaneServer>> lanes;
   std::vector<std::unique_ptr<Worker>> workers;

@@ -33,7 +33,7 @@ bool Worker::slow() const {
 // For whom it pulls. In bsp that is only a name; with other gates partitions do not move, and
 // those of a worker are in a row.
 PartitionRange Worker::whom() const {
-  if (cluster_.gate->synchronous()) return {id_, 1};
+  if (cluster_.gate->exact()) return {id_, 1};
   return {*hosted_.begin(), static_cast<std::uint32_t>(hosted_.size())};
 }
 
@@ -65,10 +65,11 @@ void Worker::begin(Step step) {
   send();
 }
 
-void Worker::on_arrived(std::uint32_t chunk, Step clock) {
+void Worker::on_arrived(std::uint32_t chunk, Step clock, Version version) {
   check(clock == step_ || (computed_ && clock == step_ + 1),
         "one version per layer and step: the one that was asked for");
   arrived_[chunk] = clock + 1;
+  if (chunk == 0) version_ = version;
 }
 
 // When every layer has its version: compute, push, ask for the next. When that is there and all is
@@ -80,6 +81,11 @@ void Worker::progress() {
   while (alive_ && !finished_) {
     if (!computed_) {
       if (!all_arrived(step_) || unsettled_ != 0) return;
+      if (cluster_.gate->backup() != 0 && version_ != step_) {  // it was left behind
+        step_ = version_;
+        cluster_.on_begun(step_);
+        return pull(step_);
+      }
       if (step_ == cluster_.options.steps) {
         finished_ = true;
         cluster_.on_begun(step_);
@@ -109,7 +115,7 @@ void Worker::push_for(const std::set<std::uint32_t>& partitions) {
     PartitionRange run{*p, 0};
     while (p != partitions.end() && *p == run.end()) ++run.count, ++p;
     for (const PartitionRange node : cluster_.tree.cover(run)) {
-      if (!cluster_.options.lossy_push && cluster_.gate->synchronous()) {
+      if (!cluster_.options.lossy_push && cluster_.gate->exact()) {
         nodes.push_back(node);
         continue;
       }

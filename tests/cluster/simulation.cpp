@@ -34,9 +34,16 @@ std::span<const std::byte> open_frame(const Bytes& bytes, Header& header) {
 LaneServer::LaneServer(Cluster& cluster, std::size_t index)
     : checker({.partitions = cluster.options.partitions,
                .synchronous = cluster.gate->synchronous(),
+               .backup = cluster.gate->backup(),
                .staleness = cluster.gate->staleness()}),
       cluster_(cluster),
       index_(index) {}
+
+void LaneServer::note(const server::TraceEvent& event) {
+  const std::string problem = checker.add(event);
+  check(problem.empty(), problem.c_str());
+  if (event.kind == server::TraceEvent::Kind::push) cluster_.on_added(event);
+}
 
 void LaneServer::reply(SessionId session, wire::OutFrame frame) {
   if (frame.header.type == FrameType::push_ack &&
@@ -156,7 +163,7 @@ void Cluster::fault() {
   Worker& one = *training[random.next() % training.size()];
   Worker& other = *training[random.next() % training.size()];
   const std::uint64_t kind = random.next() % 4;
-  switch (gate->synchronous() ? kind : kind / 2 * 3) {
+  switch (gate->exact() ? kind : kind / 2 * 3) {
     case 0:  // a connection breaks
       one.reconnect(random.next() % lanes.size());
       break;
@@ -240,7 +247,18 @@ Outcome Cluster::run() {
     const auto final_parameters = worker->parameters(options.steps);
     outcome.parameters.emplace_back(final_parameters.begin(), final_parameters.end());
   }
+  for (Step step = 0; step < options.steps; ++step) {
+    for (std::uint32_t p = 0; p < options.partitions; ++p) {
+      const std::pair which(step, p);
+      const bool in = added[0].contains(which);
+      for (const auto& [chunk, pushes] : added) {
+        check(pushes.contains(which) == in, "a step has the same partitions in every chunk");
+      }
+      if (!in) outcome.dropped.insert(which);
+    }
+  }
   for (const auto& lane : lanes) {
+    outcome.dropped_pushes += lane->shard->dropped();
     outcome.duplicates += lane->shard->duplicates();
     outcome.most_ahead = std::max(outcome.most_ahead, lane->checker.most_ahead());
   }

@@ -5,8 +5,10 @@
 //
 // In bsp gradients are a pure function of (partition, step, parameters), so the right parameters
 // after any step can be worked out serially (reference()), without anything that is tested here.
-// With other gates they are whole numbers that only name partition, step and place: a workload that
-// counts, whose sum is exact in any order. The history of each lane is checked, too.
+// Behind `drop` the same loop is told which partitions steps went without, which must be the same
+// for all chunks. With other gates they are whole numbers that only name partition, step and place:
+// a workload that counts, whose sum is exact in any order. The history of each lane is checked,
+// too.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +18,7 @@
 #include <queue>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/random.h"
@@ -48,6 +51,8 @@ struct Options {
   double repetition = 0;      // of frames
   std::uint32_t slow = 0;     // so many times as long takes a step of the last worker
   std::uint64_t delay = 100;  // virtual microseconds, at most
+  // For reference() alone: partitions that steps went without.
+  std::set<std::pair<Step, std::uint32_t>> dropped = {};
 };
 
 // What is the same in every job: the layout (one group frozen) and its chunks.
@@ -73,6 +78,8 @@ struct Outcome {
   std::uint64_t moves = 0;       // faults that took place
   bool chunks_apart = false;     // at some time, chunks of one server stood at different versions
   Step most_ahead = 0;           // of the slowest partition, when one read
+  std::set<std::pair<Step, std::uint32_t>> dropped;  // partitions that steps went without
+  std::uint64_t dropped_pushes = 0;                  // the same, as servers count them
 };
 
 // Runs the job. Throws Error with who waits for whom if it comes to a standstill.

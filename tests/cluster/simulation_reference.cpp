@@ -20,11 +20,12 @@ params::Layout layout() {
 
 namespace {
 
-bool counts(const Options& options) { return options.gate != "bsp"; }
+bool counts(const Options& options) { return options.gate != "bsp" && options.gate != "drop"; }
 
 }  // namespace
 
 std::uint64_t examples(const Options& options, Step step, std::uint32_t partition) {
+  if (options.dropped.contains({step, partition})) return 0;
   Stream stream(options.seed, Purpose::test, step, partition, 1);
   if (counts(options)) {  // powers of two, so that dividing by them is exact
     const std::uint64_t power = 1 + partition % 2;

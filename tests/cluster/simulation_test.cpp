@@ -25,7 +25,9 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 Outcome expect_reference(const Options& options) {
   const Outcome outcome = run(options);
   EXPECT_FALSE(outcome.parameters.empty());
-  const auto expected = reference(options);
+  Options taken = options;
+  taken.dropped = outcome.dropped;
+  const auto expected = reference(taken);
   for (const auto& parameters : outcome.parameters) {
     EXPECT_TRUE(same_bits(parameters, expected)) << "seed " << options.seed;
   }
@@ -198,6 +200,55 @@ TEST(SimulationTest, ASlowPartitionIsLeftBehindAsFarAsTheBoundAllows) {
     options.gate_keys = "";
     EXPECT_GT(expect_reference(options).most_ahead, 4U);
   }
+}
+
+// ---- steps that go without the last ones --------------------------------------------------------
+
+// Whatever the network does and whoever dies: every step has the same partitions in all chunks
+// (run() checks it), at least as many as it must, and is what one loop makes of just those.
+TEST(SimulationTest, AStepWithBackupIsOfTheSamePartitionsEverywhere) {
+  Outcome seen;
+  for (std::uint64_t seed = 1; seed <= 3 * seeds(); ++seed) {
+    Options options = rough(seed);
+    options.gate = "drop";
+    options.partitions = std::max(options.partitions, 2U);
+    const auto backup = static_cast<std::uint32_t>(1 + seed % (options.partitions - 1));
+    options.gate_keys = fmt::format("backup = {}", backup);
+    options.exhausted = seed % 3 == 0;
+    options.lossy_push = seed % 4 == 0;
+    options.clip_norm = seed % 5 == 0 ? 40 : 0;
+    options.repetition = seed % 2 == 0 ? 0.8 : 0.1;
+    const Outcome outcome = expect_reference(options);
+    EXPECT_EQ(outcome.dropped_pushes, outcome.dropped.size());
+    for (Step step = 0; step < options.steps; ++step) {
+      const auto without =
+          std::ranges::count(outcome.dropped, step, [](auto& d) { return d.first; });
+      EXPECT_LE(without, backup) << "seed " << seed << " step " << step;
+    }
+    seen.dropped_pushes += outcome.dropped_pushes;
+    seen.duplicates += outcome.duplicates;
+    seen.moves += outcome.moves;
+  }
+  EXPECT_GT(seen.dropped_pushes, 0U);
+  EXPECT_GT(seen.duplicates, 0U);
+  EXPECT_GT(seen.moves, 0U);
+}
+
+// The others do not wait for a slow one, and it comes back to where they are: it takes part in few
+// steps, but the job ends at its last one.
+TEST(SimulationTest, ASlowPartitionIsDroppedAndGoesOnFromTheNewestVersion) {
+  Options options;
+  options.partitions = options.workers = 4;
+  options.servers = 2;
+  options.lanes = 2;
+  options.steps = 40;
+  options.slow = 50;
+  options.gate = "drop";
+  const Outcome outcome = expect_reference(options);
+  const auto of_the_slow =
+      std::ranges::count(outcome.dropped, 3U, [](auto& d) { return d.second; });
+  EXPECT_GT(of_the_slow, 30);
+  EXPECT_EQ(outcome.parameters.size(), 4U);
 }
 
 // The runs are what they say: nothing but the seed decides them.

@@ -1,5 +1,6 @@
 #include "tests/cluster/threaded_job.h"
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -38,7 +39,11 @@ class Job {
       std::vector<std::jthread> serving;
       for (auto& server : servers_) {
         serving.emplace_back([this, &server] {
-          guarded([&] { duplicates_[server->id] = server->server.run().duplicates; });
+          guarded([&] {
+            const server::ServerReport report = server->server.run();
+            duplicates_[server->id] = report.duplicates;
+            dropped_ += report.dropped;
+          });
         });
       }
       {
@@ -58,6 +63,8 @@ class Job {
     result.reports = std::move(reports_);
     result.shared_lanes = shared_lanes_;
     for (const auto& proxy : proxies_) result.cuts += proxy->cuts();
+    result.skipped = skipped_;
+    result.dropped = dropped_;
     for (const std::uint64_t d : duplicates_) result.duplicates += d;
     return result;
   }
@@ -94,6 +101,11 @@ class Job {
     o.chunk_bytes = kChunkBytes;
     o.clip_norm = options_.clip_norm;
     o.seed = kSeed;
+    o.skip_non_finite = options_.non_finite == optimization::NonFinite::skip;
+    o.skipped = [this](Step step) {
+      const std::lock_guard lock(mutex_);
+      skipped_.insert(step);
+    };
     o.gate = server::make_gate(options_.gate);
     o.optimizer = make_optimizer();
     o.schedule = std::make_unique<optimization::Schedule>(options_.rate, 0);
@@ -187,6 +199,8 @@ class Job {
                            .coordination = link,
                            .shutdown = rank.end,
                            .synchronous = synchronous_,
+                           .drops = drops_,
+                           .non_finite = options_.non_finite,
                            .local = options_.local_steps == 0 ? nullptr : &local_,
                            .feedback = options_.feedback},
                           {.seed = kSeed, .steps = options_.steps, .prefetch = 2});
@@ -229,10 +243,11 @@ class Job {
   };
 
   JobOptions options_;
-  bool synchronous_ = server::make_gate(options_.gate)->synchronous();
+  bool synchronous_ = server::make_gate(options_.gate)->exact();
+  bool drops_ = server::make_gate(options_.gate)->backup() != 0;
   std::unique_ptr<optimization::Optimizer> inner_ = make_inner_optimizer();
   optimization::Schedule inner_schedule_{kInnerRate, 7};
-  worker::LocalSteps local_{options_.local_steps, *inner_, inner_schedule_};
+  worker::LocalSteps local_{options_.local_steps, *inner_, inner_schedule_, options_.non_finite};
   wire::JobKey key_;
   std::unique_ptr<cluster::Keeper> keeper_;
   std::unique_ptr<cluster::KeeperClient> client_;
@@ -246,6 +261,8 @@ class Job {
   std::vector<worker::WorkerReport> reports_;
   std::vector<std::uint64_t> duplicates_;
   std::mutex mutex_;
+  std::set<Step> skipped_;  // guarded
+  std::atomic<std::uint64_t> dropped_{0};
   std::exception_ptr error_;
 };
 

@@ -5,11 +5,15 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/ids.h"
+#include "common/optimization/non_finite.h"
 #include "worker/worker.h"
 
 namespace sheaf::threads {
@@ -26,6 +30,9 @@ struct JobOptions {
   std::string gate = "bsp";
   std::uint32_t local_steps = 0;  // of "local"; the inner optimizer is momentum
   double clip_norm = 0;
+  // A row whose target is so large that the gradient of its partition is not finite.
+  std::optional<std::uint64_t> spoilt_row = {};
+  optimization::NonFinite non_finite = optimization::NonFinite::abort;
   bool lossy_push = false;
   bool lossy_pull = false;
   // Instead: a mode and, line by line, its options.
@@ -51,8 +58,12 @@ struct Result {
   std::vector<float> model;                         // as handed over by the host of partition 0
   std::map<std::string, std::vector<double>> sums;  // evaluations, by tag
   std::vector<double> losses;                       // mean over the examples of each step
+  std::size_t loss_reports = 0;                     // of a partition in a step
   std::vector<worker::WorkerReport> reports;        // by worker
   std::uint64_t duplicates = 0;
+  std::uint64_t dropped = 0;
+  std::set<Step> skipped;  // steps that servers left out, and partitions that workers did
+  std::set<std::pair<Step, std::uint32_t>> rejected;
   std::size_t shared_lanes = 0;  // of all workers
   std::size_t cuts = 0;          // connections that were
 };
@@ -64,6 +75,8 @@ struct Reference {
   std::vector<float> model;
   std::size_t chunks = 0;
   std::size_t vector_bytes = 0;
+  std::set<Step> skipped;
+  std::set<std::pair<Step, std::uint32_t>> rejected;
 };
 Reference reference(const JobOptions& options);
 

@@ -14,7 +14,12 @@
 namespace sheaf::threads {
 namespace {
 
+using optimization::NonFinite;
 using Sum = std::optional<std::vector<float>>;
+
+bool is_finite(const std::vector<float>& values) {
+  return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
+}
 
 // Left half plus right half; the left one has the largest power of two below the width.
 Sum tree_sum(const std::vector<Sum>& leaves, PartitionRange node) {
@@ -49,7 +54,8 @@ class Serial {
   Reference run() {
     site_.model.initialise(parameters_, kSeed);
     for (Step step = 0; step < options_.steps; ++step) take(step);
-    return {pulled(options_.steps), site_.chunks.size(), parameters_.size() * sizeof(float)};
+    return {pulled(options_.steps), site_.chunks.size(), parameters_.size() * sizeof(float),
+            skipped_, rejected_};
   }
 
   std::vector<double> train_sums(std::span<const float> model) {
@@ -104,6 +110,10 @@ class Serial {
       site_.model.gradient(seen, batch, {kSeed, step, partition}, gradient);
     } else {
       gradient = way_of_a_round(step, partition, seen, batch);
+    }
+    if (options_.non_finite == NonFinite::reject && !is_finite(gradient)) {
+      rejected_.emplace(step, partition);
+      return std::nullopt;
     }
     for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
       const params::Chunk& chunk = site_.chunks[c];
@@ -174,10 +184,14 @@ class Serial {
     std::uint64_t examples = 0;
     for (std::uint32_t p = 0; p < options_.partitions; ++p) {
       leaves.push_back(contribution(step, p, seen));
-      examples += site_.plan.count(step, p);
+      if (leaves.back()) examples += site_.plan.count(step, p);
     }
     Sum sum = tree_sum(leaves, {0, options_.partitions});
     if (!sum) return;
+    if (options_.non_finite == NonFinite::skip && !is_finite(*sum)) {
+      skipped_.insert(step);
+      return;
+    }
     double squares = 0;
     for (const params::Chunk& c : site_.chunks.chunks()) {
       squares += math::sum_squares(std::span(*sum).subspan(c.offset, c.size));
@@ -211,6 +225,8 @@ class Serial {
   std::vector<float> parameters_;
   std::vector<float> state_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::vector<float>> residuals_;
+  std::set<Step> skipped_;
+  std::set<std::pair<Step, std::uint32_t>> rejected_;
 };
 
 }  // namespace

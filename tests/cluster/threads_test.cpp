@@ -20,6 +20,8 @@ Result expect_reference(const JobOptions& options) {
       << options.partitions << " partitions, " << options.workers << " workers, " << options.servers
       << " servers, " << options.lanes << " lanes";
   EXPECT_EQ(result.losses.size(), options.steps);
+  // Of those without examples, too: rows of metrics wait for all.
+  EXPECT_EQ(result.loss_reports, options.steps * options.partitions);
   return result;
 }
 
@@ -354,6 +356,87 @@ TEST(ThreadsTest, LossyTrafficIsCountedAsSentAndAsFloats) {
   }
 }
 
+// ---- gradients that are not finite --------------------------------------------------------------
+
+// One row spoils the step that has it, in each epoch (or none, if it is held back for validation).
+// Whoever hosts what, it is left out to
+// the same bits: the whole step, or the partition of the row with its examples.
+void expect_left_out(JobOptions options) {
+  options.steps = 9;
+  std::size_t left_out = 0;
+  for (const std::uint64_t row : {0U, 17U, 41U}) {
+    options.spoilt_row = row;
+    const Reference expected = reference(options);
+    left_out += expected.skipped.size() + expected.rejected.size();
+    for (const std::uint32_t workers : {1U, 2U, 3U}) {
+      options.workers = workers;
+      for (const std::uint32_t servers : {1U, 2U}) {
+        options.servers = servers;
+        options.lanes = servers;
+        options.tcp = true;  // step scalars go over links
+        options.shared = workers == 2;
+        const Result result = run(options);
+        EXPECT_TRUE(same_bits(result.model, expected.model)) << "row " << row;
+        EXPECT_EQ(result.skipped, expected.skipped);
+        EXPECT_EQ(result.rejected, expected.rejected);
+      }
+    }
+  }
+  EXPECT_GE(left_out, 2U);
+}
+TEST(ThreadsTest, AStepThatIsNotFiniteIsSkippedByAllShards) {
+  expect_left_out({.partitions = 4, .non_finite = optimization::NonFinite::skip});
+}
+TEST(ThreadsTest, SkippingGoesWithClipping) {
+  expect_left_out({.partitions = 4, .clip_norm = 0.5, .non_finite = optimization::NonFinite::skip});
+}
+TEST(ThreadsTest, ARoundThatIsNotFiniteIsSkippedByAllShards) {
+  expect_left_out({.partitions = 4,
+                   .examples = 120,
+                   .gate = "local",
+                   .local_steps = 2,
+                   .non_finite = optimization::NonFinite::skip});
+}
+TEST(ThreadsTest, APartitionThatIsNotFiniteIsRejectedByAllShards) {
+  expect_left_out({.partitions = 5, .non_finite = optimization::NonFinite::reject});
+}
+TEST(ThreadsTest, ARoundOfAPartitionThatIsNotFiniteIsRejected) {
+  expect_left_out({.partitions = 4,
+                   .examples = 120,
+                   .gate = "local",
+                   .local_steps = 2,
+                   .non_finite = optimization::NonFinite::reject});
+}
+TEST(ThreadsTest, RejectionComesBeforeTheEncoding) {
+  expect_left_out(
+      {.partitions = 4, .non_finite = optimization::NonFinite::reject, .lossy_push = true});
+}
+// What is computed again for a push of which a part is there is rejected again.
+TEST(ThreadsTest, ARejectedPartitionInsideARepeatedPushHangsNothing) {
+  JobOptions options = overlapping();
+  options.non_finite = optimization::NonFinite::reject;
+  std::size_t rejected = 0;
+  for (const std::uint64_t row : {0U, 17U, 41U}) {
+    options.spoilt_row = row;
+    const Result result = expect_reference(options);
+    EXPECT_EQ(result.rejected, reference(options).rejected);
+    rejected += result.rejected.size();
+  }
+  EXPECT_GE(rejected, 2U);
+}
+// Where a push is a step, a push that is not finite is none; of one partition that is a step of
+// bsp.
+TEST(ThreadsTest, APushThatIsNotFiniteIsLeftOutWhereItIsAStep) {
+  for (const std::string gate : {"ssp", "asp"}) {
+    JobOptions options{.partitions = 1, .workers = 1, .servers = 2, .gate = gate};
+    options.non_finite = optimization::NonFinite::reject;
+    options.spoilt_row = 0;
+    const Result result = expect_reference(options);
+    EXPECT_GE(result.rejected.size(), 1U);
+    EXPECT_EQ(result.rejected, reference(options).rejected);
+  }
+}
+
 // ---- local steps --------------------------------------------------------------------------------
 
 // Rounds are as steps of bsp: the same bits, whoever hosts what.
@@ -414,10 +497,12 @@ TEST(ThreadsTest, OnePartitionTrainsTheSameBehindEveryGate) {
 }
 
 // Whatever the order of the pushes was, all workers evaluate and hand over one model, at the end of
-// each epoch and of the job: the reported sums are those of that model.
+// each epoch and of the job: the reported sums are those of that model. Behind `drop` each step
+// goes without just one partition.
 TEST(ThreadsTest, AllWorkersEvaluateTheSameModelBehindEveryGate) {
-  for (const std::string gate : {"ssp", "asp"}) {
+  for (const std::string gate : {"ssp", "asp", "drop"}) {
     for (const std::string over : {"pairs", "tcp", "memory", "both"}) {
+      if (gate == "drop" && over == "pairs") continue;  // its servers speak to each other
       JobOptions options;
       options.gate = gate;
       options.partitions = 5;
@@ -427,13 +512,16 @@ TEST(ThreadsTest, AllWorkersEvaluateTheSameModelBehindEveryGate) {
       options.examples = 403;
       options.batch = 32;
       options.steps = 120;
-      options.rate = 0.006;  // a fifth: there are five times as many steps
+      // A fifth, where there are five times as many steps.
+      options.rate = gate == "drop" ? 0.03 : 0.006;
       options.tcp = over != "pairs";
       options.shared = over == "memory" || over == "both";
       options.apart = over == "both" ? 1 : 0;
       const Result result = run(options);
       EXPECT_EQ(result.shared_lanes, over == "memory" ? 12U : over == "both" ? 8U : 0U);
       EXPECT_EQ(result.duplicates, 0U);
+      EXPECT_EQ(result.dropped, gate == "drop" ? options.steps : 0);
+      EXPECT_EQ(result.loss_reports, options.steps * options.partitions);
       for (const auto& report : result.reports) EXPECT_EQ(report.steps, options.steps);
       EXPECT_EQ(result.sums.at("train 120"), train_sums(options, result.model));
       EXPECT_LT(mean_of_10(result, 110), 0.5 * mean_of_10(result, 0));

@@ -31,8 +31,8 @@ class GateConformance : public testing::TestWithParam<ModeEntry<Gate>> {
 TEST_P(GateConformance, AppliesNothingOfNobodyAndTheStepOfAll) {
   for (const std::uint32_t partitions : {1U, 2U, 7U}) {
     for (std::uint32_t covered = 0; covered <= partitions; ++covered) {
-      const bool all = covered == partitions;
-      const bool expected = gate_->synchronous() ? all : covered != 0;
+      const bool enough = covered != 0 && covered + gate_->backup() >= partitions;
+      const bool expected = gate_->synchronous() ? enough : covered != 0;
       EXPECT_EQ(gate_->may_apply({covered, partitions}), expected);
     }
   }
@@ -48,6 +48,11 @@ TEST_P(GateConformance, AnswersWithinItsBoundAndOnlyThere) {
         const Version newest = gate_->synchronous() ? slowest : 3 * own + slowest;
         const Version oldest = newest - std::min<Version>(newest, 1);
         const auto [when, version] = gate_->answer(clock, {oldest, newest, slowest, own});
+        if (gate_->backup() != 0) {  // the newest, to whoever is not ahead of it
+          EXPECT_EQ(when, clock <= newest ? When::now : When::later);
+          EXPECT_EQ(version, when == When::now ? newest : 0);
+          continue;
+        }
         if (gate_->synchronous()) {
           EXPECT_EQ(when, clock < oldest ? When::never : clock <= newest ? When::now : When::later);
           EXPECT_EQ(version, when == When::now ? clock : 0);
@@ -87,6 +92,7 @@ TEST_P(GateConformance, AShardBehindItKeepsThePromise) {
     std::vector<Step> clocks(kPartitions, 0);
     std::vector<bool> reading(kPartitions, false);
     std::vector<std::uint32_t> read(kPartitions, 0);  // chunks of the version it waits for
+    std::vector<Version> versions(kPartitions, 0);    // of the first chunk
     const auto take_replies = [&] {
       for (const Reply& reply : job.replies) {
         if (reply.header.type != wire::FrameType::pull_reply) continue;
@@ -94,6 +100,7 @@ TEST_P(GateConformance, AShardBehindItKeepsThePromise) {
         EXPECT_EQ(reply.header.step, clocks[p]);
         EXPECT_EQ(reply.floats().front(), -static_cast<float>(reply.header.value));
         ++read[p];
+        if (reply.header.chunk == 0) versions[p] = reply.header.value;
       }
       job.replies.clear();
     };
@@ -108,7 +115,12 @@ TEST_P(GateConformance, AShardBehindItKeepsThePromise) {
         for (const std::uint32_t c : {0U, 1U}) job.pull(clocks[p], c, p, {p, 1});
         take_replies();
       }
-      if (read[p] < 2) continue;  // it waits
+      if (read[p] < 2) continue;                               // it waits
+      if (gate_->backup() != 0 && versions[p] != clocks[p]) {  // it was left behind
+        clocks[p] = versions[p];
+        reading[p] = false;
+        continue;
+      }
       for (const std::uint32_t c : {1U, 0U}) {
         job.push(clocks[p], c, {p, 1}, 1.0F, 1, p);
         if (random.next() % 4 == 0) job.push(clocks[p], c, {p, 1}, 1.0F, 1, p);  // sent again
@@ -120,9 +132,12 @@ TEST_P(GateConformance, AShardBehindItKeepsThePromise) {
     EXPECT_THAT(clocks, testing::Each(kSteps)) << "seed " << seed << ": a partition waits for ever";
     TraceChecker checker({.partitions = kPartitions,
                           .synchronous = gate_->synchronous(),
+                          .backup = gate_->backup(),
                           .staleness = gate_->staleness()});
     for (const TraceEvent& event : job.trace) ASSERT_EQ(checker.add(event), "") << seed;
-    EXPECT_EQ(checker.pushes(), 2 * kPartitions * kSteps);
+    EXPECT_EQ(checker.pushes(), 2 * (kPartitions - gate_->backup()) * kSteps);
+    EXPECT_EQ(job.shard().dropped(), gate_->backup() * kSteps);
+    if (gate_->backup() != 0) continue;  // who was left behind has read more often, and less
     EXPECT_EQ(checker.pulls(), 2 * kPartitions * kSteps);
     if (!gate_->synchronous()) {  // it is used, too: somebody went as far ahead as is allowed
       const Step most = gate_->staleness().value_or(kSteps - 1);

@@ -69,7 +69,7 @@ const std::vector<Row> kRows = {
     Row{0,
         "",
         "override: optimizer.units: found an unknown key, expected kind, rate, warmup_steps, "
-        "clip_norm, decay, try model.layers[0].units",
+        "clip_norm, non_finite, decay, try model.layers[0].units",
         {"optimizer.units=3"}},
     Row{4, "servers = 1\nepoch = 3",
         "5:1: run.epoch: found an unknown key, expected " + std::string(kRunKeys) + ", try epochs"},
@@ -147,7 +147,7 @@ const std::vector<Row> kRows = {
         R"(14:1: optimizer.kind: found "xyz", expected )" + words_of(optimization::optimizers())},
     Row{14, "kind = \"sgd\"\nmomentum = 0.9",
         "15:1: optimizer.momentum: found an unknown key, expected kind, rate, warmup_steps, "
-        "clip_norm, decay"},
+        "clip_norm, non_finite, decay"},
     Row{11, R"(loss = "cross_entropy")",
         R"(11:1: model.loss: found "cross_entropy", expected )" + words_of(worker::losses()) +
             R"(, try "binary_cross_entropy")"},
@@ -159,6 +159,8 @@ const std::vector<Row> kRows = {
     Row{15, "rate = 0.1\n[consistency]\nkind = \"bps\"",
         R"(17:1: consistency.kind: found "bps", expected )" + words_of(server::gates()) +
             R"(, try "bsp")"},
+    Row{15, "rate = 0.1\n[consistency]\nkind = \"drop\"\nbackup = 2",
+        R"(18:1: consistency.backup: found 2, expected an integer below run.partitions (2), try 1)"},
     Row{15, "rate = 0.1\nclip_norm = 2\n[consistency]\nkind = \"ssp\"",
         R"(16:1: optimizer.clip_norm: found 2, expected no clipping with consistency.kind = "ssp": a push is applied before its norm is known, try a lower optimizer.rate)"},
     Row{4, "servers = 1\ndeterministic = true\n[consistency]\nkind = \"asp\"",

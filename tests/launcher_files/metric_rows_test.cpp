@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <tuple>
 
 #include "common/base/error.h"
@@ -162,6 +163,14 @@ TEST(MetricRows, ExhaustedPartitionsCountNothing) {
   const auto row = feed(rows, {{0, 0, 6, 3}, {0, 1, 0, 0}, {0, 2, 0, 0}}, kFirst);
   ASSERT_THAT(row, SizeIs(1));
   EXPECT_DOUBLE_EQ(row[0].loss, 2);
+}
+
+TEST(MetricRows, AStepWhoseLossIsNotFiniteIsLeftOut) {
+  MetricRows rows({.partitions = 2, .every = 2, .steps_per_epoch = 100}, kFirst);
+  const double bad = std::numeric_limits<double>::quiet_NaN();
+  const auto found = feed(rows, {{0, 0, bad, 4}, {0, 1, 2, 4}, {1, 0, 3, 4}, {1, 1, 3, 2}}, kFirst);
+  ASSERT_THAT(found, SizeIs(1));
+  EXPECT_DOUBLE_EQ(found[0].loss, 1);
 }
 
 TEST(MetricRows, RatesAreThoseOfTheWindow) {

@@ -315,7 +315,8 @@ TEST(RunDirectory, ResultHasEveryKeyOfTheContractEvenWithNothingKnown) {
   EXPECT_EQ(
       keys_of(result.at("faults")),
       (std::set<std::string>{"restarts", "replacements", "duplicates_dropped", "rolled_back_steps",
-                             "recovery_seconds", "failed_checkpoints", "dropped_rows"}));
+                             "recovery_seconds", "failed_checkpoints", "dropped_rows",
+                             "skipped_steps", "rejected_pushes", "dropped_pushes"}));
 }
 
 // A job that goes on from a step says of it again what it has evaluated there.

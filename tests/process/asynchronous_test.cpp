@@ -99,7 +99,8 @@ TEST_P(Asynchronous, AStoppedWorkerHoldsUpWhomTheBoundSays) {
   Running running(job);
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
   running.signal("worker", 1, SIGSTOP);
-  const char* says = bounded ? "waits for partitions 2, 3" : "worker 1";
+  // It may have pushed for one of its two partitions.
+  const char* says = bounded ? "waits for partitions" : "worker 1";
   EXPECT_TRUE(running.wait_for_message(says, patience(kRun))) << running.errors();
   running.signal("worker", 1, SIGCONT);
   running.signal(SIGTERM);

@@ -45,10 +45,15 @@ Options job_of(std::uint64_t seed) {
   options.loss = 0.05 * from(0, 10);
   options.repetition = 0.1 * from(0, 9);
   options.delay = from(1, 5000);
-  constexpr std::array kGates = {"bsp", "bsp", "ssp", "asp"};
-  options.gate = kGates.at(from(0, 3));
+  constexpr std::array kGates = {"bsp", "bsp", "ssp", "asp", "drop"};
+  options.gate = kGates.at(from(0, 4));
   const auto staleness = from(0, 4);
   if (options.gate == "bsp") return options;
+  if (options.gate == "drop") {
+    options.gate_keys = fmt::format("backup = {}", 1 + staleness);
+    options.slow = from(0, 20);
+    return options;
+  }
   if (options.gate == "ssp") options.gate_keys = fmt::format("staleness = {}", staleness);
   options.clip_norm = 0;
   options.slow = from(0, 20);
@@ -69,7 +74,9 @@ Run run_seed(std::uint64_t seed) {
     result.violation = error.message();
     return result;
   }
-  const auto expected = reference(options);
+  Options taken = options;
+  taken.dropped = result.outcome.dropped;
+  const auto expected = reference(taken);
   for (const auto& parameters : result.outcome.parameters) {
     const bool same =
         parameters.size() == expected.size() &&
@@ -83,7 +90,7 @@ Run run_seed(std::uint64_t seed) {
 bool same_course(const Run& a, const Run& b) {
   return a.violation == b.violation && a.outcome.parameters == b.outcome.parameters &&
          a.outcome.duplicates == b.outcome.duplicates && a.outcome.partial == b.outcome.partial &&
-         a.outcome.moves == b.outcome.moves;
+         a.outcome.moves == b.outcome.moves && a.outcome.dropped == b.outcome.dropped;
 }
 
 struct Tally {

@@ -132,7 +132,7 @@ void Exchange::on_frame(const Header& header) {
   const Header request = entry->header;
   if (header.type == FrameType::pull_reply) {
     settle(*entry);
-    return events_.on_arrived(request.chunk, request.step, header.payload_bytes);
+    return events_.on_arrived(request.chunk, request.step, header.value, header.payload_bytes);
   }
   if (header.type == FrameType::push_ack &&
       header.status == static_cast<std::uint8_t>(PushStatus::partial)) {

@@ -22,8 +22,8 @@ namespace sheaf::worker {
 class ExchangeEvents {
  public:
   virtual ~ExchangeEvents() = default;
-  // What a pull at `clock` asked for lies where it said, `bytes` long.
-  virtual void on_arrived(std::uint32_t chunk, Step clock, std::size_t bytes) = 0;
+  // What a pull at `clock` asked for lies where it said, `bytes` long; it is that version.
+  virtual void on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) = 0;
   // A push, end or init is acknowledged; its payload may be overwritten.
   virtual void on_settled(const wire::Header& request) = 0;
   // Part of a push was there already and nothing was added: the caller pushes each of `missing`

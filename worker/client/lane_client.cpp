@@ -154,7 +154,7 @@ std::optional<wire::OutFrame> LaneClient::next_frame() {
   return frame;
 }
 
-void LaneClient::on_arrived(std::uint32_t chunk, Step clock, std::size_t bytes) {
+void LaneClient::on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) {
   const std::size_t expected = owner_.chunks_[chunk].bytes();
   if (owner_.pull_.identity()) {
     if (bytes != expected) {
@@ -172,7 +172,7 @@ void LaneClient::on_arrived(std::uint32_t chunk, Step clock, std::size_t bytes) 
     traffic_.pull_bytes += wire::kHeaderBytes + bytes;
     traffic_.pull_bytes_raw += wire::kHeaderBytes + expected;
   }
-  owner_.arrived(chunk, clock);
+  owner_.arrived(chunk, clock, version);
 }
 
 void LaneClient::on_settled(const Header&) { owner_.settled(); }

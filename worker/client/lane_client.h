@@ -58,7 +58,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   void on_frame(const wire::Header& header) override;
   std::optional<wire::OutFrame> next_frame() override;
   // ExchangeEvents
-  void on_arrived(std::uint32_t chunk, Step clock, std::size_t bytes) override;
+  void on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) override;
   void on_settled(const wire::Header& request) override;
   void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing) override;
 

@@ -29,6 +29,7 @@ PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params
                    }},
               chunks, shards),
       arrived_(chunks.size(), 0),
+      versions_(chunks.size(), 0),
       shared_(shards.lane_count()) {
   for (std::uint32_t lane = 0; lane < shards.lanes(); ++lane) {
     contexts_.push_back(std::make_unique<net::asio::io_context>(1));
@@ -343,9 +344,10 @@ void PushPull::wait_settled() {
   }
 }
 
-void PushPull::arrived(std::uint32_t chunk, Step clock) {
+void PushPull::arrived(std::uint32_t chunk, Step clock, Version version) {
   {
     const std::lock_guard lock(mutex_);
+    versions_[chunk] = version;
     arrived_[chunk] = std::max(arrived_[chunk], clock + 1);
     if (--awaited_ == 0 && std::exchange(exchanging_, false)) {
       exchanged_ += std::chrono::steady_clock::now() - exchange_began_;
@@ -369,6 +371,11 @@ void PushPull::partial(Partial partial) {
     --unsettled_;
   }
   memory_.bell().ring();
+}
+
+Version PushPull::version(std::uint32_t chunk) const {
+  const std::lock_guard lock(mutex_);
+  return versions_[chunk];
 }
 
 double PushPull::exchange_seconds() const {

@@ -116,6 +116,8 @@ class PushPull {
 
   // Until all chunks that touch [begin, end) of the vector have arrived at `clock`.
   void wait_arrived(std::size_t begin, std::size_t end, Step clock);
+  // The version of a chunk that arrived last.
+  Version version(std::uint32_t chunk) const;
   // Until every push, end and init so far is acknowledged. A push through shared memory is when its
   // step has been applied: then this is where a worker waits for the others.
   void wait_settled();
@@ -142,7 +144,7 @@ class PushPull {
   void wait(Awaited awaited, Ready ready);
   template <typename Body>
   void for_shared(Body body) const;
-  void arrived(std::uint32_t chunk, Step clock);
+  void arrived(std::uint32_t chunk, Step clock, Version version);
   void settled();
   void partial(Partial partial);
   std::size_t lane_of(std::uint32_t chunk) const { return shards_.index(shards_.at(chunk)); }
@@ -167,6 +169,7 @@ class PushPull {
 
   mutable std::mutex mutex_;
   std::vector<Step> arrived_;      // guarded: 1 + the newest clock of each chunk here; 0 = none
+  std::vector<Version> versions_;  // guarded: that arrived last, of each chunk
   std::uint64_t unsettled_ = 0;    // guarded: pushes, ends and inits without an answer
   std::vector<Partial> partials_;  // guarded
   std::uint64_t awaited_ = 0;      // guarded: pulls without an answer

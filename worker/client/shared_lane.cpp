@@ -103,12 +103,12 @@ void SharedLane::ask_wake(PushPull::Awaited what) {
   shared_.answers.ask_wake(all ? std::max<std::size_t>(unsettled_, 1) : 1);
 }
 
-void SharedLane::on_arrived(std::uint32_t chunk, Step clock, std::size_t) {
+void SharedLane::on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t) {
   const params::Chunk& c = owner_.chunks_[chunk];
   owner_.memory_.gather(chunk, clock);
   traffic_.pull_bytes += wire::kHeaderBytes + c.bytes();
   traffic_.pull_bytes_raw += wire::kHeaderBytes + c.bytes();
-  owner_.arrived(chunk, clock);
+  owner_.arrived(chunk, clock, version);
 }
 
 void SharedLane::on_settled(const Header&) {

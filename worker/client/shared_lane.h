@@ -38,7 +38,7 @@ class SharedLane final : public ExchangeEvents {
   std::optional<wire::Header> oldest() const { return exchange_.oldest(); }
 
   // ExchangeEvents
-  void on_arrived(std::uint32_t chunk, Step clock, std::size_t bytes) override;
+  void on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) override;
   void on_settled(const wire::Header& request) override;
   void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing) override;
 

@@ -1,6 +1,7 @@
 #include "worker/step/replica.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "common/base/error.h"
 
@@ -34,13 +35,18 @@ double Replica::run(Step step, std::uint32_t partition, std::span<const float> p
     const Step local_step = step * local_.steps + part;
     loss += model_.gradient(now, part_, {seed_, local_step, partition}, way);
     now = take(local_step, of_round++, now, way, part_.examples);
+    if (now.empty()) {
+      std::ranges::fill(way, std::numeric_limits<float>::quiet_NaN());
+      return std::numeric_limits<double>::quiet_NaN();
+    }
   }
   const auto weight = static_cast<float>(round.examples);
   for (std::size_t i = 0; i < way.size(); ++i) way[i] = weight * (parameters[i] - now[i]);
   return loss;
 }
 
-// One step of the inner optimizer, tensor by tensor, to the other of the two vectors.
+// One step of the inner optimizer, tensor by tensor, to the other of the two vectors. Empty if the
+// gradient is not finite and that does not end the job.
 std::span<float> Replica::take(Step local_step, Step of_round, std::span<const float> from,
                                std::span<const float> gradient, std::size_t examples) {
   const std::span<float> to = at_[of_round % 2].span();
@@ -55,6 +61,7 @@ std::span<float> Replica::take(Step local_step, Step of_round, std::span<const f
     const bool finite = local_.optimizer.step(
         request, from.subspan(t.offset, t.size), gradient.subspan(t.offset, t.size),
         state_.span().subspan(t.offset * runs, t.size * runs), to.subspan(t.offset, t.size));
+    if (!finite && local_.non_finite != optimization::NonFinite::abort) return {};
     if (!finite) {
       fail(Fault::diverged,
            "the gradient of local step {} is not finite ({}); lower consistency.inner.rate",

@@ -15,6 +15,7 @@
 #include <span>
 
 #include "common/base/aligned_buffer.h"
+#include "common/optimization/non_finite.h"
 #include "common/optimization/optimizer.h"
 #include "common/optimization/schedule.h"
 #include "worker/models/model.h"
@@ -26,6 +27,7 @@ struct LocalSteps {
   std::uint32_t steps = 1;  // of a round
   const optimization::Optimizer& optimizer;
   const optimization::Schedule& schedule;  // over all local steps of the partition
+  optimization::NonFinite non_finite = optimization::NonFinite::abort;
 };
 
 class Replica {
@@ -38,7 +40,8 @@ class Replica {
 
   // Takes the round of `partition` in step `step`. A whole round has `most` examples, cut into
   // parts as equal as can be; a shorter one ends earlier. Leaves examples * (parameters - where it
-  // ended) in `way`, and returns the sum of the losses on the way. Throws Fault::diverged.
+  // ended) in `way`, and returns the sum of the losses on the way. If a gradient is not finite
+  // it throws Fault::diverged, or the way and the loss are no numbers.
   // REQUIRES: parameters and `way` are whole vectors, round is not empty.
   double run(Step step, std::uint32_t partition, std::span<const float> parameters,
              const Batch& round, std::size_t most, std::span<float> way);

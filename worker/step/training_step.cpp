@@ -33,6 +33,10 @@ std::vector<PartitionRange> pushed_nodes(const params::PartitionTree& tree, Part
   return nodes;
 }
 
+bool is_finite(double loss, std::span<const float> gradient) {
+  return std::isfinite(loss) && math::all_finite(gradient);
+}
+
 }  // namespace
 
 void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
@@ -50,6 +54,7 @@ void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
 
 TrainingStep::TrainingStep(const Parts& parts)
     : parts_(parts),
+      rejects_(parts.non_finite == optimization::NonFinite::reject),
       tree_(parts.plan.partitions()),
       nodes_(
           pushed_nodes(tree_, parts.hosted, parts.compressor, parts.mechanism, parts.synchronous)) {
@@ -85,13 +90,15 @@ TrainingStep::TrainingStep(const Parts& parts)
 void TrainingStep::run(Step step) {
   step_ = step;
   const auto has_examples = [&](PartitionRange node) { return examples(node) != 0; };
-  const auto last = std::find_if(nodes_.rbegin(), nodes_.rend(), has_examples);
+  // Whether the last node to push has been pushed in part; else all is asked for at the end.
+  const auto last =
+      rejects_ ? nodes_.rend() : std::find_if(nodes_.rbegin(), nodes_.rend(), has_examples);
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     if (i >= workspaces_.size()) parts_.exchange.wait_settled();  // its buffers are used again
     workspace_ = &workspaces_[i % workspaces_.size()];
     // Later nodes of this step wait until all before them are settled, and a sum may need them too.
-    needed_back_ =
-        parts_.synchronous && nodes_.size() > workspaces_.size() && i + 1 < nodes_.size();
+    needed_back_ = (parts_.synchronous || parts_.drops) && nodes_.size() > workspaces_.size() &&
+                   i + 1 < nodes_.size();
     last_node_ = last != nodes_.rend() && nodes_[i] == *last;
     contribute(nodes_[i]);
   }
@@ -104,6 +111,10 @@ void TrainingStep::run(Step step) {
   again_bytes_.clear();
 }
 
+void TrainingStep::pass(Step from, Step to) {
+  for (step_ = from; step_ < to; ++step_) skip(parts_.hosted);
+}
+
 std::uint64_t TrainingStep::examples(PartitionRange node) const {
   std::uint64_t total = 0;
   for (std::uint32_t p = node.first; p < node.end(); ++p) total += parts_.plan.count(step_, p);
@@ -111,6 +122,7 @@ std::uint64_t TrainingStep::examples(PartitionRange node) const {
 }
 
 void TrainingStep::contribute(PartitionRange node) {
+  if (rejects_) return contribute_whole(node);
   node_ = node;
   node_examples_ = examples(node);
   pushed_from_ = parts_.chunks.size();
@@ -122,6 +134,44 @@ void TrainingStep::contribute(PartitionRange node) {
     parts_.exchange.wait_arrived(0, parts_.model.layout().size(), step_);
   }
   parts_.exchange.end(step_, node, node_examples_);
+}
+
+// Nothing of a partition leaves before all of it is known to be finite. So what is left out is left
+// out by all chunks, and depends on step and parameters alone, not on who computes it.
+void TrainingStep::contribute_whole(PartitionRange node) {
+  node_ = node;
+  node_examples_ = gather(node, 0);
+  partition_ = node.first;
+  depth_ = 0;
+  if (node_examples_ == 0) {
+    parts_.exchange.wait_arrived(0, parts_.model.layout().size(), step_);
+  } else {
+    for (auto c = static_cast<std::uint32_t>(parts_.chunks.size()); c-- > 0;) push_chunk(c);
+  }
+  parts_.exchange.end(step_, node, node_examples_);
+}
+
+// Leaves the sum over what is finite of `node` in sums[depth]; returns the examples in it.
+std::uint64_t TrainingStep::gather(PartitionRange node, std::size_t depth) {
+  if (node.count == 1) return gather_leaf(node.first, depth);
+  const std::uint64_t left = gather(tree_.left(node), depth);
+  const std::uint64_t right = gather(tree_.right(node), left != 0 ? depth + 1 : depth);
+  if (left != 0 && right != 0) math::add(workspace_->sums[depth + 1], workspace_->sums[depth]);
+  return left + right;
+}
+
+std::uint64_t TrainingStep::gather_leaf(std::uint32_t partition, std::size_t depth) {
+  streams_ = false;
+  if (parts_.plan.count(step_, partition) == 0) {
+    skip({partition, 1});
+    return 0;
+  }
+  const Batch& batch = parts_.batcher.next(step_, partition);
+  const std::span<float> into = workspace_->sums[depth];
+  const double loss = compute(step_, partition, batch, into, this);
+  const bool finite = is_finite(loss, into);
+  report(partition, finite ? batch.examples : 0, finite ? loss : 0, !finite);
+  return finite ? batch.examples : 0;
 }
 
 // Leaves the sum over `node` in sums[depth], unless it streams: then push_chunk() adds the deeper
@@ -144,9 +194,20 @@ void TrainingStep::sum_node(PartitionRange node, std::size_t depth, bool streams
   }
 }
 
-// Passes over partitions that have used up this epoch; their batches are empty.
+// Passes over partitions that have used up this epoch; their batches are empty. It is said all the
+// same: a row of metrics waits for all partitions.
 void TrainingStep::skip(PartitionRange node) {
-  for (std::uint32_t p = node.first; p < node.end(); ++p) parts_.batcher.next(step_, p);
+  for (std::uint32_t p = node.first; p < node.end(); ++p) {
+    parts_.batcher.next(step_, p);
+    report(p, 0, 0);
+  }
+}
+
+void TrainingStep::report(std::uint32_t partition, std::uint64_t examples, double loss,
+                          bool rejected) {
+  const TrafficCount traffic = parts_.exchange.traffic();
+  parts_.coordination.report_loss({step_, partition, examples, loss, rejected}, traffic.push_bytes,
+                                  traffic.pull_bytes);
 }
 
 void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams) {
@@ -155,15 +216,13 @@ void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams
   streams_ = streams;
   const Batch& batch = parts_.batcher.next(step_, partition);
   const double loss = compute(step_, partition, batch, workspace_->sums[depth], this);
-  if (!std::isfinite(loss)) {
+  if (!std::isfinite(loss) && parts_.non_finite == optimization::NonFinite::abort) {
     fail(Fault::diverged, "the loss of partition {} is {}; lower {}", partition, loss,
          parts_.local != nullptr ? "consistency.inner.rate or optimizer.rate"
          : parts_.synchronous    ? "optimizer.rate, warm up, or set optimizer.clip_norm"
                                  : "optimizer.rate or warm up");
   }
-  const TrafficCount traffic = parts_.exchange.traffic();
-  parts_.coordination.report_loss({step_, partition, batch.examples, loss}, traffic.push_bytes,
-                                  traffic.pull_bytes);
+  report(partition, batch.examples, loss);
 }
 
 // What this partition pushes for its examples. With an observer: parameters are waited for, and
@@ -240,9 +299,13 @@ void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::u
       parts_.exchange.end(step, {partition, 1}, 0);
       continue;
     }
-    again_bytes_.emplace_back(std::max(c.bytes(), encoded_chunk_bytes_));
     parts_.fill(step, partition, again_);
-    compute(step, partition, again_, again_gradient_.span(), nullptr);
+    const double loss = compute(step, partition, again_, again_gradient_.span(), nullptr);
+    if (rejects_ && !is_finite(loss, again_gradient_.span())) {
+      parts_.exchange.end(step, {partition, 1}, 0);
+      continue;
+    }
+    again_bytes_.emplace_back(std::max(c.bytes(), encoded_chunk_bytes_));
     const auto values =
         Releasable::noised(Clipped(again_gradient_.span().subspan(c.offset, c.size)),
                            parts_.mechanism, {step, partition, chunk});

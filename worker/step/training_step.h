@@ -3,6 +3,9 @@
 //   wait for the parameters, layer by layer → forward, backward → [noise] → [encode] → push,
 //   chunk by chunk while backward still runs → ask for the next version
 //
+// Where partitions whose gradient is not finite are to be rejected, a push waits for the end of its
+// backward pass instead.
+//
 // With local steps a round of them (Replica) stands for forward and backward; how far it went is
 // pushed like a gradient.
 //
@@ -50,6 +53,8 @@ class TrainingStep final : public PassObserver {
     PartitionRange hosted;
     std::uint64_t seed;
     bool synchronous;
+    bool drops;  // see WorkerParts
+    optimization::NonFinite non_finite;
     const LocalSteps* local;  // null: a step is a gradient
     bool feedback = false;    // what a lossy push leaves out goes with the next one
   };
@@ -66,8 +71,11 @@ class TrainingStep final : public PassObserver {
 
   // Takes step `step` (from 0): reads what was pulled at that clock, leaves what is pulled at the
   // next one on its way.
-  // Throws Fault::diverged when a loss is not finite.
+  // Throws Fault::diverged when a loss is not finite and that is to end the job.
   void run(Step step);
+
+  // Passes over steps [from, to), which have been taken without us.
+  void pass(Step from, Step to);
 
   double compute_seconds() const { return compute_seconds_; }
 
@@ -84,8 +92,12 @@ class TrainingStep final : public PassObserver {
   };
   std::uint64_t examples(PartitionRange node) const;
   void contribute(PartitionRange node);
+  void contribute_whole(PartitionRange node);
+  std::uint64_t gather(PartitionRange node, std::size_t depth);
+  std::uint64_t gather_leaf(std::uint32_t partition, std::size_t depth);
   void sum_node(PartitionRange node, std::size_t depth, bool streams);
   void skip(PartitionRange node);
+  void report(std::uint32_t partition, std::uint64_t examples, double loss, bool rejected = false);
   double compute(Step step, std::uint32_t partition, const Batch& batch, std::span<float> into,
                  PassObserver* observer);
   void leaf(std::uint32_t partition, std::size_t depth, bool streams);
@@ -95,6 +107,7 @@ class TrainingStep final : public PassObserver {
   void resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing);
 
   Parts parts_;
+  bool rejects_;  // partitions whose gradient is not finite
   std::optional<Replica> replica_;
   params::PartitionTree tree_;
   std::vector<PartitionRange> nodes_;  // pushed for, ascending

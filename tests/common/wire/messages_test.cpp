@@ -71,13 +71,13 @@ void each_message(Visit visit) {
               "/runs/a/checkpoints",
               120,
               "{}"});
-  visit(Losses{{{5, 1, 32, 0.25}, {6, 0, 31, -1e300}}, 100, 200});
+  visit(Losses{{{5, 1, 32, 0.25, false}, {6, 0, 0, 0, true}}, 100, 200});
   visit(Contribution{"validation 10", false, {{0, {1.5, -2.5}}, {7, {}}}});
   visit(Total{"t", {0.1, std::numeric_limits<double>::infinity()}});
   visit(Log{true, "a warning\nof two lines"});
   visit(Failure{{Role::server, 1}, 6, "training", "not finite"});
   visit(Drain{99});
-  visit(Finished{1, 2, 3, 4, 5, 6.5, 7, 8.5, 9});
+  visit(Finished{1, 2, 3, 4, 5, 6.5, 7, 8.5, 9, 10, 11, 12.5, 13, {0.25, 0.5}});
   visit(CheckpointAt{120, true, true});
   visit(CheckpointAnswer{120, false, true});
   visit(

@@ -16,7 +16,7 @@ TraceFindings check_text(const std::string& text) {
   return check_trace(in);
 }
 
-constexpr char kSsp[] = "sheaf-trace 1 partitions 2 first 0 staleness 1\n";
+constexpr char kSsp[] = "sheaf-trace 2 partitions 2 first 0 staleness 1\n";
 
 TEST(TraceTest, AHistoryWithinItsBoundIsFine) {
   const TraceFindings found = check_text(std::string(kSsp) +
@@ -49,7 +49,7 @@ TEST(TraceTest, EveryWayToBreakAPromiseIsFound) {
 }
 
 TEST(TraceTest, ASynchronousVersionIsTheStepOfAll) {
-  const std::string begin = "sheaf-trace 1 partitions 2 first 4 synchronous\n";
+  const std::string begin = "sheaf-trace 2 partitions 2 first 4 synchronous\n";
   EXPECT_EQ(check_text(begin + "pull 0 0 2 4 4\npush 0 0 2 4\npull 0 0 2 5 5\n").problem, "");
   EXPECT_THAT(check_text(begin + "push 0 0 1 4\npull 0 0 2 5 5\n").problem,
               HasSubstr("the slowest has 4"));
@@ -57,27 +57,61 @@ TEST(TraceTest, ASynchronousVersionIsTheStepOfAll) {
 }
 
 TEST(TraceTest, NothingBoundsAnUnboundedOne) {
-  const std::string begin = "sheaf-trace 1 partitions 2 first 0 unbounded\n";
+  const std::string begin = "sheaf-trace 2 partitions 2 first 0 unbounded\n";
   const auto found = check_text(begin + "push 0 0 1 0\npush 0 0 1 1\npull 0 0 1 2 2\n");
   EXPECT_EQ(found.problem, "");
   EXPECT_EQ(found.most_ahead, 2U);
 }
 
+// Three partitions, of which a step may go without one.
+TEST(TraceTest, AStepWithBackupHasEnoughAndTheSameInEveryChunk) {
+  const std::string begin = "sheaf-trace 2 partitions 3 first 4 backup 1\npush 0 0 1 4\n";
+  const std::string step = begin + "push 0 2 1 4\npull 0 0 1 5 5\n";
+  EXPECT_EQ(check_text(step).problem, "");
+  EXPECT_EQ(check_text(step + "pull 0 1 1 4 5\n").problem, "");  // of one who was left behind
+  EXPECT_EQ(check_text(step + "push 1 2 1 4\npush 1 0 1 4\npull 1 1 1 4 5\n").problem, "");
+  EXPECT_EQ(check_text(step + "push 0 1 1 5\npush 0 0 1 5\npush 0 1 1 6\n").problem, "");
+  // All three may have come before it was taken.
+  EXPECT_EQ(check_text(begin + "push 0 1 1 4\npush 0 2 1 4\npull 0 0 1 5 5\n").problem, "");
+  EXPECT_THAT(
+      check_text(begin + "pull 0 0 1 5 5\n").problem,
+      HasSubstr("line 3: chunk 0 takes step 4 with 1 of 3 partitions, expected at least 2"));
+  EXPECT_THAT(check_text(step + "push 1 2 1 4\npush 1 1 1 4\npull 1 1 1 5 5\n").problem,
+              HasSubstr("other partitions than other chunks"));
+  EXPECT_THAT(check_text(step + "push 0 1 1 4\n").problem,
+              HasSubstr("chunk 0 is at step 4, expected 5 or 6"));
+  EXPECT_THAT(check_text(begin + "push 0 0 1 4\n").problem, HasSubstr("it counts twice"));
+  EXPECT_THAT(check_text(step + "pull 0 0 1 6 5\n").problem,
+              HasSubstr("answers a pull at clock 6 with version 5"));
+  EXPECT_THAT(check_text("sheaf-trace 2 partitions 3 first 4 backup 0\n").problem,
+              HasSubstr("line 1"));
+}
+
 // What is written is what is read.
 TEST(TraceTest, LinesAreReadAsTheyAreWritten) {
   const TraceHead head{.partitions = 3, .first = 2, .synchronous = false, .staleness = 4};
-  const std::string text = to_line(head) +
-                           to_line(TraceEvent{TraceEvent::Kind::push, 7, {1, 2}, 2, 0}) +
-                           to_line(TraceEvent{TraceEvent::Kind::pull, 7, {1, 2}, 3, 8});
-  EXPECT_EQ(text, "sheaf-trace 1 partitions 3 first 2 staleness 4\npush 7 1 2 2\npull 7 1 2 3 8\n");
-  EXPECT_EQ(check_text(text).problem, "");
+  const std::string text =
+      to_line(head) + to_line(TraceEvent{TraceEvent::Kind::push, 7, {1, 2}, 2, 0}) +
+      to_line(TraceEvent{TraceEvent::Kind::pull, 7, {1, 2}, 3, 8}) + to_line(TraceEnd{3, 5});
+  EXPECT_EQ(
+      text,
+      "sheaf-trace 2 partitions 3 first 2 staleness 4\npush 7 1 2 2\npull 7 1 2 3 8\nend 3 5\n");
+  const TraceFindings found = check_text(text);
+  EXPECT_EQ(found.problem, "");
+  ASSERT_TRUE(found.end);
+  EXPECT_EQ(found.end->step, 3U);
+  EXPECT_EQ(found.end->traces, 5U);
+  EXPECT_THAT(check_text(text + "end 3 5\n").problem,
+              HasSubstr("line 5: found more behind the end"));
+  EXPECT_EQ(to_line(TraceHead{.partitions = 3, .backup = 2, .staleness = {}}),
+            "sheaf-trace 2 partitions 3 first 0 backup 2\n");
 }
 
 TEST(TraceTest, WhatIsNoTraceIsSaidWithItsLine) {
   EXPECT_THAT(check_text("something\n").problem, HasSubstr("line 1: found no head"));
-  EXPECT_THAT(check_text("sheaf-trace 2 partitions 2 first 0 unbounded\n").problem,
+  EXPECT_THAT(check_text("sheaf-trace 1 partitions 2 first 0 unbounded\n").problem,
               HasSubstr("line 1"));
-  EXPECT_THAT(check_text("sheaf-trace 1 partitions 2 first 0 staleness\n").problem,
+  EXPECT_THAT(check_text("sheaf-trace 2 partitions 2 first 0 staleness\n").problem,
               HasSubstr("line 1"));
   EXPECT_THAT(check_text(std::string(kSsp) + "pul 0\n").problem, HasSubstr("line 2: found no ev"));
   EXPECT_THAT(check_text(std::string(kSsp) + "push 0 0 1\n").problem, HasSubstr("line 2"));
@@ -87,6 +121,7 @@ TEST(TraceTest, WhatIsNoTraceIsSaidWithItsLine) {
 TEST(TraceTest, AnUnfinishedLineIsNotRead) {
   EXPECT_EQ(check_text("").problem, "");
   EXPECT_EQ(check_text(std::string(kSsp) + "push 0 0 1 0\npull 0 0").problem, "");
+  EXPECT_FALSE(check_text(std::string(kSsp) + "push 0 0 1 0\nend 1 4").end);
 }
 
 }  // namespace

@@ -88,6 +88,7 @@ struct ShardJobOptions {
   std::string gate = "bsp";
   std::string gate_keys = "";
   double clip_norm = 0;
+  bool skip_non_finite = false;
   bool lossy_push = false;
   bool lossy_pull = false;
 };
@@ -183,6 +184,7 @@ class ShardJob {
   };
   std::vector<Saved> saved;
   std::vector<TraceEvent> trace;  // of all lanes
+  std::vector<Step> skipped;      // as one of them said
   std::size_t rooms = 100;
   // The parameters of a chunk, pulled.
   std::vector<float> parameters(Step clock, std::uint32_t chunk) {
@@ -208,6 +210,7 @@ class ShardJob {
       --job->rooms;
       return job->saved.emplace_back(Saved{0, 0, std::vector<float>(floats)}).values;
     }
+    void skipped(Step step) override { job->skipped.push_back(step); }
     void note(const TraceEvent& event) override { job->trace.push_back(event); }
     void checkpoint(Version version, std::uint32_t chunk, std::span<float>) override {
       job->saved.back().version = version;
@@ -242,7 +245,8 @@ class ShardJob {
                                                       .schedule = schedule_,
                                                       .push = *push_,
                                                       .pull = *pull_,
-                                                      .clip_norm = options_.clip_norm},
+                                                      .clip_norm = options_.clip_norm,
+                                                      .skip_non_finite = options_.skip_non_finite},
                                            output);
   }
   void deliver(Shard& shard, wire::Header h, std::span<const std::byte> payload,

@@ -557,28 +557,5 @@ TEST(ShardTest, AScalarOfAnUnknownChunkIsRefused) {
   EXPECT_THAT(refusal([&] { job.shard().on_scalar(0, 3, 1.0); }), HasSubstr("expected 0..2"));
 }
 
-// ---- divergence ---------------------------------------------------------------------------------
-
-TEST(ShardTest, AGradientThatIsNotFiniteIsDivergence) {
-  for (const double clip : {0.0, 1.0}) {
-    for (const float bad :
-         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-      ShardJob job({.tensors = {16}, .clip_norm = clip});
-      job.init_all(1);
-      std::vector<float> gradient(16, 1.0F);
-      gradient[9] = bad;
-      const auto text = refusal([&] { job.push(0, 0, {0, 4}, gradient, 4); }, Fault::diverged);
-      EXPECT_THAT(text, HasSubstr("step 0: the gradient of parameters 0..16 is not finite"));
-    }
-  }
-}
-
-TEST(ShardTest, ASumThatOverflowsIsDivergence) {
-  ShardJob job({.tensors = {16}, .partitions = 2});
-  job.init_all(1);
-  job.push(0, 0, {0, 1}, std::numeric_limits<float>::max());
-  refusal([&] { job.push(0, 0, {1, 1}, std::numeric_limits<float>::max()); }, Fault::diverged);
-}
-
 }  // namespace
 }  // namespace sheaf::server

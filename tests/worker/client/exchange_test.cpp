@@ -20,7 +20,7 @@ using wire::PushStatus;
 // Notes what the conversation has brought about, one word an event.
 class Events final : public ExchangeEvents {
  public:
-  void on_arrived(std::uint32_t chunk, Version version, std::size_t bytes) override {
+  void on_arrived(std::uint32_t chunk, Step version, Version, std::size_t bytes) override {
     log.push_back(fmt::format("arrived {} v{} {}", chunk, version, bytes));
   }
   void on_settled(const Header& request) override {

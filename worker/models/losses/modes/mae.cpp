@@ -1,33 +1,14 @@
-#include <fmt/format.h>
-
 #include <cmath>
 
-#include "worker/models/losses/loss.h"
+#include "worker/models/losses/regression_loss.h"
 
 namespace sheaf::worker {
 namespace {
 
 // Mean absolute error. Of one example with T targets t and outputs y:
 //   loss = (1 / T) sum |y - t|        d loss / dy = sign(y - t) / T, and 0 where y = t
-class MeanAbsoluteError final : public Loss {
+class MeanAbsoluteError final : public RegressionLoss {
  public:
-  Task task() const override { return Task::regression; }
-
-  std::optional<Mismatch> mismatch(std::size_t outputs, const Schema& schema) const override {
-    if (outputs == schema.targets) return std::nullopt;
-    return Mismatch{fmt::format("{} outputs of the last layer", outputs),
-                    fmt::format("{}, one for each target", schema.targets),
-                    fmt::format("units = {} in the last layer", schema.targets)};
-  }
-
-  std::optional<std::string> bad_target(std::span<const float> targets,
-                                        std::size_t) const override {
-    for (const float target : targets) {
-      if (!std::isfinite(target)) return fmt::format("target {}, expected a finite number", target);
-    }
-    return std::nullopt;
-  }
-
   double sum(std::size_t examples, std::span<const float> outputs, std::span<const float> targets,
              std::span<float> gradient) const override {
     const double share = static_cast<double>(examples) / static_cast<double>(outputs.size());
