@@ -104,8 +104,8 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
                      .push = *options_.push,
                      .pull = *options_.pull,
                      .clip_norm = options_.clip_norm,
-                     .seed = options_.seed,
                      .skip_non_finite = options_.skip_non_finite,
+                     .seed = options_.seed,
                      .shared = shared});
     if (!shares) continue;
     try {
