@@ -54,8 +54,7 @@ const std::vector<Door> kDoors = {
     {"openblas", {"common/math/blas.cpp"}},
     {"openssl/",
      {"common/net/tls.cpp", "common/privacy/noise/input_tag.cpp", "common/wire/handshake.cpp",
-      "launcher/model_file.cpp",
-      "worker/data/digest.cpp"}},
+      "launcher/model_file.cpp", "worker/data/digest.cpp"}},
     {"toml++/", {"common/config/"}},
     {"zlib.h", {"worker/data/"}},
 };

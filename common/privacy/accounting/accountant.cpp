@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/privacy/accounting/contour.h"
@@ -11,9 +12,13 @@
 namespace sheaf::privacy {
 namespace {
 
+// The series of a fractional order keeps 14 digits of a sum near 1.
 Epsilon by_renyi(History history, double delta, Adjacency adjacency) {
   const RenyiEpsilon renyi = epsilon_by_renyi(history, delta, adjacency);
-  return {renyi.epsilon, 1e-10 * (1 + renyi.epsilon), "rdp", renyi.order};
+  double steps = 0;
+  for (const GaussianSteps& part : history) steps += static_cast<double>(part.count);
+  const double error = 1e-10 * renyi.epsilon + steps * 1e-13 / (renyi.order - 1);
+  return {renyi.epsilon, error, "rdp", renyi.order};
 }
 
 // By what is quicker: a contour integral; for a few steps, a grid; for many steps with very rare
@@ -46,12 +51,27 @@ double most_by_adding(History history) {
   return most;
 }
 
-double upper(double noise, const GaussianSteps& steps, double delta, Adjacency adjacency,
-             Method method) {
-  const GaussianSteps tried{steps.sampling_rate, noise, steps.count};
-  const Epsilon epsilon = epsilon_of({&tried, 1}, delta, adjacency, method);
-  return epsilon.value + epsilon.error;
-}
+// log(bound of epsilon / budget) at some noise: falls as noise grows, nearly a straight line in its
+// logarithm.
+class Excess {
+ public:
+  Excess(double budget, const GaussianSteps& steps, double delta, Adjacency adjacency,
+         Method method)
+      : budget_(budget), steps_(steps), delta_(delta), adjacency_(adjacency), method_(method) {}
+
+  double operator()(double noise) const {
+    const GaussianSteps tried{steps_.sampling_rate, noise, steps_.count};
+    const Epsilon epsilon = epsilon_of({&tried, 1}, delta_, adjacency_, method_);
+    return std::log((epsilon.value + epsilon.error) / budget_);
+  }
+
+ private:
+  double budget_;
+  GaussianSteps steps_;
+  double delta_;
+  Adjacency adjacency_;
+  Method method_;
+};
 
 }  // namespace
 
@@ -75,29 +95,37 @@ double noise_for(double epsilon, const GaussianSteps& steps, double delta, Adjac
                  Method method) {
   constexpr double kLeast = 0.01, kMost = 1e6, kPerUnit = 1e6;
   check_epsilon(epsilon);
-  const auto fits = [&](double noise) {
-    return upper(noise, steps, delta, adjacency, method) <= epsilon;
-  };
-  double high = 1;
-  while (!fits(high)) {
+  const Excess excess(epsilon, steps, delta, adjacency, method);
+  double high = 1, at_high = excess(high);
+  double low = high, at_low = at_high;
+  while (at_high > 0) {
     if (high >= kMost) {
       fail(Fault::config,
            "epsilon: found {}, which no noise up to {:.0e} gives, expected a larger one", epsilon,
            kMost);
     }
-    high = std::min(kMost, 2 * high);
+    low = std::exchange(high, std::min(kMost, 2 * high));
+    at_low = std::exchange(at_high, excess(high));
   }
-  double low = high / 2;
-  while (low > kLeast && fits(low)) {
-    high = low;
-    low = std::max(kLeast, low / 2);
+  while (at_low <= 0) {
+    if (low <= kLeast) return kLeast;
+    high = std::exchange(low, std::max(kLeast, low / 2));
+    at_high = std::exchange(at_low, excess(low));
   }
-  while (high - low > 0.25 / kPerUnit) {
-    const double middle = (low + high) / 2;
-    (fits(middle) ? high : low) = middle;
+  // Regula falsi on logarithms; every third time bisection, which also serves where epsilon is 0.
+  for (int i = 0; high - low > 0.25 / kPerUnit; ++i) {
+    const double share = at_low / (at_low - at_high);
+    double middle = i % 3 == 2 || !std::isfinite(at_high) ? (low + high) / 2
+                                                          : low * std::pow(high / low, share);
+    // A little beside it, so that the root is soon between two that are near each other.
+    middle += (i % 2 == 0 ? 0.1 : -0.1) / kPerUnit;
+    middle = std::clamp(middle, low + 0.02 * (high - low), high - 0.02 * (high - low));
+    const double at_middle = excess(middle);
+    (at_middle > 0 ? low : high) = middle;
+    (at_middle > 0 ? at_low : at_high) = at_middle;
   }
   double units = std::ceil(high * kPerUnit);
-  while (!fits(units / kPerUnit)) ++units;  // the two ways to an epsilon differ by their errors
+  while (excess(units / kPerUnit) > 0) ++units;  // ways to an epsilon differ by their errors
   return units / kPerUnit;
 }
 

@@ -74,7 +74,7 @@ std::vector<Composition::Side> Composition::sides(double a, double epsilon) cons
     const double b = a * share;
     sides.push_back({false, a - b, log_chernoff(b, epsilon) + std::numbers::ln2});
   }
-  for (double factor = 1.02; factor < 50; factor = 1 + 1.5 * (factor - 1)) {
+  for (double factor = 1.02; factor < 8; factor = 1 + 1.5 * (factor - 1)) {
     const double b = a * factor;
     const double log_bound = log_chernoff(b, epsilon) + std::numbers::ln2;
     if (!(log_bound < 1e4)) break;  // of no more use, or no number where all is faded out

@@ -36,7 +36,8 @@ class Composition {
   double log_chernoff(double a, double epsilon) const;
 
   // The tilt whose saddle point lies at `epsilon`, and this epsilon, where the saddle-point
-  // approximation gives delta. Good to some per cent of delta.
+  // approximation gives delta. Good to some per cent of delta where many
+  // steps decide; where single ones do, it may be far off.
   struct Saddle {
     double a = 1;
     double epsilon = 0;

@@ -12,7 +12,7 @@
 namespace sheaf::privacy {
 namespace {
 
-constexpr double kTolerance = 1e-9;  // of delta: what wraps around or is cut off
+constexpr double kGridTolerance = 1e-9;  // of delta: what wraps around or is cut off
 constexpr std::size_t kRoughSize = 1 << 13;
 constexpr std::size_t kSize = 1 << 17;
 
@@ -35,27 +35,24 @@ struct Spectrum {
   double infinite = 0;
 };
 
-// Points from `low` or below to `high` or above: every multiple of the spacing where all losses
-// together may lie, ever fewer further away, for one loss may lie far out in a tail that hardly
-// counts.
+// Points from `low` or below to `high` or above: every multiple of the spacing from a period below
+// 0 to a period above epsilon, ever fewer further out, where a tail may lie that hardly counts.
 std::vector<double> points(double low, double high, const Grid& grid) {
-  const auto fine = static_cast<double>(grid.size);
+  const auto period = static_cast<double>(grid.size);
   std::vector<double> points;
-  const auto go = [&](double from, double to, double sign) {
-    double gap = 1;
-    std::size_t coarse = 0;
-    double i = from;
-    for (; sign * i < sign * to; i += sign * gap) {
+  const auto go = [&](double from, double to, double fine, double sign) {
+    double gap = 1, i = from;
+    for (std::size_t coarse = 0; sign * i < sign * to; i += sign * gap) {
       points.push_back(i);
-      if (std::abs(i - grid.centre) > fine && ++coarse % 1024 == 0) gap *= 2;
+      if (sign * i > sign * fine && ++coarse % 1024 == 0) gap *= 2;
     }
     points.push_back(i);
   };
-  const double start = std::clamp(grid.centre, low, high);
-  go(start, low, -1);
+  const double start = std::clamp(0.0, low, high);
+  go(start, low, std::min(0.0, grid.centre) - period, -1);
   std::reverse(points.begin(), points.end());
   points.pop_back();
-  go(start, high, 1);
+  go(start, high, std::max(0.0, grid.centre) + period, 1);
   return points;
 }
 
@@ -117,12 +114,13 @@ Spectrum compose(const Composition& steps, const Grid& grid, double cut) {
 // delta(epsilon) = A - e^epsilon B between two points, with A and B the sums of mass and of
 // mass e^-loss above: from the top down to where it passes what is left of delta. What is not on
 // the grid is taken off before: mass at infinity, the alias, and an allowance for rounding, which
-// is that of one value of the spectrum times the number of steps. Nothing if that is too much.
-std::optional<double> epsilon_on(const Composition& steps, const Composition::Line& line,
-                                 std::size_t size) {
+// is that of one value of the spectrum times the number of steps. Nothing if that is too much. The
+// error is what it comes to in epsilon.
+std::optional<TightEpsilon> epsilon_on(const Composition& steps, const Composition::Line& line,
+                                       std::size_t size) {
   const double spacing = line.period / static_cast<double>(size);
   const Grid grid{line.a, spacing, size, std::round(line.epsilon / spacing)};
-  const Spectrum all = compose(steps, grid, kTolerance * steps.delta() / steps.total());
+  const Spectrum all = compose(steps, grid, kGridTolerance * steps.delta() / steps.total());
   const double log_m = steps.at(line.a).value;
   const double rounding = steps.total() * 0x1p-50 * std::exp(log_m - line.a * line.epsilon);
   const double remaining =
@@ -139,7 +137,10 @@ std::optional<double> epsilon_on(const Composition& steps, const Composition::Li
     a += mass;
     b += mass * std::exp(centre - loss);
     const double below = loss - grid.spacing;
-    if (a - std::exp(below - centre) * b > remaining) return centre + std::log((a - remaining) / b);
+    if (a - std::exp(below - centre) * b > remaining) {
+      const double slope = a - remaining;  // of delta, at this epsilon
+      return TightEpsilon{centre + std::log(slope / b), (steps.delta() - remaining) / slope};
+    }
   }
   return std::nullopt;
 }
@@ -152,16 +153,17 @@ std::optional<TightEpsilon> epsilon_by_grid(const Composition& steps) {
   for (int pass = 0; pass < 3; ++pass) {
     const auto found = epsilon_on(steps, steps.line(saddle, near, 1e-3), kRoughSize);
     if (!found) return std::nullopt;
-    near = *found;
+    near = found->epsilon;
   }
-  const Composition::Line line = steps.line(saddle, near, kTolerance);
-  const auto epsilon = epsilon_on(steps, line, kSize);
+  const Composition::Line line = steps.line(saddle, near, kGridTolerance);
+  const auto fine = epsilon_on(steps, line, kSize);
   const auto coarse = epsilon_on(steps, line, kSize / 2);
-  if (!epsilon || !coarse) return std::nullopt;
-  if (*epsilon <= 0) return TightEpsilon{0, 0};
+  if (!fine || !coarse) return std::nullopt;
+  if (fine->epsilon <= 0) return TightEpsilon{0, 0};
   // The excess is a third of the difference, if four times the spacing's; this is not proved, so
-  // all of it is reported.
-  return TightEpsilon{*epsilon, std::abs(*coarse - *epsilon) + 1e-12 * (1 + *epsilon)};
+  // all of it is reported, and what was taken off delta.
+  const double excess = std::abs(coarse->epsilon - fine->epsilon);
+  return TightEpsilon{fine->epsilon, excess + fine->error + 1e-10 * (1 + fine->epsilon)};
 }
 
 }  // namespace sheaf::privacy

@@ -8,7 +8,7 @@
 //   replace  P = (1-q) phi(0) + q phi(1)   Q = (1-q) phi(0) + q phi(-1)
 //
 // Source of the first two: Zhu, Dong, Wang, "Optimal accounting of differential privacy via
-// characteristic function", AISTATS 2022, theorem 11; that dominating pairs compose: theorem 10.
+// characteristic function", AISTATS 2022; there also that dominating pairs compose.
 //
 // That the third dominates: given which other units take part, the step shows (1-q) phi(0) +
 // q phi(g) or (1-q) phi(0) + q phi(h), two vectors with norm at most 1 (joint convexity allows to
@@ -16,7 +16,7 @@
 // (1 - c A - d B)+ under phi(g), where c, d >= 0, A = phi(0)/phi(g), B = phi(h)/phi(g): log-normals
 // of mean 1 with deviations |g|/noise and |h-g|/noise. A convex function of a sum of increasing
 // functions is supermodular, so the mean grows with the correlation of log A and log B (Mueller and
-// Stoyan, "Comparison methods for stochastic models and risks", 2002, theorem 3.13.5), and by
+// Stoyan, "Comparison methods for stochastic models and risks", 2002, section 3.13), and by
 // Jensen's inequality with either deviation. All three are largest for h = -g, |g| = 1. Thresholds
 // below 1 follow by exchanging g and h.
 //

@@ -16,8 +16,8 @@ namespace sheaf::privacy {
 //   A = sum over k = 0 .. a of binom(a, k) (1-q)^(a-k) q^k e^((k^2 - k) / (2 s^2))
 //
 // and for others section 3.3 of the paper, an infinite series whose signs are those of binom(a, k).
-// It is the larger one of both directions (theorem 5 there). For replace_one by quadrature over the
-// pair `replace` of privacy_loss.h.
+// It is the larger one of both directions, as is shown there. For replace_one by quadrature over
+// the pair `replace` of privacy_loss.h.
 double renyi_divergence(const GaussianSteps& step, double order, Adjacency adjacency);
 
 // The orders that are tried: 1.1, 1.2, … 10.9, 12, 13, … 63.

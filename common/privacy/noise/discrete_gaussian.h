@@ -1,7 +1,7 @@
 // The discrete Gaussian distribution on the integers, P(x) in proportion to e^(-x^2 / 2 s^2), drawn
 // exactly: in integers alone, without a rounding anywhere (Canonne, Kamath, Steinke, "The discrete
-// Gaussian for differential privacy", NeurIPS 2020, algorithms 1 to 3). On integer data its privacy
-// is that of the normal mechanism or better (theorem 7 there), and its bits betray nothing. How
+// Gaussian for differential privacy", NeurIPS 2020, algorithms 1 to 3). On integer data its Renyi
+// divergences are at most those of normal noise (theorem 4 there), and its bits betray nothing. How
 // long a draw takes depends on what is drawn: do not let others time it.
 //
 // Some millions of draws a second, a hundredth of what normal noise does, so it is an option and

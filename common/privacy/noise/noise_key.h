@@ -11,7 +11,7 @@
 // where the tag is Poly1305 (RFC 8439) of the bytes, under a key that HKDF makes of the secret,
 // too. A tag of 1 MiB is equal for two inputs with probability below 2^-86, whoever chose them, as
 // long as neither key nor tag is seen, and none ever is: they go nowhere but into the HMAC. A hash
-// that needs no key would do as well, at a quarter of the speed or less.
+// that needs no key would do as well, at an eighth of the speed or less.
 #pragma once
 
 #include <cstddef>
