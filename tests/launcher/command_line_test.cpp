@@ -86,6 +86,9 @@ TEST(CommandLineTest, TheOtherCommands) {
   EXPECT_THAT(bench.job.overrides, ElementsAre("a=1"));
   EXPECT_TRUE(bench.json);
   EXPECT_EQ(std::get<BenchCommand>(parse({"bench", "scaling", "job.toml"})).name, "scaling");
+  // A worker and a server in turn: an even number.
+  const auto recovery = parse({"bench", "recovery", "job.toml", "--minutes", "5"});
+  EXPECT_EQ(std::get<BenchCommand>(recovery).minutes, 6U);
   EXPECT_TRUE(std::holds_alternative<VersionCommand>(parse({"--version"})));
   EXPECT_TRUE(std::holds_alternative<ProbeCommand>(parse({"probe"})));
 }
