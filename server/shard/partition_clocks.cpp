@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace sheaf::server {
 
@@ -19,13 +20,18 @@ void PartitionClocks::advance(PartitionRange partitions) {
   for (std::uint32_t p = partitions.first; p < partitions.end(); ++p) {
     if (clocks_[p]++ == slowest_) --at_slowest_;
   }
-  if (at_slowest_ != 0) return;
-  slowest_ = std::ranges::min(clocks_);
-  at_slowest_ = static_cast<std::size_t>(std::ranges::count(clocks_, slowest_));
+  if (at_slowest_ == 0) find_slowest();
 }
 
 void PartitionClocks::pass(std::uint32_t partition, Step clock) {
-  while (clocks_[partition] < clock) advance({partition, 1});
+  if (clocks_[partition] >= clock) return;
+  const bool at_slowest = std::exchange(clocks_[partition], clock) == slowest_;
+  if (at_slowest && --at_slowest_ == 0) find_slowest();
+}
+
+void PartitionClocks::find_slowest() {
+  slowest_ = std::ranges::min(clocks_);
+  at_slowest_ = static_cast<std::size_t>(std::ranges::count(clocks_, slowest_));
 }
 
 void PartitionClocks::set_all(Step clock) {

@@ -38,6 +38,7 @@ class PartitionClocks {
   bool any_beyond(Step clock) const;
 
  private:
+  void find_slowest();
   std::vector<Step> clocks_;
   Step slowest_ = 0;
   std::size_t at_slowest_ = clocks_.size();  // partitions

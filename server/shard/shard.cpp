@@ -53,6 +53,17 @@ bool outgrows_cache(const ShardParts& parts) {
   return vectors * parts.shared[0].size_bytes() > cache;
 }
 
+// The names of the tensors that have a part of a chunk.
+std::vector<std::string> tensors_of(const params::Layout& layout, const params::Chunk& chunk) {
+  std::vector<std::string> names;
+  for (const params::Tensor& tensor : layout.tensors()) {
+    if (tensor.offset < chunk.end() && chunk.offset < tensor.offset + tensor.size) {
+      names.push_back(tensor.name);
+    }
+  }
+  return names;
+}
+
 }  // namespace
 
 Shard::Shard(const ShardParts& parts, ShardOutput& output)
@@ -163,7 +174,9 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
     fail(Fault::network, "push for step {} of chunk {} without examples", header.step,
          header.chunk);
   }
+  const bool again = state.clocks.has(header.partitions.first, header.step);
   if (drops_ && is_late(state, header.partitions, header.step)) {
+    if (again) ++duplicates_;
     return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
   }
   using Offer = PartitionClocks::Offer;
@@ -380,11 +393,13 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<doub
         request, in.subspan(at, count), state.aggregator.sum(at, count, scratch_.span()),
         state.optimizer_state.span().subspan(at * runs, count * runs), out.subspan(at, count));
     if (!finite) {  // version `step` stays as it is
-      fail(Fault::diverged, "step {}: the {} parameters {}..{} is not finite; lower the rate{}",
+      fail(Fault::diverged,
+           "step {}: the {} parameters {}..{} is not finite ({}); lower the rate{}",
            synchronous_ ? step : state.clocks.slowest({partition, 1}) - 1,
            synchronous_ ? std::string("gradient of")
                         : fmt::format("gradient of partition {} of", partition),
            state.chunk->offset, state.chunk->end(),
+           fmt::join(tensors_of(parts_.layout, *state.chunk), ", "),
            synchronous_ ? ", warm up, or set optimizer.clip_norm" : " or warm up");
     }
   });

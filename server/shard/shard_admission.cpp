@@ -12,7 +12,6 @@ namespace sheaf::server {
 bool Shard::is_late(ChunkState& state, PartitionRange partitions, Step step) {
   const std::uint32_t partition = partitions.first;
   if (step < state.newest) {
-    if (state.clocks.has(partition, step)) ++duplicates_;
     state.clocks.pass(partition, step + 1);
     return true;
   }

@@ -90,6 +90,9 @@ TEST(CommandLineTest, TheOtherCommands) {
   EXPECT_EQ(codec.kind, "topk");
   EXPECT_THAT(codec.options, ElementsAre("values=8"));
   EXPECT_TRUE(std::get<CodecCommand>(parse({"bench", "codec", "--json"})).kind.empty());
+  // A worker and a server in turn: an even number.
+  const auto recovery = parse({"bench", "recovery", "job.toml", "--minutes", "5"});
+  EXPECT_EQ(std::get<BenchCommand>(recovery).minutes, 6U);
   EXPECT_TRUE(std::holds_alternative<VersionCommand>(parse({"--version"})));
   EXPECT_TRUE(std::holds_alternative<ProbeCommand>(parse({"probe"})));
 }

@@ -28,6 +28,8 @@ void expect_drained(Running& running) {
   EXPECT_FALSE(result.contains("error"));
   EXPECT_GT(result["steps"], 0);
   EXPECT_EQ(result["checkpoint"]["step"], result["steps"]);
+  EXPECT_GT(result["checkpoint"]["lane_pause_ms"]["n"], 0);
+  EXPECT_GT(result["checkpoint"]["lane_pause_ms"]["p99"], 0);
   EXPECT_TRUE(result["test"]["loss"].is_null());
   const auto model = launcher::read_model(running.run() / "model.safetensors");
   EXPECT_EQ(model.sha256, result["model_sha256"]);

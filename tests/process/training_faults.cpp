@@ -10,7 +10,7 @@ std::vector<Fault> training_faults() {
       {.name = "LossDiverges",
        .prepare = [](Job& job) { job.tables["optimizer"] = "kind = \"sgd\"\nrate = 1e30\n"; },
        .exit = 6,
-       .says = {"is not finite; lower the rate", "training step", "Exit code 6: diverged"},
+       .says = {"is not finite (", "lower the rate", "training step", "Exit code 6: diverged"},
        .blame = Blame{{0, 1, 2, 3}, "training step"}},
       killed("WorkerIsKilled", "worker", 1),
       killed("FirstWorkerIsKilled", "worker", 0),

@@ -90,7 +90,8 @@ TrainingStep::TrainingStep(const Parts& parts)
 void TrainingStep::run(Step step) {
   step_ = step;
   const auto has_examples = [&](PartitionRange node) { return examples(node) != 0; };
-  // Whether the last node to push has been pushed in part; else all is asked for at the end.
+  // Behind its last push a chunk is asked for at once; where a node may push nothing, all of them
+  // are at the end.
   const auto last =
       rejects_ ? nodes_.rend() : std::find_if(nodes_.rbegin(), nodes_.rend(), has_examples);
   for (std::size_t i = 0; i < nodes_.size(); ++i) {

@@ -35,7 +35,7 @@ TEST(ShardTest, AGradientThatIsNotFiniteIsDivergence) {
       std::vector<float> gradient(16, 1.0F);
       gradient[9] = bad;
       const auto text = divergence([&] { job.push(0, 0, {0, 4}, gradient, 4); });
-      EXPECT_THAT(text, HasSubstr("step 0: the gradient of parameters 0..16 is not finite"));
+      EXPECT_THAT(text, HasSubstr("step 0: the gradient of parameters 0..16 is not finite (t0)"));
     }
   }
 }

@@ -41,6 +41,10 @@ TEST(PartitionClocksTest, TheSlowestIsTheLeastOfAll) {
       const auto count = 1 + static_cast<std::uint32_t>(random.next() % (partitions - first));
       clocks.advance({first, count});
       for (std::uint32_t p = first; p < first + count; ++p) ++expected[p];
+      const auto passes = static_cast<std::uint32_t>(random.next() % partitions);
+      const Step to = random.next() % (expected[passes] + 3);  // perhaps where it has long been
+      clocks.pass(passes, to);
+      expected[passes] = std::max(expected[passes], to);
       const auto [least, most] = std::ranges::minmax(expected);
       EXPECT_EQ(clocks.slowest(), least);
       EXPECT_EQ(clocks.level(), least == most);
