@@ -70,12 +70,12 @@ Composition::Saddle Composition::saddle() const {
 // of d is at most twice the first one: a geometric series.
 std::vector<Composition::Side> Composition::sides(double a, double epsilon) const {
   std::vector<Side> sides = {{false, a, std::numbers::ln2}};
-  for (double share = 0.02; share < 1; share += 0.07) {
-    const double b = a * share;
+  for (int i = 0; i < 14; ++i) {
+    const double b = a * (0.02 + 0.07 * i);
     sides.push_back({false, a - b, log_chernoff(b, epsilon) + std::numbers::ln2});
   }
-  for (double factor = 1.02; factor < 8; factor = 1 + 1.5 * (factor - 1)) {
-    const double b = a * factor;
+  for (int i = 0; i < 15; ++i) {
+    const double b = a * (1 + 0.02 * std::pow(1.5, i));
     const double log_bound = log_chernoff(b, epsilon) + std::numbers::ln2;
     if (!(log_bound < 1e4)) break;  // of no more use, or no number where all is faded out
     sides.push_back({true, b - a, log_bound});
@@ -84,7 +84,7 @@ std::vector<Composition::Side> Composition::sides(double a, double epsilon) cons
 }
 
 double Composition::period(double a, double epsilon, double error) const {
-  double right = INFINITY, left = INFINITY;
+  double right = kInfinity, left = kInfinity;
   for (const Side& side : sides(a, epsilon)) {
     double& nearest = side.right ? right : left;
     nearest = std::min(nearest, (side.log_bound - std::log(error / 2)) / side.rate);
@@ -111,7 +111,7 @@ Composition::Line Composition::line(const Saddle& saddle, double epsilon, double
 }
 
 double Composition::alias(const Line& line, double epsilon) const {
-  double right = INFINITY, left = INFINITY;
+  double right = kInfinity, left = kInfinity;
   for (const Side& side : sides(line.a, epsilon)) {
     double& least = side.right ? right : left;
     least = std::min(least, std::exp(side.log_bound - side.rate * line.period));

@@ -72,7 +72,7 @@ class Integrand {
 // is of use about the epsilon that it was planned for: no step is longer than an eighth of a
 // period.
 double solve(const Integrand& line, const Composition::Line& plan, double epsilon, double delta) {
-  double low = -INFINITY, high = INFINITY;
+  double low = -kInfinity, high = kInfinity;
   const double longest = plan.period / 8;
   for (int i = 0; i < 100; ++i) {
     const Integrand::Value value = line.at(epsilon);
@@ -95,7 +95,7 @@ std::optional<TightEpsilon> epsilon_by_contour(const Composition& steps, double 
   const Composition::Saddle saddle = steps.saddle();
   // Where one step in a million decides, the saddle-point approximation is far off: rough passes
   // before the last one.
-  double epsilon = saddle.epsilon, moved = INFINITY;
+  double epsilon = saddle.epsilon, moved = kInfinity;
   for (int pass = 0; pass < 8; ++pass) {
     const Composition::Line rough = steps.line(saddle, epsilon, kRough);
     if (moved < rough.period / 16) break;

@@ -42,9 +42,11 @@ std::vector<double> points(double low, double high, const Grid& grid) {
   std::vector<double> points;
   const auto go = [&](double from, double to, double fine, double sign) {
     double gap = 1, i = from;
-    for (std::size_t coarse = 0; sign * i < sign * to; i += sign * gap) {
+    std::size_t coarse = 0;
+    while (sign * i < sign * to) {
       points.push_back(i);
       if (sign * i > sign * fine && ++coarse % 1024 == 0) gap *= 2;
+      i += sign * gap;
     }
     points.push_back(i);
   };
@@ -67,8 +69,8 @@ Spectrum spectrum_of_step(const PrivacyLoss& loss, const Grid& grid, double log_
     spectrum.values[grid.slot(i)] += mass * std::exp(grid.a * i * grid.spacing - log_m);
   };
   // From -infinity on: what lies below the first point is taken for it.
-  double left = falls ? INFINITY : -INFINITY;
-  double before = -INFINITY;
+  double left = falls ? kInfinity : -kInfinity;
+  double before = -kInfinity;
   for (const double i : points(low, high, grid)) {
     const double right = loss.point(i * grid.spacing);
     const double p = falls ? loss.mass_p(right, left) : loss.mass_p(left, right);
@@ -84,7 +86,7 @@ Spectrum spectrum_of_step(const PrivacyLoss& loss, const Grid& grid, double log_
     left = right;
     before = i;
   }
-  spectrum.infinite = falls ? loss.mass_p(-INFINITY, left) : loss.mass_p(left, INFINITY);
+  spectrum.infinite = falls ? loss.mass_p(-kInfinity, left) : loss.mass_p(left, kInfinity);
   fourier(spectrum.values);
   return spectrum;
 }
@@ -129,8 +131,8 @@ std::optional<TightEpsilon> epsilon_on(const Composition& steps, const Compositi
   // In units of e^-loss at the centre, which does not overflow.
   const double centre = grid.centre * grid.spacing;
   double a = 0, b = 0;
-  for (double i = grid.centre + static_cast<double>(size / 2) - 1;
-       i > grid.centre - static_cast<double>(size / 2); --i) {
+  for (std::size_t k = 1; k < size; ++k) {
+    const double i = grid.centre + static_cast<double>(size) / 2 - static_cast<double>(k);
     const double loss = i * grid.spacing;
     const double tilted = all.values[grid.slot(i)].real() / static_cast<double>(size);
     const double mass = std::max(0.0, tilted) * std::exp(log_m - line.a * loss);

@@ -93,7 +93,7 @@ std::complex<double> log_one_plus(std::complex<double> m, double scale) {
 }  // namespace
 
 double LossTransform::limit(const PrivacyLoss& loss, double mass) {
-  if (loss.direction() == Direction::add) return INFINITY;
+  if (loss.direction() == Direction::add) return kInfinity;
   // A normal deviate exceeds z with probability e^(-z^2 / 2) / 2 at most; fading is a second one.
   const double deviation = loss.noise() * std::sqrt(1 + kFade * kFade);
   return 1 + deviation * std::sqrt(-2 * std::log(mass));
@@ -101,7 +101,7 @@ double LossTransform::limit(const PrivacyLoss& loss, double mass) {
 
 double LossTransform::log_density(double x) const {
   const double log_p = loss_.log_density(x);
-  if (limit_ == INFINITY) return log_p;
+  if (limit_ == kInfinity) return log_p;
   const double beyond = (x - limit_) / (std::numbers::sqrt2 * kFade * loss_.noise());
   return beyond < -6 ? log_p : log_p + std::log(0.5 * std::erfc(beyond));
 }
@@ -123,7 +123,7 @@ LossTransform::Range LossTransform::range(double a) const {
   const auto steps = static_cast<std::size_t>((right - left) / step) + 1;
   std::vector<double> plain(steps + 1), tilted(steps + 1);
   Range range{right, left, 0, 0};
-  double most = -INFINITY, most_tilted = -INFINITY;
+  double most = -kInfinity, most_tilted = -kInfinity;
   for (std::size_t i = 0; i <= steps; ++i) {
     const double x = left + static_cast<double>(i) * step;
     plain[i] = log_density(x);
@@ -149,7 +149,7 @@ LossTransform::Range LossTransform::range(double a) const {
 double LossTransform::spacing(double a, double t, const Range& range) const {
   const double variance = loss_.noise() * loss_.noise();
   double growth = 1 / (2 * variance);  // of the exponent, per y^2
-  if (limit_ < INFINITY) growth += 1 / (2 * kFade * kFade * variance);
+  if (limit_ < kInfinity) growth += 1 / (2 * kFade * kFade * variance);
   if (loss_.direction() != Direction::remove) {
     const double share = std::min(0.25, range.steepest * variance);
     growth += 0.65 * a * share / (variance * variance);
@@ -158,16 +158,21 @@ double LossTransform::spacing(double a, double t, const Range& range) const {
   return 2 * std::numbers::pi / (kDigits / y + growth * y + 1.1 * t * range.steepest);
 }
 
+std::size_t LossTransform::count(const Range& range, double step) {
+  return static_cast<std::size_t>((range.to - range.from) / step) + 1;
+}
+
 std::size_t LossTransform::points(double a, double t) const {
   const Range where = range(a);
-  return static_cast<std::size_t>((where.to - where.from) / spacing(a, t, where)) + 1;
+  return count(where, spacing(a, t, where));
 }
 
 Cumulants LossTransform::at(double a) const {
   const Range where = range(a);
   const double step = spacing(a, 0, where);
   double sum = 0, difference = 0, magnitude = 0, first = 0, second = 0;
-  for (double x = where.from; x <= where.to; x += step) {
+  for (std::size_t i = 0; i < count(where, step); ++i) {
+    const double x = where.from + static_cast<double>(i) * step;
     const double loss = loss_.loss(x);
     const Term at_x = term(log_density(x), a * loss, where.scale);
     sum += at_x.tilted;
@@ -190,7 +195,8 @@ void LossTransform::along_line(double a, std::size_t from, double spacing_t,
     const double step = spacing(a, (start + static_cast<double>(size)) * spacing_t, where);
     Turner turner(spacing_t, size);
     double difference = 0;
-    for (double x = where.from; x <= where.to; x += step) {
+    for (std::size_t i = 0; i < count(where, step); ++i) {
+      const double x = where.from + static_cast<double>(i) * step;
       const double loss = loss_.loss(x);
       const Term at_x = term(log_density(x), a * loss, where.scale);
       difference += at_x.difference;

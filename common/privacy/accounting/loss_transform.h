@@ -34,7 +34,7 @@ struct Cumulants {
 
 class LossTransform {
  public:
-  explicit LossTransform(const PrivacyLoss& loss, double limit = INFINITY)
+  explicit LossTransform(const PrivacyLoss& loss, double limit = kInfinity)
       : loss_(loss), limit_(limit) {}
 
   // The limit beyond which P has less than `mass`, where it was faded out. For `add`, whose losses
@@ -61,6 +61,7 @@ class LossTransform {
   };
   Range range(double a) const;
   double spacing(double a, double t, const Range& range) const;
+  static std::size_t count(const Range& range, double step);
   double log_density(double x) const;  // of the faded P
 
   PrivacyLoss loss_;

@@ -48,7 +48,7 @@ double PrivacyLoss::removal_point(double loss) const {
   if (q_ == 1) return variance * loss + 0.5;
   const double s = loss > 1 ? loss + std::log1p((q_ - 1) * std::exp(-loss)) - std::log(q_)
                             : std::log1p(std::expm1(loss) / q_);
-  return std::isnan(s) ? -INFINITY : variance * s + 0.5;
+  return std::isnan(s) ? -kInfinity : variance * s + 0.5;
 }
 
 // With E = e^(x / noise^2), b = 1 - q, c = q e^(-1 / 2 noise^2): (b + c E) / (b + c / E) = e^loss

@@ -23,7 +23,11 @@
 // Plain maths, immutable, thread-safe.
 #pragma once
 
+#include <limits>
+
 namespace sheaf::privacy {
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 enum class Direction { remove, add, replace };
 

@@ -14,7 +14,7 @@ namespace {
 class LogSum {
  public:
   void add(double log_term, bool negative) {
-    if (log_term == -INFINITY) return;
+    if (log_term == -kInfinity) return;
     if (log_term > scale_) {
       sum_ *= std::exp(scale_ - log_term);
       scale_ = log_term;
@@ -28,7 +28,7 @@ class LogSum {
   }
 
  private:
-  double scale_ = -INFINITY;
+  double scale_ = -kInfinity;
   double sum_ = 0;
 };
 
@@ -104,7 +104,7 @@ std::span<const double> renyi_orders() {
 }
 
 RenyiEpsilon epsilon_by_renyi(History history, double delta, Adjacency adjacency) {
-  RenyiEpsilon best{INFINITY, 0};
+  RenyiEpsilon best{kInfinity, 0};
   for (const double order : renyi_orders()) {
     double divergence = 0;
     for (const GaussianSteps& steps : history) {
