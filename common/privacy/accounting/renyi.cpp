@@ -45,7 +45,8 @@ double log_erfc(double x) {
 double log_a_integer(double q, double s, double order) {
   LogSum sum;
   double log_binomial = std::log(order);
-  for (double k = 2; k <= order; ++k) {
+  for (int n = 2; n <= static_cast<int>(order); ++n) {
+    const double k = n;
     log_binomial += std::log((order - k + 1) / k);
     const double exponent = (k * k - k) / (2 * s * s);
     const double log_expm1 = exponent + std::log(-std::expm1(-exponent));
