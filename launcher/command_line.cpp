@@ -39,9 +39,10 @@ constexpr CommandText kCommands[] = {
   sheaf train job.toml run.workers=4 optimizer.rate=0.01 run.dir=/scratch/first
   sheaf train --resume runs/quickstart-20261122-114508
   sheaf train job.toml --print-launch              the mpirun line, to start it by hand)",
-     "A job that loses a process goes on by itself from its newest checkpoint. What "
-     "--print-launch\n"
-     "prints starts a new job. The last line on stdout is the run directory."},
+     "A job that loses a worker has another one in its place; one that loses a server goes on by\n"
+     "itself from its newest checkpoint. What --print-launch prints starts a new job. The last "
+     "line\n"
+     "on stdout is the run directory."},
     {"rank", "sheaf rank JOB.toml [key=value …]", "Runs one rank of a job: what mpirun starts.",
      "  mpirun -n 4 sheaf rank configs/quickstart.toml   2 servers and 2 workers, servers first",
      "The number of ranks is run.servers + run.workers; any other is exit 2."},
@@ -114,14 +115,13 @@ constexpr CommandText kCommands[] = {
     {"verify", "sheaf verify RUN [options]",
      "Reads every byte of the checkpoints in a run directory and compares the checksums. Where "
      "the\n"
-     "job wrote traces (consistency.trace), checks that each read kept its bound.",
+     "job wrote traces (consistency.trace), checks that each read kept its bound and none was cut.",
      R"(  sheaf verify runs/quickstart-20261122-114508
   sheaf verify runs/quickstart-20261122-114508 --json)",
      "A line for each checkpoint, newest first: ok, or what is damaged: file, block, what was\n"
      "expected and what was found. Files of no checkpoint are named and are no damage.\n"
-     "Exit 0 if nothing is damaged, 5 if anything is or there is none, 1 if a trace shows a bound "
-     "that\n"
-     "was broken, 2 if RUN is no run directory."},
+     "Exit 0 if nothing is damaged, 5 if anything is or there is none, 1 if a trace shows a bound\n"
+     "that was broken or has been cut, 2 if RUN is no run directory."},
     {"privacy", "sheaf privacy --sampling-rate Q (--noise S | --epsilon E) --steps T --delta D",
      "Says what steps of private training cost, or how much noise keeps them to a budget.",
      R"(  sheaf privacy --sampling-rate 256/60000 --noise 1.1 --steps 14062 --delta 1e-5

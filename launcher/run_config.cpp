@@ -265,7 +265,7 @@ void RunConfig::read_recovery() {
   const bool replicas = recovery.integer("replicas", 1, {1, 2}) != 1;
   if (snapshot || replicas) {
     notes_.push_back(fmt::format(
-        "recovery.{} is without effect: a job that loses a process goes on from its newest "
+        "recovery.{} is without effect: a job that loses a server goes on from its newest "
         "checkpoint",
         snapshot ? "snapshot" : "replicas"));
   }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A campaign of faults: jobs of random shape lose workers, servers, mpirun and supervisors, again and
-# again, and must come to the bits of a job that lost none, or, in ssp and asp, to the count of all steps.
+# again, and must come to the bits of a job that lost none, or, in ssp, asp and drop, to the count of all steps.
 set -euo pipefail
 
 readonly usage="usage: tests/chaos.sh [--kills N] [--seed S] [--json]
