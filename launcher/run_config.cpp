@@ -310,6 +310,24 @@ void RunConfig::read_scaling() {
   }
 }
 
+void RunConfig::check_compression() {
+  const Section optimizer = section("optimizer");
+  if (optimizer_.non_finite == optimization::NonFinite::skip && synchronous_ && !push_.empty() &&
+      push_ != "none" && optimizer.sound("non_finite")) {
+    optimizer.fault(
+        "non_finite", "\"skip\"",
+        fmt::format("\"abort\" or \"reject\" with compression.push.kind = \"{}\": what is "
+                    "not finite has no encoding, so no server would see it",
+                    push_),
+        "\"reject\"");
+  }
+  if (network_.transport == "shm" && !pull_.empty() && pull_ != "none") {
+    notes_.emplace_back(
+        "network.transport: compressed pulls go over the network, also within a host: what is "
+        "decoded is not what lies in the server's memory");
+  }
+}
+
 void RunConfig::cross_check() {
   const Section run = section("run"), data = section("data"), timeouts = section("timeouts");
   const bool partitions_are_sound = run.sound("partitions") && run.sound("workers");
@@ -348,6 +366,7 @@ void RunConfig::cross_check() {
                fmt::format("an integer below run.partitions ({})", run_.partitions),
                run_.partitions > 1 ? "1" : "consistency.kind = \"bsp\"");
   }
+  check_compression();
   const auto ascending = [&](std::string_view low, milliseconds low_value, std::string_view high,
                              milliseconds high_value) {
     if (!timeouts.sound(low) || !timeouts.sound(high) || low_value < high_value) return;

@@ -199,6 +199,7 @@ class RunConfig {
   void read_timeouts();
   void read_launch();
   void read_scaling();
+  void check_compression();
   void cross_check();
   void check_inexact() const;
   // The schema, or nothing; appends what is wrong with the data itself to `faults`.

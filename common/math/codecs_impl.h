@@ -13,6 +13,7 @@
 namespace sheaf::math {
 namespace {
 
+// Named wherever they are used: `auto` would forget the attributes.
 using RawHalf = std::uint16_t __attribute__((aligned(1), may_alias));
 using RawFloat = float __attribute__((aligned(1), may_alias));
 using RawCode = signed char __attribute__((may_alias));
@@ -58,7 +59,7 @@ struct Bfloat {
 
 template <typename Kind>
 bool to_float16(const float* __restrict x, std::byte* bytes, std::size_t n) {
-  auto* __restrict y = reinterpret_cast<RawHalf*>(bytes);
+  RawHalf* __restrict y = reinterpret_cast<RawHalf*>(bytes);
   std::uint32_t bad = 0;
   for (std::size_t i = 0; i < n; ++i) {
     bad |= is_bad(x[i]);
@@ -69,7 +70,7 @@ bool to_float16(const float* __restrict x, std::byte* bytes, std::size_t n) {
 
 template <typename Kind>
 bool is_finite(const std::byte* bytes, std::size_t n) {
-  const auto* x = reinterpret_cast<const RawHalf*>(bytes);
+  const RawHalf* x = reinterpret_cast<const RawHalf*>(bytes);
   std::uint16_t bad = 0;
   for (std::size_t i = 0; i < n; ++i) {
     const auto exponent = static_cast<std::uint16_t>(x[i] & Kind::kInfinite);
@@ -80,7 +81,7 @@ bool is_finite(const std::byte* bytes, std::size_t n) {
 
 template <typename Kind>
 void add_float16(const std::byte* bytes, float* __restrict y, std::size_t n) {
-  const auto* __restrict x = reinterpret_cast<const RawHalf*>(bytes);
+  const RawHalf* __restrict x = reinterpret_cast<const RawHalf*>(bytes);
   for (std::size_t i = 0; i < n; ++i) y[i] += Kind::decode(x[i]);
 }
 
@@ -160,13 +161,13 @@ inline void pack_nibbles(const RawCode* __restrict codes, std::size_t n, RawCode
 template <unsigned bits>
 bool to_codes(std::size_t block, const float* x, std::size_t n, const std::byte* random,
               std::byte* exponents, std::byte* codes) {
-  auto* out = reinterpret_cast<RawCode*>(codes);
+  RawCode* out = reinterpret_cast<RawCode*>(codes);
   std::uint32_t bad = 0;
   for (std::size_t at = 0; at < n; at += block) {
     const std::size_t count = n - at < block ? n - at : block;
     const std::uint32_t largest = largest_magnitude(x + at, count);
     bad |= static_cast<std::uint32_t>(largest >= kExponent);
-    const auto* words =
+    const RawHalf* words =
         random == nullptr ? nullptr : reinterpret_cast<const RawHalf*>(random + 2 * at);
     std::uint32_t exponent = 0;
     if constexpr (bits == 8) {
@@ -197,7 +198,7 @@ inline void unpack_nibbles(const RawCode* __restrict x, std::size_t n, RawCode* 
 template <unsigned bits>
 void add_codes(std::size_t block, const std::byte* exponents, const std::byte* codes, float* y,
                std::size_t n) {
-  const auto* in = reinterpret_cast<const RawCode*>(codes);
+  const RawCode* in = reinterpret_cast<const RawCode*>(codes);
   for (std::size_t at = 0; at < n; at += block) {
     const std::size_t count = n - at < block ? n - at : block;
     const float scale = scale_of(static_cast<std::uint32_t>(*exponents++));
@@ -245,7 +246,7 @@ inline float tree_of(Lanes<float>& sums) {
 // What is not finite shows in the sum, which cannot overflow by itself: values are divided first.
 bool to_signs(std::size_t block, const float* x, std::size_t n, std::byte* scales,
               std::byte* bits) {
-  auto* scale = reinterpret_cast<RawFloat*>(scales);
+  RawFloat* scale = reinterpret_cast<RawFloat*>(scales);
   const float share = 1.0F / static_cast<float>(block);
   std::uint32_t bad = 0;
   for (std::size_t at = 0; at < n; at += block) {
@@ -300,7 +301,7 @@ inline void add_signed(std::uint32_t signs, float scale, float* y) {
 
 void add_signs(std::size_t block, const std::byte* scales, const std::byte* bits, float* y,
                std::size_t n) {
-  const auto* scale = reinterpret_cast<const RawFloat*>(scales);
+  const RawFloat* scale = reinterpret_cast<const RawFloat*>(scales);
   for (std::size_t at = 0; at < n; at += block) {
     const std::size_t end = n - at < block ? n : at + block;
     const float mean = *scale++;

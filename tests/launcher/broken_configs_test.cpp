@@ -178,6 +178,8 @@ const std::vector<Row> kRows = {
             words_of(compression::compressors()) + R"(, try "none")"},
     Row{15, "rate = 0.1\n[compression]\npull = { kind = \"topk\" }",
         R"(17:10: compression.pull.kind: found "topk", expected a compressor that keeps every value near itself: parameters are sent whole, and what one version loses no other brings back, try "bf16")"},
+    Row{15, "rate = 0.1\nnon_finite = \"skip\"\n[compression]\npush = { kind = \"int8\" }",
+        R"(16:1: optimizer.non_finite: found "skip", expected "abort" or "reject" with compression.push.kind = "int8": what is not finite has no encoding, so no server would see it, try "reject")"},
     Row{15, "rate = 0.1\n[compression]\npush = { kind = \"topk\", values = 7 }",
         "17:25: compression.push.values: found 7, expected 32, 16, 8, 4 or 2 bits a value, try 8"},
     Row{15, "rate = 0.1\n[compression]\npush = { kind = \"int8\", block = 48 }",

@@ -144,6 +144,12 @@ TEST(RunConfigTest, WhatHasNoEffectIsNoted) {
                                {"data.batch=16", "run.partitions=4"})
                          .check()
                          .notes;
+  EXPECT_THAT(config_of(job_with(1,
+                                 "[network]\ntransport = \"shm\"\n[compression]\n"
+                                 "pull = { kind = \"fp16\" }\n[run]"))
+                  .check()
+                  .notes,
+              ElementsAre(HasSubstr("network.transport: compressed pulls go over the network")));
   EXPECT_THAT(notes, ElementsAre(HasSubstr("recovery.replicas is without effect"),
                                  HasSubstr("16 examples over 4 partitions leave 4 for each")));
 }

@@ -156,7 +156,7 @@ TEST(Codecs, LargeValuesAreMarkedAsByTheScalarTwin) {
                    std::vector<std::uint64_t> words((x.size() + 63) / 64);
                    set.mark_large(x.data(), x.size(), std::bit_cast<std::uint32_t>(lowest),
                                   words.data());
-                   std::memcpy(to.data(), words.data(), words.size() * 8);
+                   std::ranges::copy(std::as_bytes(std::span(words)), to.data());
                    return true;
                  },
                  [](const CodecSet&, Room&, Room&, auto&) {});
