@@ -351,16 +351,6 @@ void RunConfig::cross_check() {
   }
   const Section gate = section("consistency");
   if (!exact() && gate.sound("kind")) check_inexact();
-  const Section optimizer = section("optimizer"), push = section("compression").table("push");
-  const bool skips = synchronous_ && optimizer_.non_finite == optimization::NonFinite::skip;
-  if (skips && push_ != "none" && push.sound("kind")) {
-    optimizer.fault(
-        "non_finite", "\"skip\"",
-        fmt::format("\"abort\" or \"reject\" with compression.push.kind = \"{}\": what is "
-                    "not finite cannot be encoded, so that servers would not see it",
-                    push_),
-        "\"reject\"");
-  }
   if (partitions_are_sound && gate.sound("backup") && backup_ >= run_.partitions) {
     gate.fault("backup", fmt::format("{}", backup_),
                fmt::format("an integer below run.partitions ({})", run_.partitions),

@@ -159,8 +159,6 @@ const std::vector<Row> kRows = {
     Row{15, "rate = 0.1\n[consistency]\nkind = \"bps\"",
         R"(17:1: consistency.kind: found "bps", expected )" + words_of(server::gates()) +
             R"(, try "bsp")"},
-    Row{15, "rate = 0.1\nnon_finite = \"skip\"\n[compression]\npush = { kind = \"int8\" }",
-        R"(16:1: optimizer.non_finite: found "skip", expected "abort" or "reject" with compression.push.kind = "int8": what is not finite cannot be encoded, so that servers would not see it, try "reject")"},
     Row{15, "rate = 0.1\n[consistency]\nkind = \"drop\"\nbackup = 2",
         R"(18:1: consistency.backup: found 2, expected an integer below run.partitions (2), try 1)"},
     Row{15, "rate = 0.1\nclip_norm = 2\n[consistency]\nkind = \"ssp\"",
