@@ -228,6 +228,9 @@ void Coordinator::on_control(ControlPeer& peer, ControlKind kind, std::span<cons
 
 void Coordinator::on_registration(ControlPeer& peer, wire::Registration registration) {
   registration.info.process = peer.process();  // what was proved, not what is claimed
+  if (running_ && !(replacements_ && replacements_->awaits(peer.process()))) {
+    fail(Fault::network, "{} registers, but nobody waits for it", to_string(peer.process()));
+  }
   membership_.on_registered(registration.info, std::chrono::steady_clock::now());
   // The pid is worth something only if it names the same process here: another host's does not.
   const ProcessIdentity identity{static_cast<pid_t>(registration.info.pid),
@@ -373,6 +376,7 @@ void Coordinator::say_encryption() {
 
 void Coordinator::on_contribution(ControlPeer& peer, wire::Contribution contribution) {
   if (const std::vector<double>* sum = gathering_.sum_of(contribution.tag)) {
+    if (!contribution.sum) return;  // nobody waits for lists
     return peer.send(ControlKind::total, wire::Total{contribution.tag, *sum});
   }
   auto whole = gathering_.add(peer.process(), std::move(contribution));
@@ -401,6 +405,8 @@ void Coordinator::drain() {
 }
 
 void Coordinator::on_drain_answer(ControlPeer& peer, Step begun) {
+  // A successor that has not begun knows nothing of its partitions; it is asked when it has.
+  if (replacements_ && replacements_->awaits(peer.process())) return;
   Step& answer = drain_answers_[peer.process()];
   answer = std::max({answer, begun, least_begun_[peer.process()]});
   if (drain_answers_.size() != options_.workers || drained_to_) return;

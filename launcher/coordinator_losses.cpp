@@ -67,7 +67,10 @@ void Coordinator::on_successor(ControlPeer& peer) {
     misfit.phase = phase();
     return end_job(std::move(misfit));
   }
-  for (const std::string& warning : agreement.warnings) record_.note("warning: " + warning);
+  if (!agreement.warnings.empty()) record_.on_other_numerics();
+  for (const std::string& warning : agreement.warnings) {  // of others they have been said
+    if (warning.starts_with(to_string(peer.process()))) record_.note("warning: " + warning);
+  }
   replacements_->on_registered(peer.process());
 }
 

@@ -273,6 +273,7 @@ void JobRecord::on_model(std::size_t offset, std::span<const std::byte> floats) 
          floats.size(), offset, model_.size());
   }
   std::memcpy(model_.data() + offset, floats.data(), floats.size());
+  if (offset == 0) model_known_ = 0;  // whoever sends it may have been lost, and another one begins
   model_known_ += count;
 }
 

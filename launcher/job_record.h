@@ -55,6 +55,8 @@ class JobRecord {
   void on_list(const std::string& tag, std::vector<double> values, TimePoint now);
   // A worker was lost, which was noticed at that time; another one is to take its place.
   void on_lost(ProcessId worker, TimePoint noticed);
+  // One whose floats may differ computes with the others: from here on no bits are promised.
+  void on_other_numerics() { result_.bit_exact = exact_ = false; }
   // That one begins with the step `first` of its partitions.
   void on_successor(PartitionRange partitions, Step first, TimePoint now);
   void on_model(std::size_t offset, std::span<const std::byte> floats);

@@ -45,6 +45,8 @@ class Replacements {
   };
   std::optional<Successor> on_lost(const wire::ProcessInfo& lost, std::optional<Step> newest,
                                    TimePoint now);
+  // Whether a successor of it has not begun yet.
+  bool awaits(ProcessId process) const { return lost_.contains(process); }
   void on_tick(TimePoint now);
   // A successor is here. REQUIRES: on_lost() has named it.
   void on_registered(ProcessId worker);

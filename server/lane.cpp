@@ -99,6 +99,7 @@ void Lane::loop() {
     copying_ = Duration{0};
     if (polled_.empty()) {
       context_.run_one();
+      if (!departed_.empty()) release_departed();
       continue;
     }
     bool busy = poll_shared();

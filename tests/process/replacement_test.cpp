@@ -148,6 +148,20 @@ TEST_P(CountingReplacements, LoseNothingAndCountNothingTwice) {
   EXPECT_EQ(verified.code, 0) << verified.output << verified.errors;
 }
 
+// Who is asked to end while a successor is on its way ends with all that the lost one has pushed.
+TEST_P(CountingReplacements, AnEndMeetsASuccessorThatHasNotBegun) {
+  CountingJob job(std::string("kind = \"") + GetParam() + "\"\n");
+  job.tables["recovery"] = "restarts = 100\n";
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal("worker", 1, SIGKILL);
+  ASSERT_TRUE(running.wait_for_message("another process takes its place", kRun));
+  running.signal(SIGTERM);
+  ASSERT_EQ(running.wait(patience(kRun)), 75) << running.errors();
+  const unsigned each = std::string_view(GetParam()) == "bsp" ? 1 : CountingJob::kPartitions;
+  EXPECT_EQ(count_of(job), each * running.result()["steps"].get<unsigned>());
+}
+
 INSTANTIATE_TEST_SUITE_P(Gates, CountingReplacements, testing::Values("bsp", "ssp", "asp"),
                          [](const auto& row) { return std::string(row.param); });
 
