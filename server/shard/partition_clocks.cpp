@@ -34,6 +34,17 @@ void PartitionClocks::find_slowest() {
   at_slowest_ = static_cast<std::size_t>(std::ranges::count(clocks_, slowest_));
 }
 
+void PartitionClocks::write(std::span<Step> into) const {
+  std::ranges::copy(clocks_, into.begin());
+}
+
+void PartitionClocks::read(std::span<const Step> from) {
+  clocks_.assign(from.begin(), from.end());
+  find_slowest();
+}
+
+Step PartitionClocks::fastest() const { return std::ranges::max(clocks_); }
+
 void PartitionClocks::set_all(Step clock) {
   std::ranges::fill(clocks_, clock);
   slowest_ = clock;

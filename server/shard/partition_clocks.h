@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/base/ids.h"
@@ -29,8 +30,12 @@ class PartitionClocks {
   void pass(std::uint32_t partition, Step clock);
   // Everybody has finished so many.
   void set_all(Step clock);
+  // All of them, to memory that outlives us and from there.
+  void write(std::span<Step> into) const;
+  void read(std::span<const Step> from);
 
   Step slowest() const { return slowest_; }
+  Step fastest() const;
   // Among these partitions; of none the largest number there is.
   Step slowest(PartitionRange partitions) const;
   // Whether all have finished as many.
@@ -39,6 +44,7 @@ class PartitionClocks {
 
  private:
   void find_slowest();
+
   std::vector<Step> clocks_;
   Step slowest_ = 0;
   std::size_t at_slowest_ = clocks_.size();  // partitions

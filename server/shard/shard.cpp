@@ -84,7 +84,9 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
                   .all_lanes = parts.shards.lane_count()}) {
   check(synchronous_ || !needs_scalars(), "step scalars need steps of many partitions together");
   check(parts.gate.exact() || parts.shared[0].empty(), "shared parameters need exact steps");
-  const std::size_t per_parameter = parts.optimizer.state_per_parameter();
+  check(!parts.snapshot || (!drops_ && !needs_scalars()),
+        "with a snapshot a step is of all partitions, and needs nothing but its own chunk");
+  const std::size_t per_parameter = parts.snapshot ? 0 : parts.optimizer.state_per_parameter();
   for (const std::uint32_t id : parts.shards.chunks_of(parts.lane)) {
     const params::Chunk& chunk = parts.chunks[id];
     place_[id] = static_cast<std::int32_t>(states_.size());
@@ -99,6 +101,7 @@ Shard::Shard(const ShardParts& parts, ShardOutput& output)
     states_.back().parked.reserve(parts.partitions);
     if (!synchronous_) states_.back().read.resize(parts.partitions);
   }
+  if (parts_.snapshot) adopt();
 }
 
 // ---- frames in ----------------------------------------------------------------------------------
@@ -150,6 +153,7 @@ void Shard::on_init(SessionId session, const Header& header, Buffer payload) {
   }
   if (!state.initialised()) {
     std::ranges::copy(payload.floats(state.chunk->size), room(state, 0).begin());
+    commit(state);
     checkpoint(state);
   }
   acknowledge(session, header, FrameType::init_ack);
@@ -183,7 +187,10 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
   const Offer offer = state.clocks.offer(header.partitions, header.step);
   if (offer == Offer::contained) {
     ++duplicates_;
-    return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
+    if (committed(state, header.step)) {
+      return acknowledge(session, header, FrameType::push_ack, PushStatus::duplicate);
+    }
+    return state.owed.push_back({session, header, FrameType::push_ack, PushStatus::duplicate});
   }
   if (offer == Offer::overlapping) return acknowledge_partial(session, header, state);
   if (parts_.push.identity() && header.payload_bytes != state.chunk->bytes()) {
@@ -195,7 +202,9 @@ void Shard::on_push(SessionId session, const Header& header, Buffer payload) {
   if (lent) loans_.use(payload);
   // Before the answer: the last push of a step is acknowledged when it is applied.
   contribute(state, header, std::move(payload));
-  if (!lent) acknowledge(session, header, FrameType::push_ack);
+  if (lent) return;
+  if (committed(state, header.step)) return acknowledge(session, header, FrameType::push_ack);
+  state.owed.push_back({session, header, FrameType::push_ack});
 }
 
 void Shard::contribute(ChunkState& state, const Header& header, Buffer payload) {
@@ -230,8 +239,7 @@ void Shard::on_end(SessionId session, const Header& header) {
     fail(Fault::network, "end for partitions {}..{}, which is no node of the tree over {}",
          header.partitions.first, header.partitions.end(), parts_.partitions);
   }
-  acknowledge(session, header, FrameType::end_ack);
-  if (header.value != 0) return;
+  if (header.value != 0) return acknowledge(session, header, FrameType::end_ack);
   // Nothing was pushed for these partitions: they are covered without a contribution.
   for (ChunkState& state : states_) {
     if (!follows(state, header.partitions, header.step)) {
@@ -249,6 +257,7 @@ void Shard::on_end(SessionId session, const Header& header) {
       }
     }
   }
+  acknowledge_end(session, header);
 }
 
 void Shard::on_pull(SessionId session, const Header& header) {
@@ -293,7 +302,9 @@ void Shard::on_scalar(Step step, std::uint32_t chunk, double value) {
 
 void Shard::on_closed(SessionId session) {
   loans_.forget(session);
+  std::erase_if(ends_, [&](const Owed& owed) { return owed.session == session; });
   for (ChunkState& state : states_) {
+    std::erase_if(state.owed, [&](const Owed& owed) { return owed.session == session; });
     std::erase_if(state.parked, [&](const ParkedPull& pull) { return pull.session == session; });
   }
 }
@@ -374,6 +385,8 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<doub
   const Step step = state.newest;
   const std::span<const float> in = state.published[step % 2].values;
   const std::span<float> out = room(state, step + 1);
+  const std::span<const float> old_state = optimizer_state(state, step);
+  const std::span<float> new_state = optimizer_state(state, step + 1);
   const std::size_t runs = parts_.optimizer.state_per_parameter();
   const std::uint64_t examples = state.aggregator.examples();
   optimization::OptimizerStep request;
@@ -385,13 +398,17 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<doub
     request.group = parts_.layout.groups()[range.group];
     // Of local steps the group's rate is in the way that they went; frozen stays frozen.
     if (local_ && request.group.rate_scale != 0) request.group.rate_scale = 1;
+    const auto state_of_block = new_state.subspan(at * runs, count * runs);
+    if (parts_.snapshot) {  // it is still in the cache for the step
+      std::ranges::copy(old_state.subspan(at * runs, count * runs), state_of_block.begin());
+    }
     if (examples == 0 || !scale) {  // the next version is the same values
       std::ranges::copy(in.subspan(at, count), out.subspan(at, count).begin());
       return;
     }
-    const bool finite = parts_.optimizer.step(
-        request, in.subspan(at, count), state.aggregator.sum(at, count, scratch_.span()),
-        state.optimizer_state.span().subspan(at * runs, count * runs), out.subspan(at, count));
+    const bool finite = parts_.optimizer.step(request, in.subspan(at, count),
+                                              state.aggregator.sum(at, count, scratch_.span()),
+                                              state_of_block, out.subspan(at, count));
     if (!finite) {  // version `step` stays as it is
       fail(Fault::diverged,
            "step {}: the {} parameters {}..{} is not finite ({}); lower the rate{}",
@@ -410,7 +427,9 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<doub
   }
   state.newest = step + 1;
   state.held.clear();
+  commit(state);
   state.aggregator.reset();  // gives back what was lent, which acknowledge_returned() answers
+  acknowledge_owed(state);
   answer_parked(state);
   // While it is warm. What finds no room is asked again before the chunk goes on.
   if (owes_checkpoint(state) && checkpoint(state)) answer_parked(state);
@@ -430,15 +449,21 @@ void Shard::note_skipped(ChunkState& state) {
 
 std::span<float> Shard::room(ChunkState& state, Version version) {
   Published& slot = state.published[version % 2];
-  const std::span<float> shared = parts_.shared[version % 2];
   slot.encoded = {};
-  if (shared.empty()) {
+  slot.values = place_of(state, version);
+  if (slot.values.empty()) {
     slot.hold = pool_.take();
     slot.values = slot.hold.floats(state.chunk->size);
-  } else {
-    slot.values = shared.subspan(state.chunk->offset, state.chunk->size);
   }
+  if (parts_.snapshot) parts_.snapshot.open(index_of(state), version);
   return slot.values;
+}
+
+std::span<float> Shard::place_of(const ChunkState& state, Version version) const {
+  const std::span<float> shared = parts_.shared[version % 2];
+  if (!shared.empty()) return shared.subspan(state.chunk->offset, state.chunk->size);
+  if (parts_.snapshot) return parts_.snapshot.parameters(index_of(state), version);
+  return {};
 }
 
 // Once per version, when it is first asked for: usually at once, while it is warm.
@@ -514,7 +539,12 @@ void Shard::acknowledge(SessionId session, const Header& header, FrameType type,
 // Lent pushes whose values have been used.
 void Shard::acknowledge_returned() {
   for (Loans::Loan loan; loans_.next_returned(loan);) {
-    acknowledge(loan.session, loan.header, FrameType::push_ack);
+    ChunkState& state = state_of(loan.header);
+    if (committed(state, loan.header.step)) {
+      acknowledge(loan.session, loan.header, FrameType::push_ack);
+    } else {  // it has been read, into a sum that would be lost with us
+      state.owed.push_back({loan.session, loan.header, FrameType::push_ack});
+    }
   }
 }
 
@@ -551,6 +581,7 @@ std::size_t Shard::memory_bound() const {
 std::size_t Shard::memory_used() const {
   std::size_t bytes = pool_.allocated() * pool_.buffer_bytes() + clock_bytes();
   for (const ChunkState& state : states_) bytes += state.optimizer_state.size() * sizeof(float);
+  if (parts_.snapshot) bytes += Snapshot::bytes(snapshot_shape(parts_));
   return bytes;
 }
 

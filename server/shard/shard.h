@@ -14,6 +14,11 @@
 // our memory, version t lies in the flat vector of its parity; t + 2 overwrites it only when every
 // partition has pushed for t + 1, so nobody reads t any more. Then the wire gets a copy, if anybody
 // asks by wire.
+//
+// With a snapshot each version is committed there before anybody learns of it, and what a worker
+// is told to have arrived is in a committed version: a push, end or init is acknowledged only then.
+// Whoever takes the place of this process goes on with the newest versions; what was under way is
+// sent again.
 // Belongs to one lane; not thread-safe. Bad frames throw Fault::network; the caller names the
 // sender.
 #pragma once
@@ -41,6 +46,7 @@
 #include "server/shard/aggregator.h"
 #include "server/shard/loans.h"
 #include "server/shard/partition_clocks.h"
+#include "server/shard/snapshot.h"
 #include "server/shard/step_scalars.h"
 
 namespace sheaf::server {
@@ -64,6 +70,8 @@ struct ShardParts {
   // Flat vectors that workers of this host map, by the parity of the version; empty: none do, as
   // always where the gate is not exact: then each worker is answered in memory of its own.
   std::array<std::span<float>, 2> shared{};
+  // Of the shape that Shard::snapshot_shape() gives; with versions in it, the shard begins there.
+  Snapshot snapshot = {};
 };
 
 // Where a shard's answers go.
@@ -93,7 +101,11 @@ class ShardOutput {
 
 class Shard {
  public:
+  // Throws Fault::checkpoint if parts.snapshot lacks a chunk that others of the lane have.
   Shard(const ShardParts& parts, ShardOutput& output);
+
+  // Of the snapshot that a shard of these parts keeps.
+  static Snapshot::Shape snapshot_shape(const ShardParts& parts);
 
   // The most payload bytes that a frame with this header may carry; throws when the header itself
   // makes no sense here. Call before receiving the payload.
@@ -138,8 +150,8 @@ class Shard {
   std::optional<ScalarWait> scalar_wait() const;
   // The newest step that every chunk of the lane is at.
   Step step() const;
-  // How many steps of a partition every chunk of the lane has: where its next host begins. The
-  // largest number there is without chunks.
+  // How many steps of a partition every chunk of the lane has: where its next host begins. With a
+  // snapshot those that are committed. The largest number there is without chunks.
   Step clock(std::uint32_t partition) const;
   // Pushes that were there already.
   std::uint64_t duplicates() const { return duplicates_; }
@@ -168,12 +180,19 @@ class Shard {
     std::uint64_t examples;
     Buffer values;
   };
+  // A push or an end that is here, but in no committed version yet.
+  struct Owed {
+    SessionId session;
+    wire::Header header;
+    wire::FrameType answer;
+    wire::PushStatus status = wire::PushStatus::added;
+  };
   struct ChunkState {
     std::uint32_t id;
     const params::Chunk* chunk;
     Version newest = 0;
     std::array<Published, 2> published;    // by the parity of the version
-    AlignedBuffer<float> optimizer_state;  // block by block, as apply() goes
+    AlignedBuffer<float> optimizer_state;  // block by block, as apply() goes; or in the snapshot
     Aggregator aggregator;
     PartitionClocks clocks;
     std::vector<ParkedPull> parked;
@@ -182,6 +201,7 @@ class Shard {
     std::vector<Version> read = {};  // the newest that each partition has; not if synchronous
     std::uint32_t skipped = 0;       // steps in a row, up to the last one
     std::vector<Held> held = {};
+    std::vector<Owed> owed = {};  // acknowledgements of the open step
     bool initialised() const { return !published[newest % 2].values.empty(); }
   };
 
@@ -229,6 +249,21 @@ class Shard {
   bool checkpoint(ChunkState& state);
   // Room for the values of a version; what is there is about to be overwritten.
   std::span<float> room(ChunkState& state, Version version);
+  // Where the values of a version lie, if not in a buffer of the pool.
+  std::span<float> place_of(const ChunkState& state, Version version) const;
+  std::size_t index_of(const ChunkState& state) const {
+    return static_cast<std::size_t>(&state - states_.data());
+  }
+  std::span<float> optimizer_state(ChunkState& state, Version version);
+  // The newest version is whole.
+  void commit(const ChunkState& state);
+  void adopt();
+  // Whether a step of the chunk will be there whatever becomes of this process.
+  bool committed(const ChunkState& state, Step step) const {
+    return !parts_.snapshot || !synchronous_ || state.newest > step;
+  }
+  void acknowledge_owed(ChunkState& state);
+  void acknowledge_end(SessionId session, const wire::Header& header);
   void encode(const ChunkState& state, Version version, Published& slot);
   // Answers a pull if the gate lets it; false = it has to wait.
   bool answer(ChunkState& state, const ParkedPull& pull);
@@ -255,6 +290,7 @@ class Shard {
   Admission admission_;
   std::uint64_t dropped_ = 0;
   std::vector<Step> checkpoints_;  // wanted
+  std::vector<Owed> ends_;         // that some chunk has not committed
   std::uint64_t duplicates_ = 0;
 };
 

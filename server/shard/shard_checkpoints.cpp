@@ -45,7 +45,7 @@ bool Shard::checkpoint(ChunkState& state) {
   const std::span<float> room = output_.checkpoint_room(size * (1 + runs));
   if (room.empty()) return false;
   std::ranges::copy(state.published[state.newest % 2].values, room.begin());
-  const std::span<const float> from = state.optimizer_state.span();
+  const std::span<const float> from = optimizer_state(state, state.newest);
   const auto copy = [&](std::size_t ours, std::size_t theirs, std::size_t count) {
     std::ranges::copy(from.subspan(ours, count), room.subspan(size + theirs).begin());
   };
@@ -72,12 +72,13 @@ bool Shard::restore(Step step, std::size_t n, const ReadChunk& read) {
   std::vector<float> plain(state.chunk->size * runs);
   state.newest = synchronous_ ? step : step * parts_.partitions;  // one for each push
   read(*state.chunk, room(state, state.newest), plain);
+  const std::span<float> into = optimizer_state(state, state.newest);
   const auto copy = [&](std::size_t ours, std::size_t theirs, std::size_t count) {
-    std::ranges::copy(std::span(plain).subspan(theirs, count),
-                      state.optimizer_state.span().subspan(ours).begin());
+    std::ranges::copy(std::span(plain).subspan(theirs, count), into.subspan(ours).begin());
   };
   each_piece_of_state(*state.chunk, runs, copy);
   state.clocks.set_all(step);
+  commit(state);
   std::ranges::fill(state.read, state.newest);
   state.checkpointed = step + 1;  // there is one
   answer_parked(state);

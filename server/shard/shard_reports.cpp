@@ -53,7 +53,8 @@ Step Shard::step() const {
 Step Shard::clock(std::uint32_t partition) const {
   Step clock = std::numeric_limits<Step>::max();  // without chunks
   for (const ChunkState& state : states_) {
-    clock = std::min(clock, state.clocks.slowest({partition, 1}));
+    const Step here = state.clocks.slowest({partition, 1});
+    clock = std::min(clock, parts_.snapshot && synchronous_ ? state.newest : here);
   }
   return clock;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <memory>
 #include <utility>
@@ -29,6 +30,7 @@ class Descent final : public optimization::Optimizer {
             std::span<const float> gradient, std::span<float> state,
             std::span<float> out) const override {
     calls.push_back({step, in.size()});
+    if (dies_at == calls.size()) throw Died();
     const auto scale = static_cast<float>(step.gradient_scale);
     const auto rate = static_cast<float>(step.rate) * step.group.rate_scale;
     for (std::size_t i = 0; i < in.size(); ++i) {
@@ -38,6 +40,9 @@ class Descent final : public optimization::Optimizer {
     return std::ranges::all_of(gradient, [](float g) { return std::isfinite(g); });
   }
   mutable std::vector<Call> calls;
+  // As if the process were killed within this call, the first being 1; 0: it is not.
+  struct Died {};
+  std::size_t dies_at = 0;
 };
 
 // Keeps the upper 16 bits of each float (bfloat16, truncated): lossy, and easy to work out.
@@ -91,6 +96,7 @@ struct ShardJobOptions {
   bool skip_non_finite = false;
   bool lossy_push = false;
   bool lossy_pull = false;
+  bool snapshot = false;  // is kept
 };
 
 // What a shard has said, decoded as a worker would.
@@ -117,6 +123,16 @@ class ShardJob {
         pull_(make_compressor(options.lossy_pull)) {
     for (std::uint32_t s = 0; s < options.servers; ++s) {
       for (std::uint32_t l = 0; l < options.lanes; ++l) add_lane({s, l});
+    }
+  }
+
+  // As if the process had been killed: all is gone but the snapshots, with which another one
+  // begins.
+  void replace_server() {
+    replies.clear();
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      lanes_[i]->shard.reset();
+      open(*lanes_[i], snapshots_[i].bytes, true);
     }
   }
 
@@ -198,6 +214,7 @@ class ShardJob {
   struct LaneOutput final : ShardOutput {
     ShardJob* job = nullptr;
     std::size_t index = 0;
+    params::LaneId lane;
     std::unique_ptr<Shard> shard;
     void reply(SessionId session, wire::OutFrame frame) override {
       job->on_reply(session, std::move(frame));
@@ -234,20 +251,31 @@ class ShardJob {
     LaneOutput& output = *lanes_.back();
     output.job = this;
     output.index = lanes_.size() - 1;
-    output.shard = std::make_unique<Shard>(ShardParts{.layout = layout_,
-                                                      .chunks = chunks_,
-                                                      .shards = shards_,
-                                                      .lane = lane,
-                                                      .partitions = options_.partitions,
-                                                      .connections = options_.connections,
-                                                      .gate = *gate_,
-                                                      .optimizer = optimizer_,
-                                                      .schedule = schedule_,
-                                                      .push = *push_,
-                                                      .pull = *pull_,
-                                                      .clip_norm = options_.clip_norm,
-                                                      .skip_non_finite = options_.skip_non_finite},
-                                           output);
+    output.lane = lane;
+    open(output, snapshots_.emplace_back().bytes, false);
+  }
+  // A snapshot in `memory`, which is made or begun with.
+  void open(LaneOutput& output, AlignedBuffer<std::byte>& memory, bool adopt) {
+    ShardParts parts{.layout = layout_,
+                     .chunks = chunks_,
+                     .shards = shards_,
+                     .lane = output.lane,
+                     .partitions = options_.partitions,
+                     .connections = options_.connections,
+                     .gate = *gate_,
+                     .optimizer = optimizer_,
+                     .schedule = schedule_,
+                     .push = *push_,
+                     .pull = *pull_,
+                     .clip_norm = options_.clip_norm,
+                     .skip_non_finite = options_.skip_non_finite};
+    if (options_.snapshot) {
+      const Snapshot::Shape shape = Shard::snapshot_shape(parts);
+      if (!adopt) memory = AlignedBuffer<std::byte>(Snapshot::bytes(shape));
+      parts.snapshot =
+          adopt ? Snapshot::adopt(memory.span(), shape) : Snapshot::begin(memory.span(), shape);
+    }
+    output.shard = std::make_unique<Shard>(parts, output);
   }
   void deliver(Shard& shard, wire::Header h, std::span<const std::byte> payload,
                SessionId session) {
@@ -299,6 +327,10 @@ class ShardJob {
   std::unique_ptr<compression::Compressor> push_;
   std::unique_ptr<compression::Compressor> pull_;
   std::vector<Scalar> scalars_;
+  struct Kept {
+    AlignedBuffer<std::byte> bytes;
+  };
+  std::deque<Kept> snapshots_;  // by lane
   std::vector<std::unique_ptr<LaneOutput>> lanes_;
 };
 
