@@ -136,6 +136,13 @@ void ControlLink::on_clock(std::function<void(const wire::PartitionClock&)> hand
   const std::lock_guard lock(handler_mutex_);
   on_clock_ = std::move(handler);
 }
+void ControlLink::on_moved(std::function<void(const wire::ProcessInfo&)> handler) {
+  const std::lock_guard lock(handler_mutex_);
+  on_moved_ = std::move(handler);
+  if (!on_moved_) return;
+  for (const wire::ProcessInfo& server : moved_) on_moved_(server);
+}
+void ControlLink::moved(const wire::ProcessInfo& self) { send(ControlKind::moved, self); }
 void ControlLink::answer(const wire::CheckpointAnswer& answer) {
   send(ControlKind::checkpoint, answer);
 }
@@ -321,6 +328,13 @@ void ControlLink::on_control(const Header& header) {
       const auto question = wire::from_bytes<wire::PartitionClock>(body_);
       const std::lock_guard handler_lock(handler_mutex_);
       if (on_clock_) on_clock_(question);
+      return;
+    }
+    case ControlKind::moved: {
+      lock.unlock();
+      const std::lock_guard handler_lock(handler_mutex_);
+      moved_.push_back(wire::from_bytes<wire::ProcessInfo>(body_));
+      if (on_moved_) on_moved_(moved_.back());
       return;
     }
     case ControlKind::last_step: last_step_ = wire::from_bytes<wire::Drain>(body_).step; break;

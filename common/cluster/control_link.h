@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "common/base/clock.h"
 #include "common/cluster/coordination.h"
@@ -48,6 +49,11 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   void on_waiting(std::function<wire::Waiting()> handler);
   // Who answers when the coordinator asks how far partitions are, by answer(). The same.
   void on_clock(std::function<void(const wire::PartitionClock&)> handler);
+  // Who is told of a server that has taken the place of another one, in the link's thread; also of
+  // those that came before. When this returns, nobody else is.
+  void on_moved(std::function<void(const wire::ProcessInfo&)> handler);
+  // This server has taken the place of its predecessor.
+  void moved(const wire::ProcessInfo& self);
   void answer(const wire::CheckpointAnswer& answer);
   void answer(const wire::PartitionClock& answer);
   void saved(const wire::Saved& saved);
@@ -104,6 +110,8 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   std::function<void(const wire::CheckpointAt&)> on_checkpoint_;  // guarded by handler_mutex_
   std::function<wire::Waiting()> on_waiting_;                     // the same
   std::function<void(const wire::PartitionClock&)> on_clock_;     // the same
+  std::function<void(const wire::ProcessInfo&)> on_moved_;        // the same
+  std::vector<wire::ProcessInfo> moved_;                          // the same
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include <future>
+#include <optional>
 #include <utility>
 
 #include "common/base/error.h"
@@ -31,7 +33,11 @@ Local::endpoint address(const wire::JobKey& key) {
 
 struct Keeper::State {
   State(const net::Credentials& c, Duration l, KeeperStore::Reserve reserve)
-      : credentials(c), limit(l), acceptor(context), store(context, std::move(reserve)) {}
+      : credentials(c),
+        limit(l),
+        acceptor(context),
+        store(context, std::move(reserve)),
+        unused(context) {}
 
   net::Task<void> accept_loop() {
     while (true) {
@@ -61,6 +67,7 @@ struct Keeper::State {
                                                           : wire::Verdict::stale;
           },
           limit);
+      const Visit visit(*this);
       while (true) {
         const bool open = co_await connection.readable();
         if (!open) break;
@@ -87,9 +94,35 @@ struct Keeper::State {
       case KeeperWish::memory: co_return co_await store.memory(name, request.bytes);
       case KeeperWish::get: co_return store.get(name);
       case KeeperWish::put: store.put(name, std::move(given)); break;
-      case KeeperWish::forget: store.forget(name);
+      case KeeperWish::forget: store.forget(name); break;
+      case KeeperWish::end:
+        if (idle) over.set_value();
+        idle.reset();
     }
     co_return net::Descriptor();
+  }
+
+  // Counts those who are connected.
+  struct Visit {
+    explicit Visit(State& s) : state(s) {
+      ++state.visitors;
+      state.unused.cancel();
+    }
+    ~Visit() {
+      if (--state.visitors == 0) state.await_visitors();
+    }
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+    State& state;
+  };
+  void await_visitors() {
+    if (!idle) return;
+    unused.expires_after(*idle);
+    unused.async_wait([this](const net::ErrorCode& cancelled) {
+      if (cancelled || visitors != 0 || !idle) return;
+      idle.reset();
+      over.set_value();
+    });
   }
 
   const net::Credentials credentials;
@@ -97,6 +130,10 @@ struct Keeper::State {
   net::asio::io_context context{1};
   net::asio::basic_socket_acceptor<Local, net::Executor> acceptor;
   KeeperStore store;
+  std::size_t visitors = 0;
+  std::optional<Duration> idle;  // somebody waits for it to be over
+  std::promise<void> over;
+  net::asio::steady_timer unused;
 };
 
 std::unique_ptr<Keeper> Keeper::start(const net::Credentials& credentials, Duration limit,
@@ -114,6 +151,14 @@ std::unique_ptr<Keeper> Keeper::start(const net::Credentials& credentials, Durat
 Keeper::Keeper(std::unique_ptr<State> state) : state_(std::move(state)) {
   net::asio::co_spawn(state_->context, state_->accept_loop(), [](std::exception_ptr) {});
   thread_ = std::thread([s = state_.get()] { s->context.run(); });
+}
+
+void Keeper::serve(Duration idle) {
+  net::asio::post(state_->context, [s = state_.get(), idle] {
+    s->idle = idle;
+    if (s->visitors == 0) s->await_visitors();
+  });
+  state_->over.get_future().wait();
 }
 
 Keeper::~Keeper() {
@@ -199,6 +244,11 @@ net::Descriptor KeeperClient::get(const std::string& name) {
 void KeeperClient::forget(const std::string& beginning) {
   const std::lock_guard lock(mutex_);
   state_->ask(KeeperWish::forget, beginning, 0, {});
+}
+
+void KeeperClient::end() {
+  const std::lock_guard lock(mutex_);
+  state_->ask(KeeperWish::end, {}, 0, {});
 }
 
 void KeeperClient::interrupt() { ::shutdown(state_->fd, SHUT_RDWR); }

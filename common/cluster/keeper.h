@@ -3,8 +3,9 @@
 // other's memory without a name in any file system; the keeper's own address is an abstract socket,
 // which is gone with it.
 //
-// Each server process tries to be the keeper of its host; the first one is. A thread of its own
-// serves the others, one more reserves. Names are the job's own words: "parameters", "worker 3
+// Each server process tries to be the keeper of its host; the first one is. Where memory is to
+// outlive servers, a process of its own is (launcher/keeper_process). A thread serves the others,
+// one more reserves. Names are the job's own words: "parameters", "worker 3
 // gradients".
 #pragma once
 
@@ -27,6 +28,10 @@ class Keeper {
   static std::unique_ptr<Keeper> start(const net::Credentials& credentials, Duration limit,
                                        KeeperStore::Reserve reserve = &net::SharedMemory::create);
   ~Keeper();
+
+  // Returns when no process of the job has been connected for `idle`, or when one says that the job
+  // is over. Once.
+  void serve(Duration idle);
 
  private:
   struct State;
@@ -54,6 +59,8 @@ class KeeperClient {
   // Nobody asks for any more for names that begin like this: their memory is gone when nobody maps
   // it.
   void forget(const std::string& beginning);
+  // The job is over: a keeper that serves for no other purpose ends.
+  void end();
   // Ends a call that waits: it throws, and so does every later one. Thread-safe.
   void interrupt();
 

@@ -12,7 +12,7 @@
 
 namespace sheaf::cluster {
 
-enum class KeeperWish : std::uint32_t { memory = 1, put = 2, get = 3, forget = 4 };
+enum class KeeperWish : std::uint32_t { memory = 1, put = 2, get = 3, forget = 4, end = 5 };
 
 struct KeeperRequest {
   KeeperWish wish{};

@@ -1,5 +1,6 @@
 #include "common/cluster/shared_links.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
@@ -27,6 +28,9 @@ std::string links_name(std::uint32_t worker, std::uint32_t incarnation) {
 std::array<std::string, 3> names_of_worker(std::uint32_t worker) {
   return {fmt::format("outgoing {} ", worker), fmt::format("incoming {} ", worker),
           fmt::format("links {} ", worker)};
+}
+std::string snapshot_name(std::uint32_t server, std::uint32_t lane) {
+  return fmt::format("snapshot {} {}", server, lane);
 }
 std::string wake_name(std::uint32_t server, std::uint32_t lane) {
   return fmt::format("wake {} {}", server, lane);
@@ -62,9 +66,19 @@ net::Doorbell& SharedLinks::bell() const {
   return *std::launder(reinterpret_cast<net::Doorbell*>(memory_.data() + kLine));
 }
 
-net::FrameRing SharedLinks::ring(std::size_t index) const {
+std::span<std::byte> SharedLinks::ring_memory(std::size_t index) const {
   const std::size_t bytes = net::FrameRing::bytes(capacity_);
-  return {memory_.subspan(kRings + index * bytes, bytes), capacity_};
+  return memory_.subspan(kRings + index * bytes, bytes);
+}
+
+net::FrameRing SharedLinks::ring(std::size_t index) const {
+  return {ring_memory(index), capacity_};
+}
+
+void SharedLinks::clear(std::size_t lane) const {
+  for (const std::size_t index : {2 * lane, 2 * lane + 1}) {
+    std::ranges::fill(ring_memory(index), std::byte{0});
+  }
 }
 
 }  // namespace sheaf::cluster

@@ -23,7 +23,8 @@ std::string incoming_name(std::uint32_t worker, std::uint32_t incarnation);
 std::string links_name(std::uint32_t worker, std::uint32_t incarnation);
 // How those names begin for all incarnations of a worker.
 std::array<std::string, 3> names_of_worker(std::uint32_t worker);
-std::string wake_name(std::uint32_t server, std::uint32_t lane);  // an eventfd
+std::string snapshot_name(std::uint32_t server, std::uint32_t lane);  // what outlives the server
+std::string wake_name(std::uint32_t server, std::uint32_t lane);      // an eventfd
 
 // Floats of one of the two parameter vectors that a host shares, so that each begins on a page.
 std::size_t shared_vector_floats(std::size_t parameters);
@@ -52,10 +53,13 @@ class SharedLinks {
   net::Doorbell& bell() const;
   net::FrameRing requests(std::size_t lane) const { return ring(2 * lane); }
   net::FrameRing answers(std::size_t lane) const { return ring(2 * lane + 1); }
+  // Makes both rings of a lane empty. REQUIRES: nobody uses them.
+  void clear(std::size_t lane) const;
 
  private:
   SharedLinks(std::span<std::byte> memory, std::size_t capacity)
       : memory_(memory), capacity_(capacity) {}
+  std::span<std::byte> ring_memory(std::size_t index) const;
   net::FrameRing ring(std::size_t index) const;
 
   std::span<std::byte> memory_;

@@ -65,11 +65,11 @@ void serialize(Archive& archive, ProcessInfo& m) {
 template <typename Archive>
 void serialize(Archive& archive, Registration& m) {
   archive(m.info, m.numerics, m.data_digest, m.layout, m.task, m.outputs, m.targets, m.steps,
-          m.steps_per_epoch);
+          m.steps_per_epoch, m.keeper_pid, m.keeper_started);
 }
 template <typename Archive>
 void serialize(Archive& archive, Start& m) {
-  archive(m.roster, m.layout, m.checkpoints, m.first_step, m.manifest);
+  archive(m.roster, m.layout, m.checkpoints, m.first_step, m.manifest, m.predecessor);
 }
 template <typename Archive>
 void serialize(Archive& archive, CheckpointAt& m) {
@@ -165,6 +165,7 @@ Message from_bytes(std::span<const std::byte> bytes) {
 #define SHEAF_MESSAGE(type)                                    \
   template std::vector<std::byte> to_bytes<type>(const type&); \
   template type from_bytes<type>(std::span<const std::byte>);
+SHEAF_MESSAGE(ProcessInfo)
 SHEAF_MESSAGE(Registration)
 SHEAF_MESSAGE(Start)
 SHEAF_MESSAGE(Losses)

@@ -38,6 +38,7 @@ enum class ControlKind : std::uint64_t {
   waiting = 16,  // coordinator → server: Drain, the same; server → coordinator: Waiting
   clock = 17,    // coordinator → server: PartitionClock; server → coordinator: the same
   skipped = 18,  // server → coordinator: Drain, the step that was left out
+  moved = 19,    // server → coordinator: ProcessInfo, it has taken a place; → worker: the same
 };
 
 struct ProcessInfo {
@@ -61,6 +62,8 @@ struct Registration {
   std::uint32_t targets = 0;
   std::uint64_t steps = 0;  // of the whole job
   std::uint64_t steps_per_epoch = 0;
+  std::uint32_t keeper_pid = 0;  // servers: of the keeper that it has started; 0: none
+  std::uint64_t keeper_started = 0;
 };
 
 struct Start {
@@ -69,6 +72,9 @@ struct Start {
   std::string checkpoints;  // the folder for them; empty: none are written
   Step first_step = 0;
   std::string manifest;  // of the checkpoint that the job goes on from; empty: it begins
+  // Of a server that takes the place of another one: that one, whose snapshot it goes on with. Its
+  // pid is 0 if there is none.
+  ProcessInfo predecessor = {};
 };
 
 // Every chunk is to be saved when it has taken so many steps; or is not any more.

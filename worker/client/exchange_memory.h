@@ -55,6 +55,9 @@ class ExchangeMemory {
   net::Task<std::optional<Lane>> offer(net::Connection& connection, params::LaneId lane,
                                        Duration limit);
 
+  // Makes the rings of a lane empty. REQUIRES: its server has ended, and nobody else uses them.
+  void clear_rings(params::LaneId lane) { links_.clear(shards_.index(lane)); }
+
   // Parameters are read where the servers write them (`in_place`, if all lanes share memory), or
   // gathered in vectors of our own.
   void place(bool in_place);

@@ -1,6 +1,7 @@
 #include "worker/client/lane_client.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "common/base/error.h"
@@ -17,7 +18,11 @@ LaneClient::LaneClient(PushPull& owner, params::LaneId lane, net::asio::io_conte
       context_(context),
       server_(std::move(server)),
       exchange_({.partitions = owner.options_.partitions,
-                 .window = owner.options_.window,
+                 // Where a push is acknowledged with its step, one that waits would hold up those
+                 // that the step needs; and the server has room for all of a step.
+                 .window = owner.options_.servers_return && owner.options_.synchronous
+                               ? std::numeric_limits<std::uint32_t>::max()
+                               : owner.options_.window,
                  .largest_reply = std::max(owner.chunks_.largest() * sizeof(float),
                                            owner.pull_.max_bytes(owner.chunks_.largest())),
                  .entries = 4 * owner.shards_.chunks_of(lane).size() + 64},
@@ -103,6 +108,13 @@ net::Task<void> LaneClient::pause() {
   pause_.expires_after(std::chrono::milliseconds(100));
   co_await pause_.async_wait(net::asio::redirect_error(net::asio::use_awaitable, cancelled));
   connection_ = net::Connection(net::Socket(context_), server_);
+}
+
+// What it is connected to has ended; a host that is stopped would not say so.
+void LaneClient::move_to(std::uint32_t incarnation) {
+  if (closing_ || !joins_ || *joins_ >= incarnation) return;
+  if (channel_) return channel_->close();  // and is rejoined
+  connection_.close();                     // the next try goes there
 }
 
 void LaneClient::close() {

@@ -43,7 +43,11 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   // A moment before the next try; ends at once when it is closed.
   net::Task<void> pause();
   bool closing() const { return closing_; }
-  // How many requests were when it was attached.
+  // The incarnation of the server that it is connected to, or is being; there is a newer one.
+  void join_to(std::uint32_t incarnation) { joins_ = incarnation; }
+  std::optional<std::uint32_t> joins() const { return joins_; }
+  void move_to(std::uint32_t incarnation);
+  // How many requests were sent again when it was attached.
   std::size_t sent_again() const { return sent_again_; }
   // Ends it, whether it is attached or only being made.
   void close();
@@ -88,6 +92,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   net::Connection connection_;  // until it is attached
   std::unique_ptr<net::FrameChannel> channel_;
   bool closing_ = false;
+  std::optional<std::uint32_t> joins_;
   std::size_t sent_again_ = 0;
   net::asio::steady_timer pause_;
   net::Wakeup wakeup_;

@@ -73,36 +73,72 @@ void PushPull::adopt(params::LaneId lane, net::Connection connection) {
 
 // ---- connecting ---------------------------------------------------------------------------------
 
+wire::ProcessInfo PushPull::server_of(const LaneClient& client) const {
+  const std::lock_guard lock(mutex_);
+  return servers_.at(client.lane().server);
+}
+
 net::Task<void> PushPull::join(LaneClient& client) {
   const params::LaneId lane = client.lane();
-  const wire::ProcessInfo& server = servers_.at(lane.server);
+  const wire::ProcessInfo server = server_of(client);
+  const ProcessId whom{Role::server, lane.server};
+  throw_if_ended("connecting to", to_string(whom));
+  const SharedLane* const shared = shared_[shards_.index(lane)].get();
+  if (shared != nullptr && server.incarnation == client.joins()) {
+    fail(Fault::network, "{} is lost, and nobody has taken its place", to_string(whom));
+  }
+  client.join_to(server.incarnation);
   net::Credentials credentials = options_.credentials;
   credentials.self.lane = lane.lane;
   const net::Endpoint endpoint{server.address, server.ports.at(lane.lane)};
-  const ProcessId whom{Role::server, lane.server};
   // From here on, closing the connection ends whatever waits for it.
-  throw_if_ended("connecting to", to_string(whom));
   net::Connection& connection = client.connection();
   co_await connection.connect(endpoint, options_.dead_limit);
   co_await net::greet(connection, credentials, whom, options_.dead_limit);
-  if (memory_.shared() && server.host_id == options_.host_id) {
-    auto shared = co_await memory_.offer(connection, lane, options_.share_limit);
-    if (shared) {
-      shared_[shards_.index(lane)] = std::make_unique<SharedLane>(*this, lane, std::move(*shared));
-    }
-  }
+  const bool may_share = memory_.shared() && server.host_id == options_.host_id;
+  if (started_ ? shared != nullptr : may_share) co_await share(client);
   client.attach();
 }
 
+// Who has once shared memory with a lane goes on so: its requests are in that conversation.
+net::Task<void> PushPull::share(LaneClient& client) {
+  const params::LaneId lane = client.lane();
+  std::unique_ptr<SharedLane>& shared = shared_[shards_.index(lane)];
+  if (shared) memory_.clear_rings(lane);
+  auto offered = co_await memory_.offer(client.connection(), lane, options_.share_limit);
+  if (offered && shared) {
+    shared->resume(std::move(*offered));
+  } else if (offered) {
+    shared = std::make_unique<SharedLane>(*this, lane, std::move(*offered));
+  } else if (shared) {
+    fail(Fault::internal, "server {} shares no memory, as the one before it did", lane.server);
+  }
+}
+
+void PushPull::moved(const wire::ProcessInfo& server) {
+  {
+    const std::lock_guard lock(mutex_);
+    wire::ProcessInfo& known = servers_.at(server.process.id);
+    if (known.incarnation >= server.incarnation) return;  // of the roster that it began with
+    known = server;
+  }
+  for (const auto& client : clients_) {
+    if (client->lane().server != server.process.id) continue;
+    net::asio::post(client->context(),
+                    [c = client.get(), n = server.incarnation] { c->move_to(n); });
+  }
+}
+
 bool PushPull::can_rejoin(const LaneClient& client) const {
-  return options_.rejoin_limit > Duration{0} && !servers_.empty() && !shutdown_.ended() &&
-         !shared_[shards_.index(client.lane())];
+  if (options_.rejoin_limit == Duration{0} || !connects_ || shutdown_.ended()) return false;
+  return options_.servers_return || !shared_[shards_.index(client.lane())];
 }
 
 // In the lane's thread, which has lost its connection. Throws when there has been none for too
 // long.
 net::Task<void> PushPull::rejoin(LaneClient& client) {
   const auto lost = std::chrono::steady_clock::now();
+  if (const auto& shared = shared_[shards_.index(client.lane())]) shared->suspend();
   for (bool joined = false; !joined; joined = client.attached()) {
     std::exception_ptr failure;
     try {
@@ -121,15 +157,20 @@ net::Task<void> PushPull::rejoin(LaneClient& client) {
     co_await client.pause();
     if (client.closing()) co_return;
   }
-  options_.warn(
-      fmt::format("connection to server {}, lane {}: lost and made again after {:.1f} s; {} "
-                  "requests are sent again",
-                  client.lane().server, client.lane().lane,
-                  seconds(std::chrono::steady_clock::now() - lost), client.sent_again()));
+  const auto& shared = shared_[shards_.index(client.lane())];
+  options_.warn(fmt::format(
+      "connection to server {}, lane {}: lost and made again after {:.1f} s; {} "
+      "requests are sent again",
+      client.lane().server, client.lane().lane, seconds(std::chrono::steady_clock::now() - lost),
+      shared ? shared->sent_again() : client.sent_again()));
 }
 
 void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
-  servers_ = servers;
+  {
+    const std::lock_guard lock(mutex_);
+    servers_ = servers;
+  }
+  connects_ = true;
   const cluster::Shutdown::Subscription on_end(shutdown_, [this] {
     if (options_.keeper != nullptr) options_.keeper->interrupt();
     close_connections();
@@ -167,6 +208,7 @@ std::size_t PushPull::shared_lanes() const {
 
 void PushPull::start() {
   memory_.place(shared_lanes() == shared_.size());
+  started_ = true;
   on_end_ = std::make_unique<cluster::Shutdown::Subscription>(shutdown_,
                                                               [this] { memory_.bell().ring(); });
   for (const auto& context : contexts_) {

@@ -57,9 +57,12 @@ class PushPull {
     std::string host_id;
     Duration spin{};  // before the compute thread sleeps in a wait, if it shares memory
     Duration dead_limit = std::chrono::seconds(10);
-    // How long a connection that is lost is tried to be made again; 0: not at all. Not with a lane
-    // that shares memory: there it is the server that is lost.
+    // How long a connection that is lost is tried to be made again; 0: not at all. With a lane that
+    // shares memory it is the server that is lost.
     Duration rejoin_limit{0};
+    // Another server takes the place of one that is lost, and says where it is: moved(). Until a
+    // step is acknowledged all that was pushed for it stays, to be sent again.
+    bool servers_return = false;
     Duration share_limit = std::chrono::minutes(1);     // for a server to map shared memory
     Duration stall_warning = std::chrono::seconds(10);  // a wait this long is said aloud
     net::Credentials credentials;
@@ -77,6 +80,9 @@ class PushPull {
   // Connects to every lane and proves the key; shares memory where it can. Throws Fault::network or
   // Fault::auth; when the job ends, at once.
   void connect(const std::vector<wire::ProcessInfo>& servers);
+  // A server of that id is at work there, in the place of one that has ended: connections are made
+  // again, and what has no answer is sent again. After connect(). Thread-safe.
+  void moved(const wire::ProcessInfo& server);
   // Uses a connection made elsewhere for one lane (tests). Its context runs in our threads.
   net::asio::io_context& context(std::uint32_t lane);
   void adopt(params::LaneId lane, net::Connection connection);
@@ -90,6 +96,7 @@ class PushPull {
 
   // Memory that push() reads. After start().
   std::span<std::byte> workspace(std::size_t index) const { return memory_.workspace(index); }
+  std::size_t workspaces() const { return options_.workspaces; }
   // What was pulled at a clock, once it has arrived; valid until clock + 2 is asked for. In bsp the
   // clock is the version.
   std::span<const float> parameters(Step clock) const { return memory_.parameters(clock); }
@@ -150,7 +157,9 @@ class PushPull {
   std::size_t lane_of(std::uint32_t chunk) const { return shards_.index(shards_.at(chunk)); }
   bool poll_shared();
   std::string oldest() const;  // the request that has waited longest, in words
+  wire::ProcessInfo server_of(const LaneClient& client) const;
   net::Task<void> join(LaneClient& client);
+  net::Task<void> share(LaneClient& client);
   bool can_rejoin(const LaneClient& client) const;
   net::Task<void> rejoin(LaneClient& client);
   void close_connections();
@@ -177,12 +186,14 @@ class PushPull {
   TimePoint exchange_began_{};     // guarded
   Duration exchanged_{0};          // guarded
 
-  std::vector<wire::ProcessInfo> servers_;                        // if it connects by itself
+  std::vector<wire::ProcessInfo> servers_;                        // guarded: if it connects itself
   std::vector<std::unique_ptr<net::asio::io_context>> contexts_;  // one per lane index
   std::vector<std::unique_ptr<LaneClient>> clients_;              // by ShardMap::index
   std::vector<std::unique_ptr<SharedLane>> shared_;               // by ShardMap::index; null = none
   std::unique_ptr<cluster::Shutdown::Subscription> on_end_;
   std::vector<std::jthread> threads_;
+  bool connects_ = false;  // by itself; set before the threads start, as is the next
+  bool started_ = false;
   bool stopped_ = false;
 };
 

@@ -26,24 +26,28 @@ SharedLane::SharedLane(PushPull& owner, params::LaneId lane, ExchangeMemory::Lan
 void SharedLane::push(Step step, std::uint32_t chunk, PartitionRange partitions,
                       std::uint64_t examples, std::span<const std::byte> payload,
                       Exchange::Lend lend) {
+  const std::lock_guard lock(mutex_);
   exchange_.push(step, chunk, partitions, examples, payload, lend);
   ++unsettled_;
   unsent_ = true;
 }
 
 void SharedLane::end(Step step, PartitionRange partitions, std::uint64_t examples) {
+  const std::lock_guard lock(mutex_);
   exchange_.end(step, partitions, examples);
   ++unsettled_;
   unsent_ = true;
 }
 
 void SharedLane::pull(Step clock, std::uint32_t chunk, std::span<float> into) {
+  const std::lock_guard lock(mutex_);
   exchange_.pull(clock, chunk, owner_.options_.hosted, std::as_writable_bytes(into));
   unsent_ = true;
 }
 
 void SharedLane::flush() {
-  if (std::exchange(unsent_, false)) send();
+  const std::lock_guard lock(mutex_);
+  if (!suspended_ && std::exchange(unsent_, false)) send();
 }
 
 // What does not fit now goes out when answers have made room.
@@ -72,6 +76,8 @@ void SharedLane::wake_lane(bool urgent) {
 }
 
 bool SharedLane::poll() {
+  const std::lock_guard lock(mutex_);
+  if (suspended_) return false;
   bool any = false;
   bool words = false;
   for (net::RingFrame answer; shared_.answers.pop(answer); any = true) {
@@ -99,8 +105,48 @@ bool SharedLane::poll() {
 // The replies to pulls count, too, so we may be woken before all is settled, but never too late.
 // Where something has not been sent for want of room, the next answer makes some.
 void SharedLane::ask_wake(PushPull::Awaited what) {
+  const std::lock_guard lock(mutex_);
+  if (suspended_) return;
   const bool all = what == PushPull::Awaited::acknowledgements && exchange_.open() == open_;
   shared_.answers.ask_wake(all ? std::max<std::size_t>(unsettled_, 1) : 1);
+}
+
+void SharedLane::stay_awake() {
+  const std::lock_guard lock(mutex_);
+  if (!suspended_) shared_.answers.stay_awake();
+}
+
+void SharedLane::suspend() {
+  const std::lock_guard lock(mutex_);
+  suspended_ = true;
+}
+
+void SharedLane::resume(ExchangeMemory::Lane shared) {
+  {
+    const std::lock_guard lock(mutex_);
+    shared_ = std::move(shared);
+    open_ = 0;
+    sent_again_ = exchange_.on_reconnected();
+    suspended_ = false;
+    unsent_ = false;
+    send();
+  }
+  owner_.memory_.bell().ring();  // who sleeps has not asked the new server to wake it
+}
+
+std::size_t SharedLane::sent_again() const {
+  const std::lock_guard lock(mutex_);
+  return sent_again_;
+}
+
+TrafficCount SharedLane::traffic() const {
+  const std::lock_guard lock(mutex_);
+  return traffic_;
+}
+
+std::optional<Header> SharedLane::oldest() const {
+  const std::lock_guard lock(mutex_);
+  return exchange_.oldest();
 }
 
 void SharedLane::on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t) {

@@ -1,11 +1,15 @@
 // A worker's conversation with a lane that shares memory with it: the compute thread itself leaves
 // requests in a ring and reads the answers from another one; no thread and no socket stands
 // between. What the conversation means is the Exchange's, as over the network.
-// Belongs to the compute thread. Owned by PushPull.
+// Where its server is lost, the thread of the lane's connection suspends it, and resumes it with
+// the next one: until then requests only gather in the Exchange.
+// Belongs to the compute thread, but for suspend() and resume(): a lock that is nearly always free.
+// Owned by PushPull.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -32,10 +36,17 @@ class SharedLane final : public ExchangeEvents {
   // come or, where it waits for acknowledgements, as many answers as pushes lack one; or is awake
   // again.
   void ask_wake(PushPull::Awaited what);
-  void stay_awake() { shared_.answers.stay_awake(); }
+  void stay_awake();
 
-  TrafficCount traffic() const { return traffic_; }
-  std::optional<wire::Header> oldest() const { return exchange_.oldest(); }
+  // From the thread of its connection. The rings are touched no more; they are new, and everything
+  // without an answer is sent again.
+  void suspend();
+  void resume(ExchangeMemory::Lane shared);
+  // How many requests that was.
+  std::size_t sent_again() const;
+
+  TrafficCount traffic() const;
+  std::optional<wire::Header> oldest() const;
 
   // ExchangeEvents
   void on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) override;
@@ -47,6 +58,9 @@ class SharedLane final : public ExchangeEvents {
   void wake_lane(bool urgent = false);
 
   PushPull& owner_;
+  mutable std::mutex mutex_;  // of all that follows
+  bool suspended_ = false;
+  std::size_t sent_again_ = 0;
   ExchangeMemory::Lane shared_;
   Exchange exchange_;
   bool unsent_ = false;             // something was asked for since the last flush

@@ -45,7 +45,9 @@ void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
                                    PushPull::Options& options) {
   const params::PartitionTree tree(options.partitions);
   const auto nodes = pushed_nodes(tree, options.hosted, compressor, mechanism, synchronous);
-  options.workspaces = std::min(nodes.size(), kWorkspaces);
+  // What may have to be sent again keeps its workspace until its step is acknowledged.
+  const bool keeps = options.servers_return && synchronous;
+  options.workspaces = keeps ? nodes.size() : std::min(nodes.size(), kWorkspaces);
   options.synchronous = synchronous;
   if (!compressor.identity()) {
     options.workspace_bytes = chunks.size() * encoded_stride(chunks, compressor);
@@ -57,7 +59,8 @@ TrainingStep::TrainingStep(const Parts& parts)
       rejects_(parts.non_finite == optimization::NonFinite::reject),
       tree_(parts.plan.partitions()),
       nodes_(
-          pushed_nodes(tree_, parts.hosted, parts.compressor, parts.mechanism, parts.synchronous)) {
+          pushed_nodes(tree_, parts.hosted, parts.compressor, parts.mechanism, parts.synchronous)),
+      workspaces_(parts.exchange.workspaces()) {
   std::uint32_t widest = 1;
   for (const PartitionRange node : nodes_) widest = std::max(widest, node.count);
   const auto depth = static_cast<std::size_t>(std::bit_width(widest - 1)) + 1;
@@ -67,7 +70,7 @@ TrainingStep::TrainingStep(const Parts& parts)
   for (std::uint32_t p = 0; !lossless && parts.feedback && p < parts.hosted.count; ++p) {
     feedback_.emplace_back(parts.compressor, size, parts.chunks.largest());
   }
-  for (std::size_t i = 0; i < std::min(nodes_.size(), kWorkspaces); ++i) {
+  for (std::size_t i = 0; i < workspaces_.size(); ++i) {
     Workspace& workspace = workspaces_[i];
     const std::span<std::byte> pushed = parts.exchange.workspace(i);
     workspace.own.reserve(depth);

@@ -16,7 +16,6 @@
 // it borrows outlives it.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -113,7 +112,7 @@ class TrainingStep final : public PassObserver {
   std::vector<PartitionRange> nodes_;  // pushed for, ascending
   std::size_t encoded_chunk_bytes_ = 0;
   std::vector<compression::ErrorFeedback> feedback_;  // of each hosted partition, or none
-  std::array<Workspace, 2> workspaces_;
+  std::vector<Workspace> workspaces_;
   // For a repeated push; allocated when it happens.
   Batch again_;
   AlignedBuffer<float> again_gradient_;

@@ -59,6 +59,8 @@ Registration registration() {
   m.targets = 1;
   m.steps = 1000;
   m.steps_per_epoch = 10;
+  m.keeper_pid = 77;
+  m.keeper_started = 1234567;
   return m;
 }
 
@@ -70,7 +72,9 @@ void each_message(Visit visit) {
               registration().layout,
               "/runs/a/checkpoints",
               120,
-              "{}"});
+              "{}",
+              registration().info});
+  visit(registration().info);
   visit(Losses{{{5, 1, 32, 0.25, false}, {6, 0, 0, 0, true}}, 100, 200});
   visit(Contribution{"validation 10", false, {{0, {1.5, -2.5}}, {7, {}}}});
   visit(Total{"t", {0.1, std::numeric_limits<double>::infinity()}});
