@@ -27,6 +27,7 @@ Coordinator::Options coordinator_of(const Attempt::Options& o, const wire::JobKe
   options.incarnation = o.incarnation;
   options.scalable = true;
   options.budget = &o.restarts;
+  options.servers_return = o.config.keeps_snapshots();
   if (o.config.recovery().restarts != 0) options.replace = std::move(replace);
   return options;
 }

@@ -29,7 +29,9 @@ Checkpoints::Checkpoints(Options options, std::optional<Version> newest, TimePoi
 void Checkpoints::take(Version version, bool end) {
   if (newest_ && version <= *newest_) return;
   if (failed_.contains(version)) return;  // servers hand a version over once
-  if (!under_way_.try_emplace(version).second) return;
+  const auto [place, is_new] = under_way_.try_emplace(version);
+  if (!is_new) return;
+  place->second.end = end;
   options_.order({.version = version, .abandoned = false, .end = end});
 }
 
@@ -59,7 +61,7 @@ void Checkpoints::on_answer(std::uint32_t server, const wire::CheckpointAnswer& 
   UnderWay& parts = found->second;
   if (!parts.answered.insert(server).second) return;
   parts.late |= !answer.in_time;
-  if (answer.writes) ++parts.writers;
+  if (answer.writes) parts.writers.insert(server);
   look_at(answer.version);
 }
 
@@ -67,6 +69,7 @@ void Checkpoints::on_saved(std::uint32_t server, const wire::Saved& saved) {
   const auto found = under_way_.find(saved.version);
   if (found == under_way_.end()) return;  // it was abandoned
   UnderWay& parts = found->second;
+  if (!parts.done.insert(server).second) return;
   if (saved.error.empty()) {
     parts.files.push_back(written_file(saved));
   } else {
@@ -74,6 +77,16 @@ void Checkpoints::on_saved(std::uint32_t server, const wire::Saved& saved) {
     parts.error = fmt::format("server {}: {}", server, saved.error);
   }
   look_at(saved.version);
+}
+
+void Checkpoints::on_replaced(std::uint32_t server,
+                              const std::function<void(const wire::CheckpointAt&)>& order) {
+  for (auto& [version, parts] : under_way_) {
+    if (parts.done.contains(server)) continue;
+    parts.answered.erase(server);
+    parts.writers.erase(server);
+    order({.version = version, .abandoned = false, .end = parts.end});
+  }
 }
 
 void Checkpoints::look_at(Version version) {
@@ -88,7 +101,7 @@ void Checkpoints::look_at(Version version) {
     under_way_.erase(version);
     return options_.on_settled();
   }
-  if (parts.files.size() + parts.broken != parts.writers) return;
+  if (parts.done.size() != parts.writers.size()) return;
   if (parts.broken != 0) return settle(version, parts.error);
   commit(version, parts);
 }

@@ -56,6 +56,10 @@ class Checkpoints {
   void on_tick(TimePoint now, Step begun);
   void on_answer(std::uint32_t server, const wire::CheckpointAnswer& answer);
   void on_saved(std::uint32_t server, const wire::Saved& saved);
+  // Another process goes on in the place of a server: what that had not saved is ordered again, of
+  // it alone, by `order`.
+  void on_replaced(std::uint32_t server,
+                   const std::function<void(const wire::CheckpointAt&)>& order);
 
   std::optional<Version> newest() const { return newest_; }  // that is on the disk
   // Whether nothing more will happen to this version.
@@ -66,8 +70,10 @@ class Checkpoints {
 
  private:
   struct UnderWay {
+    bool end = false;
     std::set<std::uint32_t> answered;
-    std::size_t writers = 0;
+    std::set<std::uint32_t> writers;
+    std::set<std::uint32_t> done;  // servers whose part is on the disk, or will not be
     bool late = false;
     std::vector<checkpoint::WrittenFile> files;
     std::size_t broken = 0;  // parts that could not be written

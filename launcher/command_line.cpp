@@ -481,6 +481,7 @@ Command parse_command_line(std::span<const std::string> arguments) {
   const std::string& first = arguments.front();
   if (first == "--version") return VersionCommand{};
   if (first == "probe" && arguments.size() == 1) return ProbeCommand{};
+  if (first == "keeper" && arguments.size() == 1) return KeeperCommand{};
   const bool is_command =
       std::find(parser.names.begin(), parser.names.end(), first) != parser.names.end();
   if (!is_command && !first.starts_with("-")) {

@@ -108,6 +108,7 @@ struct SlurmCommand {
 
 // What `doctor` starts on each host; no person does, so help does not know it.
 struct ProbeCommand {};
+struct KeeperCommand {};
 
 struct VersionCommand {};
 
@@ -121,10 +122,11 @@ struct UsageFault {
   std::string line;
 };
 
-using Command = std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
-                             ExchangeCommand, CodecCommand, AllreduceCommand, DoctorCommand,
-                             VerifyCommand, StatusCommand, ScaleCommand, SlurmCommand,
-                             PrivacyCommand, ProbeCommand, VersionCommand, HelpCommand, UsageFault>;
+using Command =
+    std::variant<TrainCommand, RankCommand, CheckCommand, ListCommand, BenchCommand,
+                 ExchangeCommand, CodecCommand, AllreduceCommand, DoctorCommand, VerifyCommand,
+                 StatusCommand, ScaleCommand, SlurmCommand, PrivacyCommand, ProbeCommand,
+                 KeeperCommand, VersionCommand, HelpCommand, UsageFault>;
 
 // `arguments` without the name of the program.
 Command parse_command_line(std::span<const std::string> arguments);

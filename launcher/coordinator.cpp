@@ -213,6 +213,9 @@ void Coordinator::on_control(ControlPeer& peer, ControlKind kind, std::span<cons
       if (!replacements_) break;
       return replacements_->on_clock(peer.process().id,
                                      wire::from_bytes<wire::PartitionClock>(body));
+    case ControlKind::moved:
+      if (!replacements_) break;
+      return on_moved(peer);
     case ControlKind::waiting:
       if (!waits_) break;
       return waits_->on_answer(peer.process().id, wire::from_bytes<wire::Waiting>(body));
@@ -235,9 +238,12 @@ void Coordinator::on_registration(ControlPeer& peer, wire::Registration registra
   // The pid is worth something only if it names the same process here: another host's does not.
   const ProcessIdentity identity{static_cast<pid_t>(registration.info.pid),
                                  registration.info.started};
-  if (identify(identity.pid) == identity) {
+  const ProcessIdentity keeper{static_cast<pid_t>(registration.keeper_pid),
+                               registration.keeper_started};
+  for (const ProcessIdentity& process : {identity, keeper}) {
+    if (process.pid == 0 || identify(process.pid) != process) continue;
     const std::lock_guard lock(mutex_);
-    local_ranks_.push_back(identity);
+    local_ranks_.push_back(process);
   }
   registrations_[peer.process()] = std::move(registration);
   record_.on_members(membership_.members());
@@ -349,12 +355,14 @@ void Coordinator::begin_checkpoints(const wire::Registration& first) {
       .partitions = options_.partitions,
       .incarnation = options_.incarnation,
       .budget = options_.budget,
+      .servers_return = options_.servers_return,
       .start = options_.replace,
       .ask =
           [this](const wire::PartitionClock& question) {
             send_all(Role::server, ControlKind::clock, question);
           },
-      .begin = [this](ProcessId worker, Step step) { begin_successor(worker, step); }});
+      .begin = [this](ProcessId worker, Step step) { begin_successor(worker, step); },
+      .adopt = [this](const wire::ProcessInfo& lost) { begin_server(lost); }});
 }
 
 // Once per job, and aloud where it matters: between hosts, and where somebody asked for it.

@@ -56,9 +56,10 @@ class Coordinator {
     std::optional<checkpoint::Manifest> resumed = {};  // where the job goes on from
     std::uint32_t incarnation = 0;                     // of the ranks
     bool scalable = false;                             // somebody can start the ranks again
-    // Starts another process in the place of a lost worker, of that incarnation, on its host or, if
+    bool servers_return = false;  // they keep snapshots, with which others can go on
+    // Starts another process in the place of a lost one, of that incarnation, on its host or, if
     // that is left empty, on another one; calls on_start_failed() if it ends before it is here.
-    // From the coordinator's thread. Null: who loses a worker has lost the job.
+    // From the coordinator's thread. Null: who loses one has lost the job.
     std::function<void(const wire::ProcessInfo& lost, std::uint32_t incarnation)> replace = {};
     Restarts* budget = nullptr;  // for that; outlives the object, whose thread alone uses it
   };
@@ -119,6 +120,8 @@ class Coordinator {
   bool replace(const cluster::Membership::Event& event);
   void on_successor(ControlPeer& peer);
   void begin_successor(ProcessId worker, Step first);
+  void begin_server(const wire::ProcessInfo& lost);
+  void on_moved(ControlPeer& peer);
   wire::Start start_message() const;
   template <typename Message>
   void send_all(Role role, wire::ControlKind kind, const Message& message);

@@ -1,4 +1,4 @@
-// What the coordinator makes of a loss: another process for a worker, or the end of the job.
+// What the coordinator makes of a loss: another process in its place, or the end of the job.
 #include <algorithm>
 
 #include "common/base/error.h"
@@ -43,7 +43,8 @@ bool Coordinator::replace(const Membership::Event& event) {
   if (!running_ || ending_ || !replacements_) return false;
   const auto now = std::chrono::steady_clock::now();
   wire::ProcessInfo lost = membership_.member(event.process).info;
-  if (event.silent && lost.host_id != host_identity()) lost.host.clear();  // that may be gone
+  const bool moves = lost.process.role == Role::worker;  // what a server has left lies on its host
+  if (event.silent && moves && lost.host_id != host_identity()) lost.host.clear();  // may be gone
   const auto successor = replacements_->on_lost(lost, checkpoints_->newest(), now);
   if (!successor) return false;
   incarnation_.store(successor->incarnation);
@@ -92,6 +93,34 @@ void Coordinator::begin_successor(ProcessId worker, Step first) {
     peer->send(ControlKind::last_step, wire::Drain{*drained_to_});
   } else if (draining_) {
     peer->send(ControlKind::drain, wire::Drain{});
+  }
+}
+
+// It learns of the checkpoints under way before it serves anybody: else it could pass them.
+void Coordinator::begin_server(const wire::ProcessInfo& lost) {
+  ControlPeer* peer = find(lost.process);
+  if (peer == nullptr) return;  // it has left again
+  checkpoints_->on_replaced(lost.process.id, [&](const wire::CheckpointAt& order) {
+    peer->send(ControlKind::checkpoint, order);
+  });
+  wire::Start start = start_message();
+  start.manifest.clear();
+  start.predecessor = lost;
+  peer->send(ControlKind::start, start);
+}
+
+void Coordinator::on_moved(ControlPeer& peer) {
+  const ProcessId server = peer.process();
+  if (!replacements_->on_adopted(server)) {
+    fail(Fault::network, "{} has taken nobody's place", to_string(server));
+  }
+  membership_.on_running();
+  record_.on_members(membership_.members());
+  record_.on_successor(server, std::chrono::steady_clock::now());
+  for (const auto& p : peers_) {
+    if (p->process().role == Role::worker) {
+      p->send(ControlKind::moved, membership_.member(server).info);
+    }
   }
 }
 

@@ -141,7 +141,7 @@ void JobRecord::start_again(Step step) {
   job_.reset();
   traffic_.clear();
   of_the_lost_ = {};
-  lost_workers_.clear();
+  lost_ranks_.clear();
   finished_.clear();
   sums_.clear();
   scores_.clear();
@@ -155,11 +155,18 @@ void JobRecord::on_successor(PartitionRange partitions, Step first, TimePoint no
   for (const MetricRow& row : rows_->give_up(partitions, first, now)) show_row(row, now);
 }
 
-void JobRecord::on_lost(ProcessId worker, TimePoint noticed) {
+void JobRecord::on_successor(ProcessId server, TimePoint now) {
+  if (const auto lost = lost_ranks_.extract(server)) {
+    result_.faults.recovery_seconds += seconds(now - lost.mapped());
+  }
+}
+
+void JobRecord::on_lost(ProcessId process, TimePoint noticed) {
   ++result_.faults.replacements;
-  lost_workers_.try_emplace(worker, noticed);
+  lost_ranks_.try_emplace(process, noticed);
+  if (process.role != Role::worker) return;
   if (config_.error_feedback()) result_.bit_exact = exact_ = false;  // it kept a residual
-  const Bytes bytes = std::exchange(traffic_[worker], {});
+  const Bytes bytes = std::exchange(traffic_[process], {});
   of_the_lost_.pushed += bytes.pushed;
   of_the_lost_.pulled += bytes.pulled;
 }
@@ -182,7 +189,7 @@ void JobRecord::on_losses(ProcessId worker, const wire::Losses& losses, TimePoin
   traffic_[worker] = {losses.push_bytes, losses.pull_bytes};
   if (rows_->examples() == 0) rows_->resume(now);  // loading data was no training
   if (lost_) result_.faults.recovery_seconds += seconds(now - *std::exchange(lost_, {}));
-  if (const auto lost = lost_workers_.extract(worker)) {
+  if (const auto lost = lost_ranks_.extract(worker)) {
     result_.faults.recovery_seconds += seconds(now - lost.mapped());
   }
   const Bytes bytes = exchanged();

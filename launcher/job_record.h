@@ -53,11 +53,13 @@ class JobRecord {
   void on_losses(ProcessId worker, const wire::Losses& losses, TimePoint now);
   void on_sum(const std::string& tag, const std::vector<double>& values, TimePoint now);
   void on_list(const std::string& tag, std::vector<double> values, TimePoint now);
-  // A worker was lost, which was noticed at that time; another one is to take its place.
-  void on_lost(ProcessId worker, TimePoint noticed);
+  // A process was lost, which was noticed at that time; another one is to take its place.
+  void on_lost(ProcessId process, TimePoint noticed);
   // One whose floats may differ computes with the others: from here on no bits are promised.
   void on_other_numerics() { result_.bit_exact = exact_ = false; }
-  // That one begins with the step `first` of its partitions.
+  // A server has taken its place.
+  void on_successor(ProcessId server, TimePoint now);
+  // A worker begins with the step `first` of its partitions.
   void on_successor(PartitionRange partitions, Step first, TimePoint now);
   void on_model(std::size_t offset, std::span<const std::byte> floats);
   // A step was left out, since its gradient is not finite.
@@ -113,10 +115,10 @@ class JobRecord {
   std::vector<float> model_;
   std::size_t model_known_ = 0;  // floats that have arrived
   std::optional<Step> resumed_;
-  bool goes_back_ = false;                       // to resumed_, once all ranks are there
-  std::optional<TimePoint> lost_;                // since when nothing was trained
-  std::map<ProcessId, TimePoint> lost_workers_;  // whose successors have not trained yet
-  bool exact_ = true;                            // all steps so far
+  bool goes_back_ = false;                     // to resumed_, once all ranks are there
+  std::optional<TimePoint> lost_;              // since when nothing was trained
+  std::map<ProcessId, TimePoint> lost_ranks_;  // whose successors have not trained yet
+  bool exact_ = true;                          // all steps so far
   // Left out of the steps so far, since they are not finite: steps, and partitions of a step.
   std::set<Step> skipped_;
   std::set<std::pair<Step, std::uint32_t>> rejected_;

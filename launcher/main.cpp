@@ -18,6 +18,7 @@
 #include "launcher/check.h"
 #include "launcher/command_line.h"
 #include "launcher/doctor.h"
+#include "launcher/keeper_process.h"
 #include "launcher/list.h"
 #include "launcher/mpi_session.h"
 #include "launcher/privacy.h"
@@ -58,6 +59,7 @@ int run(const ScaleCommand& command) { return scale_job(command, std::cout); }
 int run(const SlurmCommand& command) { return write_slurm(command, std::cout); }
 int run(const PrivacyCommand& command) { return show_privacy(command, std::cout); }
 int run(const ProbeCommand&) { return probe(std::cin, std::cout); }
+int run(const KeeperCommand&) { return keep(std::cin); }
 int run(const VersionCommand&) {
   std::cout << fmt::format("sheaf {}\nMPI: {}\nnumerics: {}\n", build_text(), MpiSession::library(),
                            numerics_text());

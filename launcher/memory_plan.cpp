@@ -13,7 +13,8 @@ MemoryPlan plan_memory(const RunConfig& config, std::uint64_t parameters) {
   const std::uint64_t pending = config.exact()         ? (run.partitions + 1) / 2
                                 : config.synchronous() ? run.partitions + run.workers
                                                        : run.workers;
-  const std::uint64_t copies = 3 + pending + config.make_optimizer()->state_per_parameter();
+  const std::uint64_t state = config.make_optimizer()->state_per_parameter();
+  const std::uint64_t copies = 3 + pending + (config.keeps_snapshots() ? 2 : 1) * state;
   std::uint64_t vectors = 3;
   if (config.local_steps() != 0) {
     vectors += 2 + config.make_inner_optimizer()->state_per_parameter();

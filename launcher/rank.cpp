@@ -3,8 +3,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <iostream>
 #include <mutex>
+#include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,6 +20,7 @@
 #include "launcher/build_identity.h"
 #include "launcher/checkpoints.h"
 #include "launcher/host.h"
+#include "launcher/keeper_process.h"
 #include "launcher/process_identity.h"
 #include "launcher/readable.h"
 #include "launcher/roles.h"
@@ -74,15 +79,21 @@ struct Rank {
     return [this](const std::string& text) { link.log(text, true); };
   }
 
+  bool uses_keeper() const {
+    return config.shares_memory() ||
+           (config.keeps_snapshots() && seat.process.role == Role::server);
+  }
+
   // The way to the memory that the host shares, if there is a server and a worker to share it.
   std::unique_ptr<cluster::KeeperClient> keeper(const std::vector<wire::ProcessInfo>& roster) {
-    if (!config.shares_memory()) return nullptr;
+    if (!uses_keeper()) return nullptr;
     bool roles[2] = {};
     for (const wire::ProcessInfo& other : roster) {
       if (other.host_id == host_identity())
         roles[other.process.role == Role::server ? 0 : 1] = true;
     }
-    if (!roles[0] || !roles[1]) return nullptr;
+    const bool keeps = seat.process.role == Role::server && config.keeps_snapshots();
+    if (!keeps && (!roles[0] || !roles[1])) return nullptr;
     try {
       return std::make_unique<cluster::KeeperClient>(credentials, config.timeouts().start);
     } catch (const Error& error) {
@@ -93,6 +104,12 @@ struct Rank {
 
   Duration spin(const std::vector<wire::ProcessInfo>& roster) const {
     return spin_on_host(roster, config.run().blas_threads, config.network().lanes);
+  }
+
+  static bool has_worker_here(const std::vector<wire::ProcessInfo>& roster) {
+    return std::ranges::any_of(roster, [](const wire::ProcessInfo& other) {
+      return other.process.role == Role::worker && other.host_id == host_identity();
+    });
   }
 
   // What to tell the coordinator. Where another rank is at fault, the coordinator says the phase.
@@ -179,19 +196,83 @@ void open_checkpoints(Rank& rank, server::Server& server, checkpoint::Disk& disk
     link.saved(saved);
   };
   server.checkpoint_into({disk, start.checkpoints, rank.config.run().name, host_name(), on_done});
+  if (start.predecessor.pid != 0) return;  // what is ordered it has been told before
   if (start.manifest.empty()) {  // it will be ordered; until then nobody may go on behind it
     return server.checkpoint_at(0, false, [](bool) {});
   }
   server.restore(disk, start.checkpoints, checkpoint::manifest_from_text(start.manifest));
 }
 
+// Sees to it that this host has a keeper, which ends with us unless memory is to outlive us.
+struct HostKeeper {
+  std::unique_ptr<cluster::Keeper> own;
+  std::optional<ProcessIdentity> process;
+
+  explicit HostKeeper(Rank& rank) {
+    const RunConfig& c = rank.config;
+    if (!c.keeps_snapshots()) {
+      if (c.shares_memory()) own = cluster::Keeper::start(rank.credentials, c.timeouts().dead);
+      return;
+    }
+    try {
+      // Without anybody it waits for a successor, and as long again for one after that.
+      process = start_keeper(rank.credentials, c.timeouts().dead,
+                             2 * (c.timeouts().dead + std::chrono::seconds(10)));
+    } catch (const Error& error) {
+      rank.link.log(error.message(), true);
+    }
+  }
+};
+
+// From here on nobody writes to what it has left, also if it was only stopped.
+void end_predecessor(const wire::ProcessInfo& predecessor) {
+  constexpr Duration kPatience = std::chrono::seconds(5);
+  const ProcessIdentity process{static_cast<pid_t>(predecessor.pid), predecessor.started};
+  if (predecessor.host_id != host_identity()) {
+    fail(Fault::network, "its predecessor was on {}", predecessor.host);
+  }
+  const auto since = std::chrono::steady_clock::now();
+  send_signal(process, SIGKILL);
+  while (identify(process.pid) == process) {
+    if (std::chrono::steady_clock::now() - since > kPatience) {
+      fail(Fault::network, "its predecessor (pid {}) does not end", process.pid);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+// Only the chunks of this server: nothing here is another one's fault, and the job can go back.
+void open_server(Rank& rank, server::Server& server, const wire::Start& start,
+                 cluster::KeeperClient* keeper) {
+  const RunConfig& c = rank.config;
+  const bool adopt = start.predecessor.pid != 0;
+  try {
+    if (adopt) end_predecessor(start.predecessor);
+    // Then parameters lie where they lay, whoever is here now.
+    const bool shares = c.shares_memory() && (adopt || rank.has_worker_here(start.roster));
+    server.open(start.layout, {start.roster.begin(), start.roster.begin() + c.run().servers},
+                shares ? keeper : nullptr, rank.spin(start.roster),
+                {.keeper = c.keeps_snapshots() ? keeper : nullptr, .adopt = adopt});
+    if (adopt && keeper == nullptr) fail(Fault::network, "this host has no keeper");
+  } catch (const Error& error) {
+    if (!adopt) throw;
+    fail(Fault::network, "it cannot go on where its predecessor has ended: {}", error.message());
+  }
+}
+
+void end_keeper(const RunConfig& config, cluster::KeeperClient* keeper) {
+  if (!config.keeps_snapshots() || keeper == nullptr) return;
+  try {
+    keeper->end();
+  } catch (const Error&) {
+    // Another server of this host has ended it.
+  }
+}
+
 wire::Finished serve(Rank& rank) {
   const RunConfig& c = rank.config;
   // Before anybody is told of us, so that whoever knows the roster finds a keeper on each host.
-  std::unique_ptr<cluster::Keeper> keeper;
-  if (c.shares_memory()) {
-    keeper = cluster::Keeper::start(rank.credentials, c.timeouts().dead);
-  }
+  const HostKeeper keeper(rank);
   std::unique_ptr<cluster::KeeperClient> shared;  // these outlive the server
   checkpoint::PosixDisk disk;
   auto options = server_options(c, rank.seat.process.id, rank.credentials, rank.warn());
@@ -209,16 +290,22 @@ wire::Finished serve(Rank& rank) {
     registration.info.address = e.address;
     registration.info.ports.push_back(e.port);
   }
+  if (keeper.process) {
+    registration.keeper_pid = static_cast<std::uint32_t>(keeper.process->pid);
+    registration.keeper_started = keeper.process->start_ticks;
+  }
   rank.phase = "waiting for the other ranks";
   const wire::Start start = rank.link.enroll(registration);
+  const bool adopts = start.predecessor.pid != 0;
+  rank.phase = "opening its shard";
   shared = rank.keeper(start.roster);
-  server.open(start.layout, {start.roster.begin(), start.roster.begin() + c.run().servers},
-              shared.get(), rank.spin(start.roster));
+  open_server(rank, server, start, shared.get());
   if (c.traces()) {
     const auto run = std::filesystem::path(start.checkpoints).parent_path();
     server.trace_into(run / "trace", rank.seat.incarnation, start.first_step);
   }
   open_checkpoints(rank, server, disk, start);
+  if (adopts) rank.link.moved(registration.info);
   rank.link.log(fmt::format("holds its shard in at most {}, of that {} for checkpoints under way",
                             readable_bytes(server.memory_bound()),
                             readable_bytes(server.checkpoint_memory())),
@@ -234,12 +321,27 @@ wire::Finished serve(Rank& rank) {
         reading ? "reading the checkpoint" : fmt::format("training step {}", server.step());
     throw;
   }
+  end_keeper(c, shared.get());
   wire::Finished finished = resources();
   finished.duplicates = report.duplicates;
   finished.dropped = report.dropped;
   finished.lane_pauses = report.lane_pauses;
   return finished;
 }
+
+// Tells the exchange of servers that have taken the place of others.
+class Moves {
+ public:
+  Moves(Rank& rank, worker::PushPull& exchange) : rank_(rank) {
+    rank.link.on_moved([&exchange](const wire::ProcessInfo& server) { exchange.moved(server); });
+  }
+  ~Moves() { rank_.link.on_moved({}); }
+  Moves(const Moves&) = delete;
+  Moves& operator=(const Moves&) = delete;
+
+ private:
+  Rank& rank_;
+};
 
 wire::Finished work(Rank& rank) {
   const RunConfig& c = rank.config;
@@ -273,6 +375,7 @@ wire::Finished work(Rank& rank) {
                             rank.shutdown);
   exchange.connect({start.roster.begin(), start.roster.begin() + c.run().servers});
   exchange.start();
+  const Moves moves(rank, exchange);
 
   rank.phase = "training";
   worker::Worker worker(role.parts(exchange, rank.link, rank.shutdown),

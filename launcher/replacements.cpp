@@ -12,7 +12,12 @@ namespace sheaf::launcher {
 std::optional<Replacements::Successor> Replacements::on_lost(const wire::ProcessInfo& lost,
                                                              std::optional<Step> newest,
                                                              TimePoint now) {
-  if (options_.budget == nullptr || lost.process.role != Role::worker) return std::nullopt;
+  if (options_.budget == nullptr) return std::nullopt;
+  if (lost.process.role == Role::server) {
+    const auto before = lost_.find(lost.process);
+    const bool adopting = before != lost_.end() && before->second.registered;
+    if (!options_.servers_return || adopting) return std::nullopt;
+  }
   // Who is lost while others are awaited is part of the same misfortune: a host, perhaps.
   const bool first = lost_.empty() || lost_.contains(lost.process);
   std::optional<Duration> pause = Duration{0};
@@ -46,16 +51,31 @@ PartitionRange Replacements::hosted(std::uint32_t worker) const {
   return params::hosted_partitions(options_.partitions, options_.workers, worker);
 }
 
-void Replacements::on_registered(ProcessId worker) {
-  Lost& lost = lost_.at(worker);
+void Replacements::on_registered(ProcessId process) {
+  Lost& lost = lost_.at(process);
   lost.registered = true;
+  if (process.role == Role::server) return options_.adopt(lost.info);
+  ask(process);
+}
+
+void Replacements::ask(ProcessId worker) {
   const PartitionRange partitions = hosted(worker.id);
   options_.ask({partitions.first, partitions.count, 0});
 }
 
+// Workers that have come meanwhile are still without its answer.
+bool Replacements::on_adopted(ProcessId server) {
+  if (server.role != Role::server || lost_.erase(server) == 0) return false;
+  for (const auto& [process, lost] : lost_) {
+    if (process.role == Role::worker && lost.registered) ask(process);
+  }
+  return true;
+}
+
 void Replacements::on_clock(std::uint32_t server, const wire::PartitionClock& clock) {
   const auto asked = std::ranges::find_if(lost_, [&](const auto& entry) {
-    return entry.second.registered && hosted(entry.first.id).first == clock.first;
+    return entry.first.role == Role::worker && entry.second.registered &&
+           hosted(entry.first.id).first == clock.first;
   });
   if (asked == lost_.end()) return;  // it was lost again meanwhile
   auto& clocks = asked->second.clocks;

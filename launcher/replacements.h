@@ -1,8 +1,10 @@
-// Workers that a running job has lost, and the processes that take their places while everybody
-// else goes on.
+// Processes that a running job has lost, and those that take their places while everybody else goes
+// on.
 //
-//   lost → (a pause) → a process is started → it registers → every server says how far its
-//   partitions are → it begins at the first step that some chunk lacks
+//   a worker: lost → (a pause) → a process is started → it registers → every server says how far
+//   its partitions are → it begins at the first step that some chunk lacks
+//   a server: lost → (a pause) → a process is started → it registers → it goes on with the snapshot
+//   of the lost one, and says so
 //
 // Plain code: no sockets, no processes, no clock. Belongs to the coordinator's thread.
 #pragma once
@@ -29,16 +31,20 @@ class Replacements {
     std::uint32_t incarnation = 0;  // of all ranks that the job began with
     // How often and how soon; outlives the object. Null: nobody is replaced.
     Restarts* budget = nullptr;
+    bool servers_return = false;  // they keep snapshots
     // Starts a process of that incarnation in its place.
     std::function<void(const wire::ProcessInfo& lost, std::uint32_t incarnation)> start = {};
     std::function<void(const wire::PartitionClock&)> ask = {};     // every server
     std::function<void(ProcessId worker, Step first)> begin = {};  // it is told to
+    // A server is told to go on with what that one has left.
+    std::function<void(const wire::ProcessInfo& lost)> adopt = {};
   };
   explicit Replacements(Options options) : options_(std::move(options)) {}
 
   // A process is lost; the job's newest checkpoint is that. Its successor, which is started after
-  // the pause; nothing if it gets none: it is a server, or there have been too many losses. Those
-  // that come while a successor is awaited count as one with that.
+  // the pause; nothing if it gets none: it is a server without a snapshot, or one that could not go
+  // on with it, or there have been too many losses. Those that come while a successor is awaited
+  // count as one with that.
   struct Successor {
     std::uint32_t incarnation = 0;
     Duration pause{};
@@ -49,7 +55,9 @@ class Replacements {
   bool awaits(ProcessId process) const { return lost_.contains(process); }
   void on_tick(TimePoint now);
   // A successor is here. REQUIRES: on_lost() has named it.
-  void on_registered(ProcessId worker);
+  void on_registered(ProcessId process);
+  // A server has gone on where its predecessor ended. False if nobody waits for that.
+  bool on_adopted(ProcessId server);
   void on_clock(std::uint32_t server, const wire::PartitionClock& clock);
 
  private:
@@ -63,6 +71,7 @@ class Replacements {
   };
   PartitionRange hosted(std::uint32_t worker) const;
   void start(Lost& lost);
+  void ask(ProcessId worker);
 
   const Options options_;
   std::uint32_t started_ = 0;

@@ -107,6 +107,9 @@ worker::PushPull::Options WorkerRole::exchange_options(net::Credentials credenti
   options.window = config_.network().window;
   options.dead_limit = config_.timeouts().dead;
   options.rejoin_limit = config_.timeouts().dead;
+  options.servers_return = config_.keeps_snapshots();
+  // The coordinator gives a server up before that.
+  if (options.servers_return) options.rejoin_limit += config_.timeouts().start;
   options.share_limit = config_.timeouts().start;
   options.stall_warning = config_.timeouts().dead;
   options.credentials = std::move(credentials);

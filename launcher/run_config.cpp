@@ -261,14 +261,25 @@ void RunConfig::read_recovery() {
   checkpoint_.keep = count(checkpoint, "keep", 2, {1, 1000});
   const Section recovery = section("recovery");
   recovery_.restarts = count(recovery, "restarts", 3, {0, 1000});
-  const bool snapshot = recovery.word("snapshot", kSnapshots, "none") != "none";
-  const bool replicas = recovery.integer("replicas", 1, {1, 2}) != 1;
-  if (snapshot || replicas) {
-    notes_.push_back(fmt::format(
-        "recovery.{} is without effect: a job that loses a server goes on from its newest "
-        "checkpoint",
-        snapshot ? "snapshot" : "replicas"));
+  recovery_.snapshot = recovery.word("snapshot", kSnapshots, "none") != "none";
+  if (recovery.integer("replicas", 1, {1, 2}) != 1) {
+    notes_.emplace_back(
+        "recovery.replicas is without effect: a job that loses a server goes on from its newest "
+        "checkpoint");
   }
+}
+
+// What a server knows besides its chunks is lost with it.
+std::optional<std::string> RunConfig::snapshot_obstacle() const {
+  if (recovery_.restarts == 0) return "recovery.restarts is 0";
+  if (optimizer_.clip_norm) return "optimizer.clip_norm needs figures of all servers";
+  if (optimizer_.non_finite == optimization::NonFinite::skip) {
+    return "optimizer.non_finite = \"skip\" needs figures of all servers";
+  }
+  if (backup_ != 0) return "consistency.backup has servers agree on each step";
+  if (traces_) return "a trace has no gaps";
+  if (pull_ != "none") return "what was pulled, encoded, is not kept";
+  return std::nullopt;
 }
 
 void RunConfig::read_timeouts() {
@@ -366,6 +377,12 @@ void RunConfig::cross_check() {
   };
   ascending("suspect", timeouts_.suspect, "dead", timeouts_.dead);
   ascending("beat", timeouts_.beat, "suspect", timeouts_.suspect);
+  if (const auto obstacle = snapshot_obstacle(); obstacle && recovery_.snapshot) {
+    notes_.push_back(fmt::format(
+        "recovery.snapshot is without effect, since {}: a job that loses a server goes on from its "
+        "newest checkpoint",
+        *obstacle));
+  }
 }
 
 // What needs the steps of all partitions together.

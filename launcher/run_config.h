@@ -80,6 +80,7 @@ struct CheckpointSection {
 
 struct RecoverySection {
   std::uint32_t restarts = 0;  // in a row without a new checkpoint
+  bool snapshot = false;       // asked for
 };
 
 struct TimeoutsSection {
@@ -167,6 +168,10 @@ class RunConfig {
   std::uint64_t step_examples() const { return data_.batch * std::max(1U, local_steps_); }
   bool traces() const { return traces_; }  // servers write what happens to their chunks
   // Whether processes of one host may share memory.
+  // Servers keep what they hold in memory that outlives them, and are replaced in place.
+  bool keeps_snapshots() const { return recovery_.snapshot && !snapshot_obstacle(); }
+  // Why they cannot, if so.
+  std::optional<std::string> snapshot_obstacle() const;
   bool shares_memory() const { return network_.transport != "tcp"; }
   std::unique_ptr<compression::Compressor> make_push_compressor() const;
   // What a push leaves out goes with the next one.

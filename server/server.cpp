@@ -58,12 +58,16 @@ std::vector<net::Endpoint> Server::bind(const std::string& address, net::PortRan
   return endpoints;
 }
 
-std::array<std::span<float>, 2> Server::share_parameters(cluster::KeeperClient& keeper) {
+std::array<std::span<float>, 2> Server::share_parameters(cluster::KeeperClient& keeper,
+                                                         bool adopt) {
   const std::size_t size = layout_.size();
   const std::size_t stride = cluster::shared_vector_floats(size);
+  const std::size_t bytes = 2 * stride * sizeof(float);
+  const std::string name = cluster::parameters_name();
+  using Access = net::SharedMemory::Access;
   try {
-    parameters_ = keeper.memory(cluster::parameters_name(), 2 * stride * sizeof(float),
-                                net::SharedMemory::Access::write);
+    parameters_ = adopt ? net::SharedMemory::map(keeper.get(name), bytes, Access::write)
+                        : keeper.memory(name, bytes, Access::write);
   } catch (const Error& error) {
     options_.warn(fmt::format("no shared memory: {}; workers use the network", error.message()));
     return {};
@@ -73,7 +77,7 @@ std::array<std::span<float>, 2> Server::share_parameters(cluster::KeeperClient& 
 }
 
 void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers,
-                  cluster::KeeperClient* keeper, Duration spin) {
+                  cluster::KeeperClient* keeper, Duration spin, Snapshots snapshots) {
   layout_ = std::move(layout);
   chunks_ = std::make_unique<params::ChunkMap>(layout_, options_.chunk_bytes);
   shards_ = std::make_unique<params::ShardMap>(*chunks_, options_.servers, options_.lanes);
@@ -86,13 +90,13 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
   bool shares = keeper != nullptr && options_.pull->identity();
   std::size_t incoming = 0;
   if (shares && options_.gate->exact()) {
-    shared = share_parameters(*keeper);
+    shared = share_parameters(*keeper, snapshots.adopt);
     shares = !shared[0].empty();
   } else {
     incoming = 2 * cluster::shared_vector_floats(layout_.size()) * sizeof(float);
   }
   for (std::uint32_t i = 0; i < options_.lanes; ++i) {
-    lanes_[i]->open({.layout = layout_,
+    ShardParts parts{.layout = layout_,
                      .chunks = *chunks_,
                      .shards = *shards_,
                      .lane = {options_.id, i},
@@ -106,7 +110,9 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
                      .clip_norm = options_.clip_norm,
                      .skip_non_finite = options_.skip_non_finite,
                      .seed = options_.seed,
-                     .shared = shared});
+                     .shared = shared};
+    if (snapshots.keeper != nullptr) parts.snapshot = snapshot(parts, snapshots);
+    lanes_[i]->open(parts);
     if (!shares) continue;
     try {
       lanes_[i]->share(*keeper, shards_->lane_count(), incoming, spin);
@@ -115,6 +121,28 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
     }
   }
   if (links_) links_->open(servers);
+}
+
+Snapshot Server::snapshot(const ShardParts& parts, const Snapshots& snapshots) {
+  using Access = net::SharedMemory::Access;
+  const Snapshot::Shape shape = Shard::snapshot_shape(parts);
+  const std::size_t bytes = Snapshot::bytes(shape);
+  const std::string name = cluster::snapshot_name(parts.lane.server, parts.lane.lane);
+  cluster::KeeperClient& keeper = *snapshots.keeper;
+  if (snapshots.adopt) {
+    snapshots_.push_back(net::SharedMemory::map(keeper.get(name), bytes, Access::write));
+    return Snapshot::adopt(snapshots_.back().bytes(), shape);
+  }
+  try {
+    snapshots_.push_back(keeper.memory(name, bytes, Access::write));
+    return Snapshot::begin(snapshots_.back().bytes(), shape);
+  } catch (const Error& error) {
+    options_.warn(
+        fmt::format("lane {} keeps no snapshot: {}; if this server is lost, the job "
+                    "starts again from a checkpoint",
+                    parts.lane.lane, error.message()));
+    return {};
+  }
 }
 
 void Server::checkpoint_into(const CheckpointOptions& options) {

@@ -37,6 +37,8 @@ namespace sheaf::server {
 class Checkpointer;
 class Lane;
 class ScalarLinks;
+class Snapshot;
+struct ShardParts;
 
 struct ServerOptions {
   std::uint32_t id = 0;
@@ -90,8 +92,19 @@ class Server {
   // `servers` are all servers of the job, this one included.
   // With a `keeper`, which outlives the object, workers of this host may share memory; then a lane
   // looks for work for `spin` before it sleeps.
+  // In `snapshots` each lane keeps its chunks so that another process can go on with them; `adopt`:
+  // this one goes on with those of another that has ended. Then throws Fault::checkpoint or
+  // Fault::network if that cannot be done.
+  struct Snapshots {
+    cluster::KeeperClient* keeper = nullptr;  // null: none are kept; outlives the object
+    bool adopt = false;
+  };
   void open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers,
-            cluster::KeeperClient* keeper = nullptr, Duration spin = {});
+            cluster::KeeperClient* keeper, Duration spin, Snapshots snapshots);
+  void open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers,
+            cluster::KeeperClient* keeper = nullptr, Duration spin = {}) {
+    open(std::move(layout), servers, keeper, spin, {});
+  }
   // Checkpoints are written from now on. After open(), before run().
   void checkpoint_into(const CheckpointOptions& options);
   // Each lane writes its history to a file of this folder, which is made. `first` is
@@ -125,13 +138,15 @@ class Server {
   Lane& lane(std::size_t index) { return *lanes_[index]; }
 
  private:
-  std::array<std::span<float>, 2> share_parameters(cluster::KeeperClient& keeper);
+  std::array<std::span<float>, 2> share_parameters(cluster::KeeperClient& keeper, bool adopt);
+  Snapshot snapshot(const ShardParts& parts, const Snapshots& snapshots);
   void spread(std::uint32_t from_lane, Step step, std::uint32_t chunk, double value);
 
   ServerOptions options_;
   cluster::Shutdown& shutdown_;
   params::Layout layout_;
   net::SharedMemory parameters_;  // two vectors, if the host shares them
+  std::vector<net::SharedMemory> snapshots_;
   std::unique_ptr<params::ChunkMap> chunks_;
   std::unique_ptr<params::ShardMap> shards_;
   checkpoint::Manifest restored_;            // where it began, if at a checkpoint

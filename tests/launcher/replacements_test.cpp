@@ -143,6 +143,57 @@ TEST_F(ReplacementsTest, AServerIsNotReplaced) {
   EXPECT_THAT(started_, IsEmpty());
 }
 
+// Two servers that keep snapshots; two workers as above.
+class ReplacedServersTest : public ReplacementsTest {
+ protected:
+  auto lose(ProcessId process, int t) { return servers_too_.on_lost(info(process), 0, at(t)); }
+
+  std::vector<ProcessId> adopted_;
+  Restarts often_{100};
+  Replacements servers_too_{
+      {.servers = 2,
+       .workers = 2,
+       .partitions = 6,
+       .budget = &often_,
+       .servers_return = true,
+       .start = [](const wire::ProcessInfo&, std::uint32_t) {},
+       .ask = [this](const wire::PartitionClock& question) { asked_.push_back(question); },
+       .begin = [this](ProcessId worker, Step first) { begun_.emplace_back(worker, first); },
+       .adopt = [this](const wire::ProcessInfo& lost) { adopted_.push_back(lost.process); }}};
+};
+
+constexpr ProcessId kServer1{Role::server, 1};
+
+TEST_F(ReplacedServersTest, GoOnWithWhatTheLostOneHasLeft) {
+  EXPECT_TRUE(lose(kServer1, 0));
+  servers_too_.on_registered(kServer1);
+  EXPECT_THAT(adopted_, ElementsAre(kServer1));
+  EXPECT_TRUE(servers_too_.on_adopted(kServer1));
+  EXPECT_FALSE(servers_too_.on_adopted(kServer1));
+  EXPECT_TRUE(lose(kServer1, 1));  // the next one
+}
+
+TEST_F(ReplacedServersTest, WhoIsLostWhileItAdoptsHasNoSuccessor) {
+  lose(kServer1, 0);
+  servers_too_.on_registered(kServer1);
+  EXPECT_FALSE(lose(kServer1, 0));
+}
+
+TEST_F(ReplacedServersTest, AWorkerLostBesideWaitsForItsAnswer) {
+  lose(kServer1, 0);
+  lose(kWorker0, 0);
+  servers_too_.on_registered(kWorker0);
+  servers_too_.on_clock(0, {0, 3, 7});
+  EXPECT_THAT(begun_, IsEmpty());
+  servers_too_.on_registered(kServer1);
+  asked_.clear();
+  servers_too_.on_adopted(kServer1);
+  ASSERT_EQ(asked_.size(), 1U);  // both servers, once more
+  servers_too_.on_clock(0, {0, 3, 7});
+  servers_too_.on_clock(1, {0, 3, 6});
+  EXPECT_THAT(begun_, ElementsAre(Pair(kWorker0, 6U)));
+}
+
 TEST(ReplacementsOfNobodyTest, WithoutABudgetNobodyIs) {
   Replacements replacements({});
   wire::ProcessInfo lost;

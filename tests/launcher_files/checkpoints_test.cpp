@@ -116,6 +116,30 @@ TEST_F(CheckpointsTest, PartsOfAllServersMakeOne) {
   EXPECT_THAT(warnings_, IsEmpty());
 }
 
+TEST_F(CheckpointsTest, WhatAReplacedServerHadNotSavedIsOrderedOfItsSuccessor) {
+  checkpoints_->take(7, true);
+  checkpoints_->take(9, false);
+  answer(7);
+  answer(9);
+  save(9, 0);
+  save(7, 1);
+  std::vector<Version> again;
+  const auto order = [&](const wire::CheckpointAt& at) {
+    EXPECT_EQ(at.end, at.version == 7);
+    again.push_back(at.version);
+  };
+  checkpoints_->on_replaced(1, order);
+  EXPECT_THAT(again, ElementsAre(9));  // its part of 7 is on the disk
+  save(7, 0);
+  run_posted();
+  EXPECT_EQ(checkpoints_->newest(), 7);
+  checkpoints_->on_answer(1, {9, true, true});
+  save(9, 1);
+  run_posted();
+  EXPECT_EQ(checkpoints_->newest(), 9);
+  EXPECT_THAT(abandoned_, IsEmpty());
+}
+
 TEST_F(CheckpointsTest, OlderOnesGoWhenNewerOnesAreThere) {
   for (const Version version : {1U, 2U, 3U}) {
     checkpoints_->take(version, true);
