@@ -13,10 +13,10 @@ struct MemoryPlan {
 };
 
 // Servers: two versions and one in flight, the partial sums of the tree or, where each push is a
-// step, a version that is on its way to each worker, and the optimizer's state (twice with
-// a snapshot). Workers: two
-// versions, the gradient, the replica of local steps, what pushes left out of each partition, and
-// their part of the examples. Opens the data as far as its schema. REQUIRES: config.check() was ok.
+// step, a version that is on its way to each worker, and the optimizer's state (twice with a
+// snapshot). Workers: two versions, the gradient, the replica of local steps, what pushes left out
+// of each partition, and their part of the examples. Opens the data as far as its schema.
+// REQUIRES: config.check() was ok.
 MemoryPlan plan_memory(const RunConfig& config, std::uint64_t parameters);
 
 }  // namespace sheaf::launcher
