@@ -82,12 +82,16 @@ void Attempt::read_errors() {
   }
 }
 
-// mpirun that ends before the job does has lost it, whatever its exit code says. The coordinator
-// may know a better reason a moment later: it is given that moment.
+// mpirun that ends before the job does has lost it, whatever its exit code says, unless every rank
+// that it started has been replaced. The coordinator may know that, or a better reason, a moment
+// later: it is given that moment.
 void Attempt::watch_child() {
-  if (child_gone_ || !child_->ended()) return;
-  child_gone_ = true;
-  if (coordinator_.wait(std::chrono::seconds(1))) return;
+  constexpr Duration kMoment = std::chrono::seconds(1);
+  if (child_missed_ || !child_->ended()) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (!std::exchange(child_gone_, true)) child_gone_at_ = now;
+  if (now - child_gone_at_ < kMoment || coordinator_.all_replaced()) return;
+  child_missed_ = true;
   coordinator_.abort({{Role::coordinator, 0},
                       static_cast<int>(Fault::network),
                       "",

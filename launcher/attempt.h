@@ -85,6 +85,8 @@ class Attempt {
   std::vector<Successor> successors_;
   std::vector<std::string> last_errors_;
   bool child_gone_ = false;
+  TimePoint child_gone_at_{};
+  bool child_missed_ = false;
 };
 
 }  // namespace sheaf::launcher

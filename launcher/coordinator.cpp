@@ -33,6 +33,7 @@ Coordinator::Coordinator(Options options, JobRecord& record)
                    .dead = options_.dead},
                   std::chrono::steady_clock::now()),
       gathering_(options_.partitions),
+      first_ranks_(options_.servers + options_.workers),
       incarnation_(options_.incarnation) {}
 
 Coordinator::~Coordinator() {

@@ -80,6 +80,9 @@ class Coordinator {
   // Of the newest process. Thread-safe.
   std::uint32_t incarnation() const { return incarnation_.load(); }
 
+  // Whether none of the ranks that the job began with is left. Thread-safe.
+  bool all_replaced() const { return first_ranks_.load() == 0; }
+
   // How many workers somebody has asked for: the job drains, to go on with so many. Thread-safe.
   std::optional<std::uint32_t> scaled_to() const;
 
@@ -141,6 +144,8 @@ class Coordinator {
   std::unique_ptr<Checkpoints> checkpoints_;
   std::unique_ptr<Waits> waits_;
   std::optional<Replacements> replacements_;
+  std::set<ProcessId> replaced_;  // at least once
+  std::atomic<std::size_t> first_ranks_;
   std::uint32_t clients_ = 0;  // that have come so far
   std::atomic<std::uint32_t> scale_{0};
   Step last_ = 0;  // version that the job ends with

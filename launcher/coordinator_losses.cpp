@@ -48,6 +48,8 @@ bool Coordinator::replace(const Membership::Event& event) {
   const auto successor = replacements_->on_lost(lost, checkpoints_->newest(), now);
   if (!successor) return false;
   incarnation_.store(successor->incarnation);
+  replaced_.insert(event.process);
+  first_ranks_.store(options_.servers + options_.workers - replaced_.size());
   // A host that is gone does not answer: less than for the start of a whole job.
   const Duration limit = std::max<Duration>(options_.dead, std::chrono::seconds(5));
   membership_.await_successor(event.process, successor->incarnation, now + successor->pause, limit);

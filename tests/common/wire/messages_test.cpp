@@ -209,6 +209,8 @@ Bytes start_with_shape(const std::vector<std::uint32_t>& shape) {
   bytes[24] = std::byte{'t'};
   put<std::uint64_t>(bytes, 25, shape.size());
   for (std::size_t i = 0; i < shape.size(); ++i) put(bytes, 33 + 4 * i, shape[i]);
+  const Bytes nobody = to_bytes(ProcessInfo{});  // no predecessor
+  bytes.insert(bytes.end(), nobody.begin(), nobody.end());
   return bytes;
 }
 
