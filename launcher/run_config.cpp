@@ -273,7 +273,7 @@ void RunConfig::read_recovery() {
 std::optional<std::string> RunConfig::snapshot_obstacle() const {
   if (recovery_.restarts == 0) return "recovery.restarts is 0";
   if (optimizer_.clip_norm) return "optimizer.clip_norm needs figures of all servers";
-  if (optimizer_.non_finite == optimization::NonFinite::skip) {
+  if (synchronous_ && optimizer_.non_finite == optimization::NonFinite::skip) {
     return "optimizer.non_finite = \"skip\" needs figures of all servers";
   }
   if (backup_ != 0) return "consistency.backup has servers agree on each step";

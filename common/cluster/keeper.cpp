@@ -95,9 +95,7 @@ struct Keeper::State {
       case KeeperWish::get: co_return store.get(name);
       case KeeperWish::put: store.put(name, std::move(given)); break;
       case KeeperWish::forget: store.forget(name); break;
-      case KeeperWish::end:
-        if (idle) over.set_value();
-        idle.reset();
+      case KeeperWish::end: finish();
     }
     co_return net::Descriptor();
   }
@@ -119,10 +117,11 @@ struct Keeper::State {
     if (!idle) return;
     unused.expires_after(*idle);
     unused.async_wait([this](const net::ErrorCode& cancelled) {
-      if (cancelled || visitors != 0 || !idle) return;
-      idle.reset();
-      over.set_value();
+      if (!cancelled && visitors == 0) finish();
     });
+  }
+  void finish() {
+    if (!std::exchange(is_over, true)) over.set_value();
   }
 
   const net::Credentials credentials;
@@ -132,6 +131,7 @@ struct Keeper::State {
   KeeperStore store;
   std::size_t visitors = 0;
   std::optional<Duration> idle;  // somebody waits for it to be over
+  bool is_over = false;
   std::promise<void> over;
   net::asio::steady_timer unused;
 };

@@ -180,6 +180,21 @@ TEST_F(KeeperTest, SurvivesAKilledClient) {
   ::close(ready[1]);
 }
 
+TEST_F(KeeperTest, ServesUntilNobodyIsLeftOrTheJobIsOver) {
+  auto client = std::make_unique<KeeperClient>(self_, kLimit);
+  auto served = std::async([&] { keeper_->serve(std::chrono::milliseconds(1)); });
+  client->memory("parameters", 4096, Access::write);  // somebody is there
+  client.reset();
+  served.get();
+
+  keeper_.reset();
+  keeper_ = Keeper::start(self_, kLimit);
+  KeeperClient other(self_, kLimit);
+  served = std::async([&] { keeper_->serve(std::chrono::hours(1)); });
+  other.end();
+  served.get();
+}
+
 TEST(SharedLinksTest, MemoryOfAnotherWorkerOrJobIsRefused) {
   AlignedBuffer<std::byte> memory(SharedLinks::bytes(2, 16));
   const SharedLinks::Title title{

@@ -5,7 +5,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <future>
+#include <iterator>
+#include <thread>
 
 #include "common/base/error.h"
 #include "common/config/section.h"
@@ -15,6 +18,7 @@ namespace sheaf::worker {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 
 constexpr Duration kKeeperLimit = std::chrono::seconds(10);
 constexpr std::uint32_t kPartitions = 128;
@@ -38,7 +42,11 @@ class SharedLaneTest : public testing::Test {
     options.keeper = &mine_;
     options.host_id = LaneStub::kHost;
     options.credentials = as(key_, {Role::worker, 0});
-    options.warn = [](const std::string& text) { ADD_FAILURE() << text; };
+    options.servers_return = true;
+    options.rejoin_limit = std::chrono::minutes(10);
+    options.warn = [](const std::string& text) {
+      EXPECT_THAT(text, HasSubstr("lost and made again")) << text;
+    };
     exchange_ = std::make_unique<PushPull>(std::move(options), *chunks_, *shards_, *pull_, end_);
     std::promise<std::size_t> capacity;
     stub_ = std::make_unique<LaneStub>(
@@ -141,6 +149,39 @@ TEST_F(SharedLaneTest, OtherAnswersLeaveTheLaneAsleep) {
   answer(ends[0], wire::FrameType::end_ack);
   exchange_->wait_settled();
   EXPECT_FALSE(woken());
+}
+
+// The lost one may have left anything in the rings.
+TEST_F(SharedLaneTest, ASuccessorFindsEmptyRingsAndEverythingWithoutAnAnswerAgain) {
+  exchange_->push(0, 0, {0, kPartitions}, 7, exchange_->workspace(0));
+  exchange_->end(0, {0, kPartitions}, 7);
+  const auto before = asked();
+  ASSERT_EQ(before.size(), 2U);
+  answer(before[1], wire::FrameType::end_ack);
+  take_answers();
+  exchange_->push(0, 0, {0, 1}, 1, exchange_->workspace(0));  // is not seen by anybody
+  exchange_->flush();
+  net::RingFrame nonsense;
+  nonsense.header.type = wire::FrameType::beat;
+  answers_.push(nonsense);
+  stub_.reset();
+  std::promise<std::size_t> capacity;
+  LaneStub successor(key_, LaneStub::Until::shares,
+                     [&](const wire::Header& request) { capacity.set_value(request.step); });
+  wire::ProcessInfo info = successor.info();
+  info.incarnation = 1;
+  exchange_->moved(info);
+  open_links(capacity.get_future().get());
+  std::vector<net::RingFrame> again;
+  while (again.size() < 2) {
+    std::ranges::copy(asked(), std::back_inserter(again));
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(again[0].header.type, wire::FrameType::push);
+  EXPECT_EQ(again[0].header.value, 7U);
+  EXPECT_EQ(again[1].header.partitions, (PartitionRange{0, 1}));
+  for (const net::RingFrame& push : again) answer(push, wire::FrameType::push_ack);
+  exchange_->wait_settled();
 }
 
 }  // namespace
