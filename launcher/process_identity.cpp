@@ -9,6 +9,7 @@
 #include <iterator>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #include "common/base/error.h"
 
@@ -45,6 +46,16 @@ bool send_signal(const ProcessIdentity& process, int signal) {
   if (sent && handle < 0) sent = kill(process.pid, signal) == 0;
   if (handle >= 0) close(handle);
   return sent;
+}
+
+bool end_process(const ProcessIdentity& process, Duration patience) {
+  const auto since = std::chrono::steady_clock::now();
+  send_signal(process, SIGKILL);
+  while (identify(process.pid) == process) {  // it need not be our child: nobody tells us
+    if (std::chrono::steady_clock::now() - since > patience) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 }  // namespace sheaf::launcher

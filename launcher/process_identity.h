@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "common/base/clock.h"
+
 namespace sheaf::launcher {
 
 struct ProcessIdentity {
@@ -21,5 +23,9 @@ std::optional<ProcessIdentity> identify(pid_t pid);
 // Signals the process if it is still that very one. False if it has ended, if the pid is another's
 // by now, or if this user may not signal it.
 bool send_signal(const ProcessIdentity& process, int signal);
+
+// Kills it and waits until it has ended, if it has not already. False if it has not within
+// `patience`.
+bool end_process(const ProcessIdentity& process, Duration patience);
 
 }  // namespace sheaf::launcher

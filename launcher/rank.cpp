@@ -4,11 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <iostream>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -226,18 +224,12 @@ struct HostKeeper {
 
 // From here on nobody writes to what it has left, also if it was only stopped.
 void end_predecessor(const wire::ProcessInfo& predecessor) {
-  constexpr Duration kPatience = std::chrono::seconds(5);
-  const ProcessIdentity process{static_cast<pid_t>(predecessor.pid), predecessor.started};
   if (predecessor.host_id != host_identity()) {
     fail(Fault::network, "its predecessor was on {}", predecessor.host);
   }
-  const auto since = std::chrono::steady_clock::now();
-  send_signal(process, SIGKILL);
-  while (identify(process.pid) == process) {
-    if (std::chrono::steady_clock::now() - since > kPatience) {
-      fail(Fault::network, "its predecessor (pid {}) does not end", process.pid);
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (!end_process({static_cast<pid_t>(predecessor.pid), predecessor.started},
+                   std::chrono::seconds(5))) {
+    fail(Fault::network, "its predecessor (pid {}) does not end", predecessor.pid);
   }
 }
 

@@ -276,7 +276,7 @@ std::optional<std::string> RunConfig::snapshot_obstacle() const {
   if (synchronous_ && optimizer_.non_finite == optimization::NonFinite::skip) {
     return "optimizer.non_finite = \"skip\" needs figures of all servers";
   }
-  if (backup_ != 0) return "consistency.backup has servers agree on each step";
+  if (backup_ != 0) return "with consistency.kind = \"drop\" servers agree on each step";
   if (traces_) return "a trace has no gaps";
   if (pull_ != "none") return "what was pulled, encoded, is not kept";
   return std::nullopt;

@@ -50,6 +50,16 @@ TEST(ProcessIdentity, AProcessThatHasEndedIsNobody) {
   EXPECT_FALSE(send_signal(*process, SIGKILL));
 }
 
+TEST(ProcessIdentity, AStoppedProcessIsEndedToo) {
+  Child child(kSleep);
+  const auto process = identify(child.pid());
+  ASSERT_TRUE(process);
+  ASSERT_TRUE(send_signal(*process, SIGSTOP));
+  EXPECT_TRUE(end_process(*process, kDeadline));
+  EXPECT_EQ(child.wait(kDeadline), ExitStatus{.signal = SIGKILL});
+  EXPECT_TRUE(end_process(*process, kDeadline)) << "it has ended";
+}
+
 // The name stands in the middle of /proc/PID/stat, as it is.
 TEST(ProcessIdentity, ANameWithBlanksAndBracketsIsReadOver) {
   const auto before = identify(getpid());
