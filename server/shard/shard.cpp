@@ -420,10 +420,11 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<doub
            synchronous_ ? ", warm up, or set optimizer.clip_norm" : " or warm up");
     }
   });
-  if (scale) {
+  const bool rejected = synchronous_ && examples == 0;  // every partition with examples was
+  if (scale && !rejected) {
     state.skipped = 0;
   } else {
-    note_skipped(state);
+    note_skipped(state, !scale);
   }
   state.newest = step + 1;
   state.held.clear();
@@ -435,9 +436,9 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<doub
   if (owes_checkpoint(state) && checkpoint(state)) answer_parked(state);
 }
 
-void Shard::note_skipped(ChunkState& state) {
+void Shard::note_skipped(ChunkState& state, bool say) {
   constexpr std::uint32_t kMost = 100;  // more are no accident
-  if (state.id == 0) output_.skipped(state.newest);
+  if (say && state.id == 0) output_.skipped(state.newest);
   if (++state.skipped < kMost) return;
   fail(Fault::diverged,
        "step {} is the {}th in a row whose gradient is not finite: nothing is learnt any more; "

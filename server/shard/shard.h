@@ -241,7 +241,8 @@ class Shard {
   std::optional<double> clip_scale(double squares, std::uint64_t examples) const;
   // Without a scale the step is left out.
   void apply(ChunkState& state, std::uint32_t partition, std::optional<double> scale);
-  void note_skipped(ChunkState& state);
+  // Nothing came of a step; what is rejected has been said.
+  void note_skipped(ChunkState& state, bool say);
   double rate(const ChunkState& state, std::uint32_t partition) const;
   bool owes_checkpoint(const ChunkState& state) const;
   bool waits_for_checkpoint(const ChunkState& state, Step clock) const;

@@ -81,6 +81,7 @@ void LaneClient::attach() {
         on_lost(error);
       });
   sent_again_ = exchange_.on_reconnected();
+  if (exchange_.idle()) answered();  // it waits for nothing
   channel_->start();
 }
 
@@ -148,6 +149,7 @@ std::span<std::byte> LaneClient::receive_into(const Header& header) {
 }
 
 void LaneClient::on_frame(const Header& header) {
+  answered();
   exchange_.on_frame(header);
   {
     const std::lock_guard lock(mutex_);

@@ -4,7 +4,9 @@
 //   submit → inbox → drain_inbox → Exchange → next_frame → FrameChannel → socket
 #pragma once
 
+#include <chrono>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "common/net/frame_channel.h"
@@ -40,6 +42,13 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   net::Connection& connection() { return connection_; }
   void attach();
   bool attached() const { return channel_ != nullptr; }
+  // Since when it has had no answer over a connection, if it has lost one; that it has, now.
+  std::optional<TimePoint> lost_at() const { return lost_at_; }
+  TimePoint lost() {
+    if (!lost_at_) lost_at_ = std::chrono::steady_clock::now();
+    return *lost_at_;
+  }
+  void answered() { lost_at_.reset(); }
   // A moment before the next try; ends at once when it is closed.
   net::Task<void> pause();
   bool closing() const { return closing_; }
@@ -94,6 +103,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   bool closing_ = false;
   std::optional<std::uint32_t> joins_;
   std::size_t sent_again_ = 0;
+  std::optional<TimePoint> lost_at_;
   net::asio::steady_timer pause_;
   net::Wakeup wakeup_;
 };

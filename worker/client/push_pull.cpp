@@ -97,7 +97,7 @@ net::Task<void> PushPull::join(LaneClient& client) {
   co_await net::greet(connection, credentials, whom, options_.dead_limit);
   const bool may_share = memory_.shared() && server.host_id == options_.host_id;
   if (started_ ? shared != nullptr : may_share) co_await share(client);
-  client.attach();
+  if (!client.closing()) client.attach();
 }
 
 // Who has once shared memory with a lane goes on so: its requests are in that conversation.
@@ -137,16 +137,17 @@ bool PushPull::can_rejoin(const LaneClient& client) const {
 // In the lane's thread, which has lost its connection. Throws when there has been none for too
 // long.
 net::Task<void> PushPull::rejoin(LaneClient& client) {
-  const auto lost = std::chrono::steady_clock::now();
+  const bool again = client.lost_at().has_value();  // without a word from the server in between
+  const TimePoint lost = client.lost();
   if (const auto& shared = shared_[shards_.index(client.lane())]) shared->suspend();
+  if (again) co_await client.pause();
   for (bool joined = false; !joined; joined = client.attached()) {
+    if (client.closing()) co_return;
     std::exception_ptr failure;
     try {
       co_await join(client);
-    } catch (const net::Refused&) {
-      throw;  // somebody else has our place
     } catch (const Error& error) {
-      if (error.fault() != Fault::network) throw;
+      if (error.fault() != Fault::network) throw;  // somebody else has our place
       failure = std::current_exception();
     }
     if (client.closing()) co_return;
@@ -163,6 +164,7 @@ net::Task<void> PushPull::rejoin(LaneClient& client) {
       "requests are sent again",
       client.lane().server, client.lane().lane, seconds(std::chrono::steady_clock::now() - lost),
       shared ? shared->sent_again() : client.sent_again()));
+  if (shared) client.answered();  // its answers come another way
 }
 
 void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
