@@ -94,6 +94,7 @@ void LaneClient::on_lost(std::exception_ptr error) {
   } catch (...) {
     return owner_.shutdown_.fail(error);
   }
+  why_lost_ = describe(error).second;
   net::asio::post(context_, [this] {
     channel_.reset();
     if (closing_) return;

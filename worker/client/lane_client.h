@@ -7,6 +7,7 @@
 #include <chrono>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "common/net/frame_channel.h"
@@ -49,6 +50,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
     return *lost_at_;
   }
   void answered() { lost_at_.reset(); }
+  const std::string& why_lost() const { return why_lost_; }  // the last one
   // A moment before the next try; ends at once when it is closed.
   net::Task<void> pause();
   bool closing() const { return closing_; }
@@ -104,6 +106,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   std::optional<std::uint32_t> joins_;
   std::size_t sent_again_ = 0;
   std::optional<TimePoint> lost_at_;
+  std::string why_lost_;
   net::asio::steady_timer pause_;
   net::Wakeup wakeup_;
 };

@@ -160,9 +160,9 @@ net::Task<void> PushPull::rejoin(LaneClient& client) {
   }
   const auto& shared = shared_[shards_.index(client.lane())];
   options_.warn(fmt::format(
-      "connection to server {}, lane {}: lost and made again after {:.1f} s; {} "
-      "requests are sent again",
-      client.lane().server, client.lane().lane, seconds(std::chrono::steady_clock::now() - lost),
+      "server {}, lane {}: lost ({}) and made again after {:.1f} s; {} requests are sent again",
+      client.lane().server, client.lane().lane, client.why_lost(),
+      seconds(std::chrono::steady_clock::now() - lost),
       shared ? shared->sent_again() : client.sent_again()));
   if (shared) client.answered();  // its answers come another way
 }

@@ -45,7 +45,7 @@ class SharedLaneTest : public testing::Test {
     options.servers_return = true;
     options.rejoin_limit = std::chrono::minutes(10);
     options.warn = [](const std::string& text) {
-      EXPECT_THAT(text, HasSubstr("lost and made again")) << text;
+      EXPECT_THAT(text, HasSubstr(" and made again")) << text;
     };
     exchange_ = std::make_unique<PushPull>(std::move(options), *chunks_, *shards_, *pull_, end_);
     std::promise<std::size_t> capacity;
