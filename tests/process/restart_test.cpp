@@ -154,7 +154,11 @@ TEST(RestartsTest, WithoutAWholeCheckpointTheJobEnds) {
   EnduringJob job(3);
   job.tables["checkpoint"] = "every = \"1h\"\n";
   Running running(job);
-  ASSERT_TRUE(has_begun(job, running)) << running.errors();
+  // Written and read back: what is damaged before that is no checkpoint.
+  const auto saved = [&] {
+    return say(job, {"status"}).output.find("saved at step 0") != std::string::npos;
+  };
+  ASSERT_TRUE(running.wait_until(saved, kRun)) << running.errors();
   for (const auto& entry :
        std::filesystem::directory_iterator(job.run() / "checkpoints" / "step-000000000000")) {
     std::filesystem::resize_file(entry.path(), 10);
