@@ -55,4 +55,22 @@ std::vector<std::uint64_t> checkpoints_of(const Job& job) {
   return steps;
 }
 
+bool saves_another(const Job& job, Running& running) {
+  const auto newest = [&] {
+    const auto steps = checkpoints_of(job);
+    return steps.empty() ? 0 : steps.front();
+  };
+  return running.wait_until([&, before = newest()] { return newest() > before; }, kRun);
+}
+
+std::uint64_t newest_step(const Running& running) {
+  const std::string rows = running.file("metrics.jsonl");
+  const std::size_t end = rows.rfind('\n');
+  if (end == std::string::npos) return 0;
+  const std::size_t begin = end == 0 ? std::string::npos : rows.rfind('\n', end - 1);
+  const auto row = nlohmann::json::parse(
+      rows.substr(begin == std::string::npos ? 0 : begin + 1, end), nullptr, false);
+  return row.is_object() ? row["step"].get<std::uint64_t>() : 0;
+}
+
 }  // namespace sheaf::harness

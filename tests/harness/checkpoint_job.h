@@ -25,5 +25,9 @@ std::string reference_model(std::uint64_t steps);
 
 // Steps of which there is a manifest, newest first.
 std::vector<std::uint64_t> checkpoints_of(const Job& job);
+// Whether there is a newer one within kRun.
+bool saves_another(const Job& job, Running& running);
+// Of the last row of metrics; 0 if there is none.
+std::uint64_t newest_step(const Running& running);
 
 }  // namespace sheaf::harness

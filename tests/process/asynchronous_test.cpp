@@ -38,14 +38,6 @@ bool runs_again(Running& running, unsigned incarnation) {
       kRun);
 }
 
-bool saves_another(const Job& job, Running& running) {
-  const auto newest = [&] {
-    const auto steps = checkpoints_of(job);
-    return steps.empty() ? 0 : steps.front();
-  };
-  return running.wait_until([&, before = newest()] { return newest() > before; }, kRun);
-}
-
 void expect_counted(const Job& job, const nlohmann::json& result) {
   ASSERT_TRUE(result.is_object());
   EXPECT_FALSE(result["bit_exact"]);

@@ -21,16 +21,6 @@ struct LosingJob : SmallJob {
   }
 };
 
-std::uint64_t step_of(Running& running) {
-  const std::string rows = running.file("metrics.jsonl");
-  const std::size_t end = rows.rfind('\n');
-  if (end == std::string::npos) return 0;
-  const std::size_t begin = end == 0 ? std::string::npos : rows.rfind('\n', end - 1);
-  const auto row = nlohmann::json::parse(
-      rows.substr(begin == std::string::npos ? 0 : begin + 1, end), nullptr, false);
-  return row.is_object() ? row["step"].get<std::uint64_t>() : 0;
-}
-
 // The worker has such an incarnation, and the job has got further since.
 bool goes_on(Running& running, unsigned worker, unsigned incarnation) {
   const bool there = running.wait_until(
@@ -41,16 +31,8 @@ bool goes_on(Running& running, unsigned worker, unsigned incarnation) {
       kRun);
   return there &&
          running.wait_until(
-             [&, before = step_of(running)] { return step_of(running) > before + 20; }, kRun);
-}
-
-// A newer checkpoint begins a new row of losses.
-bool saves_another_one(const Job& job, Running& running) {
-  const auto newest = [&] {
-    const auto steps = checkpoints_of(job);
-    return steps.empty() ? 0 : steps.front();
-  };
-  return running.wait_until([&, before = newest()] { return newest() > before; }, kRun);
+             [&, before = newest_step(running)] { return newest_step(running) > before + 20; },
+             kRun);
 }
 
 void expect_replaced(Running& running, unsigned replacements) {
@@ -108,11 +90,11 @@ TEST(ReplacementsTest, OneAfterAnotherAndTwoAtOnce) {
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
   unsigned incarnation = 0;
   for (const unsigned worker : {0U, 1U, 1U, 0U}) {
-    ASSERT_TRUE(saves_another_one(job, running)) << running.errors();
+    ASSERT_TRUE(saves_another(job, running)) << running.errors();
     running.signal("worker", worker, SIGKILL);
     ASSERT_TRUE(goes_on(running, worker, ++incarnation)) << running.errors();
   }
-  ASSERT_TRUE(saves_another_one(job, running)) << running.errors();
+  ASSERT_TRUE(saves_another(job, running)) << running.errors();
   running.signal("worker", 0, SIGKILL);
   running.signal("worker", 1, SIGKILL);
   const auto both = [&] {
@@ -136,7 +118,7 @@ TEST_P(CountingReplacements, LoseNothingAndCountNothingTwice) {
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
   unsigned incarnation = 0;
   for (const unsigned worker : {1U, 0U, 1U}) {
-    ASSERT_TRUE(saves_another_one(job, running)) << running.errors();
+    ASSERT_TRUE(saves_another(job, running)) << running.errors();
     running.signal("worker", worker, SIGKILL);
     ASSERT_TRUE(goes_on(running, worker, ++incarnation)) << running.errors();
   }

@@ -32,16 +32,6 @@ std::string model_without_faults(std::uint64_t steps) {
   return running.result()["model_sha256"];
 }
 
-std::uint64_t newest_step(Running& running) {
-  const std::string rows = running.file("metrics.jsonl");
-  const std::size_t end = rows.rfind('\n');
-  if (end == std::string::npos) return 0;
-  const std::size_t begin = end == 0 ? std::string::npos : rows.rfind('\n', end - 1);
-  const auto row = nlohmann::json::parse(
-      rows.substr(begin == std::string::npos ? 0 : begin + 1, end), nullptr, false);
-  return row.is_object() ? row["step"].get<std::uint64_t>() : 0;
-}
-
 // The rank has such an incarnation or a newer one, and the job has got further since.
 bool is_back(Running& running, const char* role, unsigned id, unsigned incarnation) {
   const bool there = running.wait_until(
