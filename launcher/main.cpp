@@ -8,33 +8,38 @@
 
 #include "common/base/error.h"
 #include "common/config/section.h"
-#include "launcher/bench_codec.h"
-#include "launcher/bench_consistency.h"
-#include "launcher/bench_exchange.h"
-#include "launcher/bench_recovery.h"
-#include "launcher/bench_scaling.h"
-#include "launcher/bench_step.h"
-#include "launcher/build_identity.h"
-#include "launcher/check.h"
-#include "launcher/command_line.h"
-#include "launcher/doctor.h"
-#include "launcher/keeper_process.h"
-#include "launcher/list.h"
-#include "launcher/mpi_session.h"
-#include "launcher/privacy.h"
-#include "launcher/probe.h"
-#include "launcher/rank_main.h"
-#include "launcher/slurm.h"
-#include "launcher/status.h"
-#include "launcher/supervisor.h"
-#include "launcher/verify.h"
+#include "launcher/audit/audit.h"
+#include "launcher/bench/bench_codec.h"
+#include "launcher/bench/bench_consistency.h"
+#include "launcher/bench/bench_exchange.h"
+#include "launcher/bench/bench_recovery.h"
+#include "launcher/bench/bench_scaling.h"
+#include "launcher/bench/bench_step.h"
+#include "launcher/commands/check.h"
+#include "launcher/commands/list.h"
+#include "launcher/commands/privacy.h"
+#include "launcher/commands/slurm.h"
+#include "launcher/commands/status.h"
+#include "launcher/commands/verify.h"
+#include "launcher/compression/choose.h"
+#include "launcher/config/command_line.h"
+#include "launcher/doctor/doctor.h"
+#include "launcher/doctor/probe.h"
+#include "launcher/rank/keeper_process.h"
+#include "launcher/rank/mpi_session.h"
+#include "launcher/rank/rank_main.h"
+#include "launcher/supervision/supervisor.h"
+#include "launcher/system/build_identity.h"
 
 namespace {
 
 using namespace sheaf;
 using namespace sheaf::launcher;
 
-int run(const TrainCommand& command) { return train(command); }
+int run(const TrainCommand& command) {
+  return train(with_compressors(
+      command, [](std::string_view text) { std::cerr << "sheaf: " << text << std::endl; }));
+}
 int run(const RankCommand& command) { return rank_main(command); }
 int run(const CheckCommand& command) { return check_job(command, std::cout, std::cerr); }
 int run(const ListCommand& command) { return list_modes(command, std::cout, std::cerr); }
@@ -58,6 +63,7 @@ int run(const StatusCommand& command) { return show_status(command, std::cout); 
 int run(const ScaleCommand& command) { return scale_job(command, std::cout); }
 int run(const SlurmCommand& command) { return write_slurm(command, std::cout); }
 int run(const PrivacyCommand& command) { return show_privacy(command, std::cout); }
+int run(const AuditCommand& command) { return audit_job(command, std::cout, std::cerr); }
 int run(const ProbeCommand&) { return probe(std::cin, std::cout); }
 int run(const KeeperCommand&) { return keep(std::cin); }
 int run(const VersionCommand&) {

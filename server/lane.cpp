@@ -13,14 +13,12 @@
 #include "common/base/error.h"
 #include "common/cluster/shared_links.h"
 #include "server/checkpoint/checkpointer.h"
+#include "server/replica/replica_session.h"
 #include "server/session.h"
 #include "server/shared_session.h"
 
 namespace sheaf::server {
 namespace {
-
-// Strangers that may be in their handshake at once; each costs a few hundred bytes and a socket.
-constexpr std::size_t kStrangers = 64;
 
 // SessionIds from here on are those of shared memory.
 constexpr SessionId kShared = SessionId{1} << 31;
@@ -34,19 +32,33 @@ Lane::Lane(Options options, cluster::Shutdown& shutdown)
     : options_(std::move(options)),
       shutdown_(shutdown),
       wake_(context_),
-      incarnations_(options_.workers, 0),
+      door_({.lane = options_.id,
+             .epoch = options_.credentials.self.epoch,
+             .servers = options_.on_server ? options_.servers : 0,
+             .workers = options_.workers}),
       watch_(context_) {
   options_.credentials.self.lane = options_.id;
+  entrance_.emplace(
+      Entrance::Options{
+          .credentials = options_.credentials,
+          .handshake_limit = options_.handshake_limit,
+          .silence_limit = options_.silence_limit,
+          .enter = [this](net::Connection connection,
+                          const wire::Identity& peer) { enter(std::move(connection), peer); },
+          .warn = options_.warn},
+      context_, door_, shutdown_);
 }
 
 Lane::~Lane() = default;
 
 net::Endpoint Lane::bind(const std::string& address, net::PortRange ports) {
-  listener_ = std::make_unique<net::Listener>(context_, address, ports);
-  return listener_->endpoint();
+  return entrance_->bind(address, ports);
 }
 
-void Lane::open(const ShardParts& parts) { shard_ = std::make_unique<Shard>(parts, *this); }
+void Lane::open(const ShardParts& parts) {
+  shard_ = std::make_unique<Shard>(parts, *this);
+  chunks_ = static_cast<std::uint32_t>(parts.shards.chunks_of(parts.lane).size());
+}
 
 void Lane::share(cluster::KeeperClient& keeper, std::size_t lanes, std::size_t incoming,
                  Duration spin) {
@@ -76,11 +88,8 @@ void Lane::run() {
       work.reset();
     });
   });
-  if (listener_) {
-    net::asio::co_spawn(context_, accept_loop(), [this](std::exception_ptr error) {
-      if (error && !closing_) shutdown_.fail(error);
-    });
-  }
+  if (backup_) backup_->start();
+  if (!backup_ || !backup_->adopts()) entrance_->open();
   if (options_.scalar_limit > Duration{0}) {
     net::asio::co_spawn(context_, watch_scalars(), [this](std::exception_ptr error) {
       if (error) shutdown_.fail(error);
@@ -192,60 +201,76 @@ wire::ShareStatus Lane::open_shared(Session& session, const wire::Header& header
   }
 }
 
-net::Task<void> Lane::accept_loop() {
-  while (!closing_) {
-    net::Connection connection = co_await listener_->accept(options_.silence_limit);
-    if (strangers_ == kStrangers) continue;  // dropped: its destructor closes it
-    net::asio::co_spawn(context_, receive(std::move(connection)), [this](std::exception_ptr error) {
-      if (error) shutdown_.fail(error);
-    });
+// Somebody who belongs here.
+void Lane::enter(net::Connection connection, const wire::Identity& peer) {
+  if (peer.process.role == Role::server && peer.lane == kScalarLane) {
+    options_.on_server(std::move(connection), peer.process);
+  } else if (peer.process.role == Role::server) {
+    adopt_primary(std::move(connection), peer.process);
+  } else {
+    adopt(std::move(connection), peer.process, peer.incarnation);
   }
 }
 
-net::Task<void> Lane::receive(net::Connection connection) {
-  ++strangers_;
-  try {
-    const wire::Identity peer = co_await net::receive_greeting(
-        connection, options_.credentials,
-        [this](const wire::Identity& client) { return admit(client); }, options_.handshake_limit);
-    --strangers_;
-    if (closing_) co_return;
-    connection.set_peer(to_string(peer.process));
-    if (peer.process.role == Role::server) {
-      options_.on_server(std::move(connection), peer.process);
+void Lane::back_up(BackupLink::Options options) {
+  options.lane = options_.id;
+  opens_late_ = options.adopt;
+  options.credentials = options_.credentials;
+  options.limit = options_.silence_limit;
+  options.warn = options_.warn;
+  options.on_adopted = [this, done = std::move(options.on_adopted)] {
+    if (begin_restoring_) {
+      begin_restoring_();
     } else {
-      adopt(std::move(connection), peer.process, peer.incarnation);
+      entrance_->open();
     }
-  } catch (const Error& error) {
-    --strangers_;
-    ++refused_;
-    // A port scan must not fill the log: powers of two only.
-    if (!closing_ && (refused_ & (refused_ - 1)) == 0) {
-      options_.warn(fmt::format("refused a connection to lane {}: {} (x{})", options_.id,
-                                error.message(), refused_));
-    }
-  }
+    done();
+  };
+  backup_ = std::make_unique<BackupLink>(std::move(options), context_, *shard_, shutdown_);
 }
 
-wire::Verdict Lane::admit(const wire::Identity& client) {
-  const std::uint32_t id = client.process.id;
-  if (client.epoch != options_.credentials.self.epoch) return wire::Verdict::stale;
-  if (client.lane != options_.id) return wire::Verdict::not_expected;
-  if (client.process.role == Role::server) {
-    const bool expected = options_.on_server && id < options_.servers;
-    return expected ? wire::Verdict::welcome : wire::Verdict::not_expected;
+void Lane::keep_replica(const wire::ProcessInfo& server, const Replica::Parts& parts, bool whole) {
+  replicas_.emplace(server.process.id, Replica(parts, whole));
+  door_.expect_primary(server.process.id, server.incarnation);
+}
+
+void Lane::moved(const wire::ProcessInfo& server) {
+  in_thread([this, server] {
+    if (backup_ && backup_->whom() == server.process) backup_->move_to(server);
+  });
+}
+
+void Lane::backup_waits() {
+  if (backup_) backup_->wake();
+}
+
+void Lane::backup_answered() {
+  if (questions_.empty() || !shard_->knows_clocks()) return;
+  for (const auto& ask : std::exchange(questions_, {})) ask();
+}
+
+void Lane::adopt_primary(net::Connection connection, ProcessId primary) {
+  for (const auto& session : primaries_) {
+    if (session->primary() == primary) session->close();  // its newer self has come
   }
-  if (client.process.role != Role::worker || id >= options_.workers) {
-    return wire::Verdict::not_expected;
-  }
-  if (client.incarnation < incarnations_[id]) return wire::Verdict::stale;
-  incarnations_[id] = client.incarnation;
-  return wire::Verdict::welcome;
+  primaries_.push_back(std::make_unique<ReplicaSession>(
+      primary, std::move(connection), replicas_.at(primary.id),
+      [this](ReplicaSession& session, std::exception_ptr error) {
+        if (error && !closing_) {
+          // Whether it is lost is for others to judge; it is without effect here.
+          options_.warn(fmt::format("lane {}, replica of {}: {}", options_.id,
+                                    to_string(session.primary()), describe(error).second));
+        }
+        net::asio::post(context_, [this, &session] {
+          std::erase_if(primaries_, [&](const auto& s) { return s.get() == &session; });
+        });
+      }));
+  primaries_.back()->start();
 }
 
 void Lane::adopt(net::Connection connection, ProcessId worker, std::uint32_t incarnation) {
   for (const auto& session : sessions_) {
-    if (session && session->peer() == worker) session->close();  // its newer self has come
+    if (session && session->peer() == worker) end(*session);  // its newer self has come
   }
   std::size_t id = 0;
   while (id < sessions_.size() && sessions_[id]) ++id;
@@ -257,7 +282,14 @@ void Lane::adopt(net::Connection connection, ProcessId worker, std::uint32_t inc
   sessions_[id]->start();
 }
 
-void Lane::on_closed(Session& session, std::exception_ptr error) {
+// From now on it gets no word in, by wire or through its rings.
+void Lane::end(Session& session) {
+  session.close();
+  take_leave(session);
+}
+
+// Of one that is closed; may be called again.
+void Lane::take_leave(const Session& session) {
   shard_->on_closed(session.id());
   std::erase_if(polled_, [&](SharedSession* shared) {
     if (shared->wire() != session.id()) return false;
@@ -265,6 +297,10 @@ void Lane::on_closed(Session& session, std::exception_ptr error) {
     departed_.push_back(shared->id());
     return true;
   });
+}
+
+void Lane::on_closed(Session& session, std::exception_ptr error) {
+  take_leave(session);
   if (error && !closing_) {
     // A worker that is gone is the coordinator's to judge; one that breaks the rules ends the job,
     // as does a sum that is not finite, to which every worker has added.
@@ -289,7 +325,9 @@ void Lane::close_all() {
   closing_ = true;
   watch_.cancel();
   wake_.close();
-  if (listener_) listener_->close();
+  entrance_->close();
+  if (backup_) backup_->close();
+  for (const auto& session : primaries_) session->close();
   for (const auto& session : sessions_) {
     if (session) session->close();
   }
@@ -333,6 +371,19 @@ void Lane::skipped(Step step) {
   if (options_.skipped) options_.skipped(step);
 }
 
+// A step is released whole before any push of the next one comes.
+void Lane::released(Step step, const wire::Digest& digest) {
+  if (step != releasing_) {
+    releasing_ = step;
+    released_chunks_ = 0;
+    release_digest_ = {};
+  }
+  for (std::size_t i = 0; i < digest.size(); ++i) release_digest_[i] ^= digest[i];
+  if (++released_chunks_ == chunks_ && options_.released) {
+    options_.released(step, chunks_, release_digest_);
+  }
+}
+
 // What others ask of the shard. It ends with the lane.
 void Lane::in_thread(std::function<void()> body) {
   net::asio::post(context_, [this, body = std::move(body)] {
@@ -343,6 +394,10 @@ void Lane::in_thread(std::function<void()> body) {
       shutdown_.fail(std::current_exception());
     }
   });
+}
+
+void Lane::share_scalars() {
+  in_thread([this] { shard_->share_scalars(); });
 }
 
 void Lane::add_scalar(Step step, std::uint32_t chunk, double value) {
@@ -360,6 +415,7 @@ void Lane::trace_to(const std::filesystem::path& file, const TraceHead& head) {
   if (!(trace_ << to_line(head))) {
     fail(Fault::data, "{}: cannot be written: {}", file.string(), std::strerror(errno));
   }
+  shard_->note_begun();
 }
 
 void Lane::end_trace(std::size_t traces) {
@@ -373,21 +429,41 @@ void Lane::note(const TraceEvent& event) {
   trace_.close();
 }
 
+void Lane::restore(Version version, Shard::ReadChunk read) {
+  restoring_ = true;
+  begin_restoring_ = [this, version, read = std::move(read)] { restore_from(0, version, read); };
+  if (!backup_ || !backup_->adopts()) begin_restoring_();
+}
+
 void Lane::restore_from(std::size_t n, Version version, Shard::ReadChunk read) {
   in_thread([this, n, version, read = std::move(read)]() mutable {
     restoring_ = shard_->restore(version, n, read);
-    if (restoring_) restore_from(n + 1, version, std::move(read));
+    if (restoring_) return restore_from(n + 1, version, std::move(read));
+    if (opens_late_) entrance_->open();
   });
 }
 
 void Lane::clock(PartitionRange partitions, std::function<void(Step)> answer) {
   in_thread([this, partitions, answer = std::move(answer)]() mutable {
     if (restoring_) return clock(partitions, std::move(answer));  // behind the next chunk
+    if (!shard_->knows_clocks()) {
+      return questions_.push_back([this, partitions, answer] { clock(partitions, answer); });
+    }
     Step clock = std::numeric_limits<Step>::max();
     for (std::uint32_t p = partitions.first; p < partitions.end(); ++p) {
       clock = std::min(clock, shard_->clock(p));
     }
     answer(clock);
+  });
+}
+
+void Lane::fence(std::uint32_t worker, std::uint32_t incarnation) {
+  in_thread([this, worker, incarnation] {
+    door_.expect(worker, incarnation);
+    for (const auto& session : sessions_) {
+      if (!session || session->peer() != ProcessId{Role::worker, worker}) continue;
+      if (session->incarnation() < incarnation) end(*session);
+    }
   });
 }
 

@@ -3,36 +3,71 @@
 #include <algorithm>
 #include <bit>
 #include <deque>
+#include <map>
+#include <optional>
 
 #include "common/base/error.h"
+#include "common/net/frame_channel.h"
+#include "server/door.h"
+#include "server/server_link.h"
 
 namespace sheaf::server {
 
+// One of the two is used: a link of our own, or connections that the peer has made.
 class ScalarLinks::Link final : public net::FrameHandler {
  public:
-  Link(ScalarLinks& owner, ProcessId peer) : owner_(owner), peer_(peer) {}
+  Link(ScalarLinks& owner, const wire::ProcessInfo& peer) : owner_(owner), peer_(peer.process) {
+    if (peer.process.id > owner.options_.credentials.self.process.id) return;
+    net::Credentials credentials = owner.options_.credentials;
+    credentials.self.lane = kScalarLane;
+    own_.emplace(
+        ServerLink::Options{.server = peer,
+                            .lane = 0,
+                            .credentials = credentials,
+                            .limit = owner.options_.limit,
+                            .patience = owner.options_.patience,
+                            .on_attached = [this] { on_connected(); },
+                            .on_lost = [this] { connected_ = false; },
+                            .on_found =
+                                [this](const std::string& why, Duration without) {
+                                  owner_.options_.warn(fmt::format(
+                                      "step scalars: {}: lost ({}) and found again after {:.1f} s",
+                                      to_string(peer_), why, seconds(without)));
+                                }},
+        owner.context_, *this, owner.shutdown_);
+    own_->start();
+  }
 
   ProcessId peer() const { return peer_; }
 
-  void attach(net::Connection connection) {
-    if (channel_) return;  // a second one is refused: its destructor closes it
-    channel_ = std::make_unique<net::FrameChannel>(std::move(connection), *this,
-                                                   [this](std::exception_ptr error) {
-                                                     if (error && !owner_.closing_)
-                                                       owner_.shutdown_.fail(error);
-                                                   });
-    channel_->start();
+  void accept(net::Connection connection) {
+    for (const auto& [number, channel] : accepted_) channel->close();
+    const std::uint64_t number = ++accepted_count_;
+    auto& channel = accepted_[number];
+    channel = std::make_unique<net::FrameChannel>(
+        std::move(connection), *this,
+        [this, number](std::exception_ptr error) { on_closed(number, error); });
+    on_connected();
+    channel->start();
+  }
+
+  void move_to(const wire::ProcessInfo& server) {
+    if (own_) own_->move_to(server);
   }
 
   void send(const wire::Header& header) {
+    if (!connected_) return;
     outbox_.push_back({header, {}, {}, false});
-    if (channel_) channel_->wake();
+    if (own_) own_->wake();
+    if (!accepted_.empty()) accepted_.rbegin()->second->wake();
   }
 
   void close() {
-    if (channel_) channel_->close();
+    if (own_) own_->close();
+    for (const auto& [number, channel] : accepted_) channel->close();
   }
 
+  // net::FrameHandler
   std::span<std::byte> receive_into(const wire::Header& header) override {
     if (header.type != wire::FrameType::scalars || header.payload_bytes != 0) {
       fail(Fault::network, "{} of {} bytes from {}, expected scalars without payload",
@@ -40,11 +75,9 @@ class ScalarLinks::Link final : public net::FrameHandler {
     }
     return {};
   }
-
   void on_frame(const wire::Header& header) override {
-    owner_.deliver_(header.step, header.chunk, std::bit_cast<double>(header.value));
+    owner_.options_.deliver(header.step, header.chunk, std::bit_cast<double>(header.value));
   }
-
   std::optional<wire::OutFrame> next_frame() override {
     if (outbox_.empty()) return std::nullopt;
     wire::OutFrame frame = std::move(outbox_.front());
@@ -53,47 +86,62 @@ class ScalarLinks::Link final : public net::FrameHandler {
   }
 
  private:
+  void on_connected() {
+    outbox_.clear();
+    connected_ = true;
+    owner_.options_.on_connected();
+  }
+
+  // Called by the channel, which therefore lives until the next turn. A peer that is gone is the
+  // coordinator's to judge, and comes back.
+  void on_closed(std::uint64_t number, std::exception_ptr error) {
+    if (number == accepted_count_) connected_ = false;
+    try {
+      if (error && !owner_.closing_) std::rethrow_exception(error);
+    } catch (const net::ConnectionLost& lost) {
+      owner_.options_.warn(fmt::format("step scalars: {}", lost.message()));
+    } catch (...) {
+      owner_.shutdown_.fail(error);
+    }
+    net::asio::post(owner_.context_, [this, number] { accepted_.erase(number); });
+  }
+
   ScalarLinks& owner_;
-  ProcessId peer_;
+  const ProcessId peer_;
+  bool connected_ = false;
   std::deque<wire::OutFrame> outbox_;
-  std::unique_ptr<net::FrameChannel> channel_;
+  std::optional<ServerLink> own_;
+  // All but the newest are about to end.
+  std::map<std::uint64_t, std::unique_ptr<net::FrameChannel>> accepted_;
+  std::uint64_t accepted_count_ = 0;
 };
 
-ScalarLinks::ScalarLinks(net::asio::io_context& context, net::Credentials credentials,
-                         Duration limit, Deliver deliver, cluster::Shutdown& shutdown)
-    : context_(context),
-      credentials_(std::move(credentials)),
-      limit_(limit),
-      deliver_(std::move(deliver)),
-      shutdown_(shutdown) {}
+ScalarLinks::ScalarLinks(Options options, net::asio::io_context& context,
+                         cluster::Shutdown& shutdown)
+    : options_(std::move(options)), context_(context), shutdown_(shutdown) {}
 
 ScalarLinks::~ScalarLinks() = default;
 
 void ScalarLinks::open(const std::vector<wire::ProcessInfo>& servers) {
-  const ProcessId self = credentials_.self.process;
   for (const wire::ProcessInfo& info : servers) {
-    if (info.process == self) continue;
-    links_.push_back(std::make_unique<Link>(*this, info.process));
-    if (info.process.id > self.id) continue;
-    net::asio::co_spawn(context_, connect(*links_.back(), {info.address, info.ports.at(0)}),
-                        [this](std::exception_ptr error) {
-                          if (error && !closing_) shutdown_.fail(error);
-                        });
+    if (info.process == options_.credentials.self.process) continue;
+    links_.push_back(std::make_unique<Link>(*this, info));
   }
 }
 
-net::Task<void> ScalarLinks::connect(Link& link, net::Endpoint endpoint) {
-  net::Connection connection =
-      co_await net::connect(context_, endpoint, to_string(link.peer()), limit_);
-  net::Credentials credentials = credentials_;
-  credentials.self.lane = 0;
-  co_await net::greet(connection, credentials, link.peer(), limit_);
-  if (!closing_) link.attach(std::move(connection));
+ScalarLinks::Link* ScalarLinks::find(ProcessId peer) {
+  const auto link = std::ranges::find_if(links_, [&](const auto& l) { return l->peer() == peer; });
+  return link == links_.end() ? nullptr : link->get();
 }
 
 void ScalarLinks::accept(net::Connection connection, ProcessId peer) {
-  const auto link = std::ranges::find_if(links_, [&](const auto& l) { return l->peer() == peer; });
-  if (link != links_.end() && !closing_) (*link)->attach(std::move(connection));
+  Link* const link = find(peer);
+  if (link != nullptr && !closing_) link->accept(std::move(connection));
+}
+
+void ScalarLinks::move_to(const wire::ProcessInfo& server) {
+  Link* const link = find(server.process);
+  if (link != nullptr && !closing_) link->move_to(server);
 }
 
 void ScalarLinks::share(Step step, std::uint32_t chunk, double value) {

@@ -8,7 +8,6 @@
 
 #include "common/base/error.h"
 #include "common/cluster/shared_links.h"
-#include "common/compression/exempting.h"
 #include "server/checkpoint/checkpointer.h"
 #include "server/lane.h"
 #include "server/scalar_links.h"
@@ -31,6 +30,11 @@ Server::Server(ServerOptions options, cluster::Shutdown& shutdown)
       spread(i, step, chunk, value);
     };
     lane.skipped = options_.skipped;
+    if (options_.released) {
+      lane.released = [this, i](Step step, std::uint32_t chunks, const wire::Digest& digest) {
+        options_.released(step, i, chunks, digest);
+      };
+    }
     if (scalars) lane.scalar_limit = options_.dead_limit;
     if (scalars && i == 0) {
       lane.on_server = [this](net::Connection connection, ProcessId peer) {
@@ -42,11 +46,21 @@ Server::Server(ServerOptions options, cluster::Shutdown& shutdown)
   }
   if (scalars) {
     links_ = std::make_unique<ScalarLinks>(
-        lanes_[0]->context(), options_.credentials, options_.dead_limit,
-        [this](Step step, std::uint32_t chunk, double value) {
-          for (const auto& lane : lanes_) lane->add_scalar(step, chunk, value);
-        },
-        shutdown);
+        ScalarLinks::Options{.credentials = options_.credentials,
+                             .limit = options_.dead_limit,
+                             .patience = options_.dead_limit,
+                             .deliver =
+                                 [this](Step step, std::uint32_t chunk, double value) {
+                                   for (const auto& lane : lanes_) {
+                                     lane->add_scalar(step, chunk, value);
+                                   }
+                                 },
+                             .on_connected =
+                                 [this] {
+                                   for (const auto& lane : lanes_) lane->share_scalars();
+                                 },
+                             .warn = options_.warn},
+        lanes_[0]->context(), shutdown);
   }
 }
 
@@ -77,20 +91,20 @@ std::array<std::span<float>, 2> Server::share_parameters(cluster::KeeperClient& 
 }
 
 void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& servers,
-                  cluster::KeeperClient* keeper, Duration spin, Snapshots snapshots) {
+                  cluster::KeeperClient* keeper, Duration spin, Recovery recovery) {
+  adopting_ = recovery.adopt ? 1 : 0;
+  on_adopted_ = recovery.on_adopted;
   layout_ = std::move(layout);
   chunks_ = std::make_unique<params::ChunkMap>(layout_, options_.chunk_bytes);
   shards_ = std::make_unique<params::ShardMap>(*chunks_, options_.servers, options_.lanes);
-  options_.push =
-      compression::exempting(std::move(options_.push), layout_, *chunks_, options_.push_exempt);
-  options_.pull =
-      compression::exempting(std::move(options_.pull), layout_, *chunks_, options_.pull_exempt);
+  push_ = compression::by_chunk(std::move(options_.push), layout_, *chunks_);
+  pull_ = compression::by_chunk(std::move(options_.pull), layout_, *chunks_);
   // A lossy pull is what a worker decodes, not what lies here.
   std::array<std::span<float>, 2> shared{};
-  bool shares = keeper != nullptr && options_.pull->identity();
+  bool shares = keeper != nullptr && pull_->identity();
   std::size_t incoming = 0;
-  if (shares && options_.gate->exact()) {
-    shared = share_parameters(*keeper, snapshots.adopt);
+  if (shares && options_.gate->exact() && !options_.gate->overtakes()) {
+    shared = share_parameters(*keeper, recovery.adopt);
     shares = !shared[0].empty();
   } else {
     incoming = 2 * cluster::shared_vector_floats(layout_.size()) * sizeof(float);
@@ -105,14 +119,24 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
                      .gate = *options_.gate,
                      .optimizer = *options_.optimizer,
                      .schedule = *options_.schedule,
-                     .push = *options_.push,
-                     .pull = *options_.pull,
+                     .push = *push_,
+                     .pull = *pull_,
+                     .mechanism = options_.mechanism.get(),
+                     .pull_feedback = options_.pull_feedback,
                      .clip_norm = options_.clip_norm,
                      .skip_non_finite = options_.skip_non_finite,
                      .seed = options_.seed,
                      .shared = shared};
-    if (snapshots.keeper != nullptr) parts.snapshot = snapshot(parts, snapshots);
+    parts.replicated = !recovery.backups.empty();
+    parts.restores_rest = recovery.restores_rest;
+    bool adopt = recovery.adopt;  // from the backup
+    if (recovery.keeper != nullptr) {
+      const auto left = adopt ? adopt_snapshot(parts, recovery) : std::nullopt;
+      adopt = adopt && !left;
+      parts.snapshot = left ? *left : begin_snapshot(parts, *recovery.keeper);
+    }
     lanes_[i]->open(parts);
+    if (parts.replicated) replicate(i, servers, recovery, adopt);
     if (!shares) continue;
     try {
       lanes_[i]->share(*keeper, shards_->lane_count(), incoming, spin);
@@ -120,27 +144,88 @@ void Server::open(params::Layout layout, const std::vector<wire::ProcessInfo>& s
       options_.warn(fmt::format("lane {} shares no memory: {}", i, error.message()));
     }
   }
-  if (links_) links_->open(servers);
+  if (!links_) return;
+  if (recovery.keeper != nullptr || !recovery.backups.empty()) {  // servers come back
+    const Duration patience = options_.dead_limit + options_.return_limit;
+    links_->set_patience(patience);
+    for (const auto& lane : lanes_) lane->set_scalar_limit(patience);
+  }
+  links_->open(servers);
 }
 
-Snapshot Server::snapshot(const ShardParts& parts, const Snapshots& snapshots) {
-  using Access = net::SharedMemory::Access;
-  const Snapshot::Shape shape = Shard::snapshot_shape(parts);
-  const std::size_t bytes = Snapshot::bytes(shape);
-  const std::string name = cluster::snapshot_name(parts.lane.server, parts.lane.lane);
-  cluster::KeeperClient& keeper = *snapshots.keeper;
-  if (snapshots.adopt) {
-    snapshots_.push_back(net::SharedMemory::map(keeper.get(name), bytes, Access::write));
-    return Snapshot::adopt(snapshots_.back().bytes(), shape);
+// A server with no chunks of a lane has nothing to keep elsewhere.
+void Server::replicate(std::uint32_t lane, const std::vector<wire::ProcessInfo>& servers,
+                       const Recovery& recovery, bool adopt) {
+  const std::uint32_t clocks = options_.gate->synchronous() ? 0 : options_.partitions;
+  for (std::uint32_t primary = 0; primary < options_.servers; ++primary) {
+    const std::vector<std::uint32_t>& ids = shards_->chunks_of({primary, lane});
+    if (recovery.backups[primary] != options_.id || ids.empty()) continue;
+    const Replica::Parts parts{.layout = layout_,
+                               .chunks = *chunks_,
+                               .ids = ids,
+                               .optimizer = *options_.optimizer,
+                               .clocks = clocks,
+                               .local = options_.gate->local_steps() != 0,
+                               .pull = options_.pull_feedback ? pull_.get() : nullptr,
+                               .seed = options_.seed};
+    replica_bytes_ += Replica::memory_bound(parts);
+    lanes_[lane]->keep_replica(servers.at(primary), parts, !recovery.adopt);
   }
+  if (shards_->chunks_of({options_.id, lane}).empty()) return;
+  if (adopt) ++adopting_;
+  lanes_[lane]->back_up(
+      {.backup = servers.at(recovery.backups[options_.id]),
+       .credentials = {},
+       .patience = options_.dead_limit + options_.return_limit,
+       .adopt = adopt,
+       .on_adopted = [this] { on_lane_adopted(); },
+       .shape = {options_.optimizer->state_per_parameter(), clocks, options_.pull_feedback},
+       .warn = {}});
+}
+
+// What its predecessor has shared the other servers may not know, nor its own lanes.
+void Server::on_lane_adopted() {
+  if (--adopting_ != 0) return;
+  for (const auto& lane : lanes_) lane->share_scalars();
+  if (on_adopted_) on_adopted_();
+}
+
+void Server::moved(const wire::ProcessInfo& server) {
+  for (const auto& lane : lanes_) lane->moved(server);
+  if (!links_) return;
+  net::asio::post(lanes_[0]->context(), [this, server] { links_->move_to(server); });
+}
+
+// Nothing if it is gone, and a backup has the same.
+std::optional<Snapshot> Server::adopt_snapshot(const ShardParts& parts, const Recovery& recovery) {
+  const bool only = recovery.backups.empty();
+  if (!only && !recovery.same_host) return std::nullopt;
+  const Snapshot::Shape shape = Shard::snapshot_shape(parts);
+  const std::string name = cluster::snapshot_name(parts.lane.server, parts.lane.lane);
   try {
-    snapshots_.push_back(keeper.memory(name, bytes, Access::write));
+    snapshots_.push_back(net::SharedMemory::map(recovery.keeper->get(name), Snapshot::bytes(shape),
+                                                net::SharedMemory::Access::write));
+    return Snapshot::adopt(snapshots_.back().bytes(), shape);
+  } catch (const Error& error) {
+    if (only) throw;
+    options_.warn(fmt::format("lane {}: no snapshot is left: {}; it goes on with its replica",
+                              parts.lane.lane, error.message()));
+    return std::nullopt;
+  }
+}
+
+Snapshot Server::begin_snapshot(const ShardParts& parts, cluster::KeeperClient& keeper) {
+  const Snapshot::Shape shape = Shard::snapshot_shape(parts);
+  const std::string name = cluster::snapshot_name(parts.lane.server, parts.lane.lane);
+  try {
+    snapshots_.push_back(
+        keeper.memory(name, Snapshot::bytes(shape), net::SharedMemory::Access::write));
     return Snapshot::begin(snapshots_.back().bytes(), shape);
   } catch (const Error& error) {
-    options_.warn(
-        fmt::format("lane {} keeps no snapshot: {}; if this server is lost, the job "
-                    "starts again from a checkpoint",
-                    parts.lane.lane, error.message()));
+    options_.warn(fmt::format(
+        "lane {} keeps no snapshot: {}; if this server is lost, the job {}", parts.lane.lane,
+        error.message(),
+        parts.replicated ? "goes on with its replica" : "starts again from a checkpoint"));
     return {};
   }
 }
@@ -154,24 +239,25 @@ void Server::checkpoint_into(const CheckpointOptions& options) {
   }
   if (ids.empty()) return;  // more servers than chunks: it has nothing to save
   std::ranges::sort(ids);
-  const auto per_parameter = static_cast<std::uint32_t>(options_.optimizer->state_per_parameter());
+  const auto per_parameter = static_cast<std::uint32_t>(options_.optimizer->state_per_parameter() +
+                                                        (options_.pull_feedback ? 1 : 0));
   checkpointer_ = std::make_unique<Checkpointer>(
       options.disk,
-      Checkpointer::Options{.folder = options.folder,
-                            .file = {.layout = layout_,
-                                     .chunks = *chunks_,
-                                     .ids = ids,
-                                     .state_per_parameter = per_parameter,
-                                     .job = options.job,
-                                     .step = 0,
-                                     .server = options_.id,
-                                     .host = options.host},
+      Checkpointer::Options{.part = {.folder = options.folder,
+                                     .file = {.layout = layout_,
+                                              .chunks = *chunks_,
+                                              .ids = ids,
+                                              .state_per_parameter = per_parameter,
+                                              .view = options_.pull_feedback,
+                                              .job = options.job,
+                                              .step = 0,
+                                              .server = options_.id,
+                                              .host = options.host},
+                                     .on_done = options.on_done},
                             .buffers = std::min(ids.size(), kBuffersPerLane * lanes_.size()),
-                            .on_room =
-                                [this] {
-                                  for (const auto& lane : lanes_) lane->on_room();
-                                },
-                            .on_done = options.on_done});
+                            .on_room = [this] {
+                              for (const auto& lane : lanes_) lane->on_room();
+                            }});
   for (const auto& lane : lanes_) lane->save_to(*checkpointer_);
 }
 
@@ -182,6 +268,7 @@ void Server::trace_into(const std::filesystem::path& folder, std::uint32_t incar
   const TraceHead head{.partitions = options_.partitions,
                        .first = first,
                        .synchronous = options_.gate->synchronous(),
+                       .overtakes = options_.gate->overtakes(),
                        .backup = options_.gate->backup(),
                        .staleness = options_.gate->staleness()};
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
@@ -239,12 +326,16 @@ void Server::clock(PartitionRange partitions, std::function<void(Step)> answer) 
   }
 }
 
+void Server::fence(std::uint32_t worker, std::uint32_t incarnation) {
+  for (const auto& lane : lanes_) lane->fence(worker, incarnation);
+}
+
 void Server::abandon_checkpoint(Version version) {
   if (checkpointer_) checkpointer_->abandon(version);
 }
 
 std::size_t Server::memory_bound() const {
-  std::size_t bytes = checkpoint_memory();
+  std::size_t bytes = checkpoint_memory() + replica_bytes_;
   for (const auto& lane : lanes_) bytes += lane->shard().memory_bound();
   return bytes;
 }
@@ -254,6 +345,7 @@ std::size_t Server::checkpoint_memory() const {
 }
 
 ServerReport Server::run() {
+  if (adopting_ != 0) on_lane_adopted();
   // Closing the links belongs to the thread of the first lane, before its context runs dry.
   const cluster::Shutdown::Subscription on_end(shutdown_, [this] {
     if (links_) net::asio::post(lanes_[0]->context(), [this] { links_->close(); });
@@ -276,6 +368,7 @@ ServerReport Server::run() {
     }
     report.memory_bytes += lane->shard().memory_used();
   }
+  report.memory_bytes += replica_bytes_;
   return report;
 }
 
@@ -286,10 +379,23 @@ Step Server::step() const {
 }
 
 wire::Waiting Server::waiting_for(Duration limit) {
+  wire::Waiting waiting;
   for (const auto& lane : lanes_) {
-    if (wire::Waiting waiting = lane->waiting_for(limit); !waiting.text.empty()) return waiting;
+    waiting = lane->waiting_for(limit);
+    if (!waiting.text.empty()) break;
   }
-  return {};
+  waiting.survives = survives();
+  return waiting;
+}
+
+// One without chunks acknowledges nothing that could be lost.
+wire::Survives Server::survives() const {
+  auto least = wire::Survives::replica;
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    if (shards_->chunks_of({options_.id, i}).empty()) continue;
+    least = std::min(least, lanes_[i]->shard().survives());
+  }
+  return least;
 }
 
 // A lane's scalar goes to its sisters in this process and to every other server.

@@ -4,16 +4,17 @@
 set -euo pipefail
 
 readonly usage="usage: tests/run.sh [NAME …]
-Without a name: all, campaigns, asan, tsan, fuzz, install, format, scripts.
+Without a name: all, campaigns, asan, tsan, fuzz, install, dp-mutants, format, scripts.
   all          every test, release build
   quick        unit, architecture and conformance tests
   LABEL        the tests of one kind: unit, conformance, cluster, process, mpi, architecture, …
   NAME         the tests whose program or suite has this name: same-bits, faults, common/wire, …
   campaigns    jobs that lose processes, and simulated jobs: chaos.sh and simulate.sh, small
-  asan         unit, conformance and cluster tests under address and undefined-behaviour sanitizers
-  tsan         cluster, common, server and worker tests under the thread sanitizer
+  asan         unit, conformance, cluster and simulation tests under address and undefined-behaviour sanitizers
+  tsan         cluster, common, server, simulation and worker tests under the thread sanitizer
   fuzz         every fuzz target for 20 s (tests/fuzz.sh goes on for longer)
   install      cmake --install into a new folder, moved, and used from there
+  dp-mutants   faults of private training, put in on purpose, that tests must find
   format       clang-format over all sources
   scripts      shellcheck over the shell scripts
   tidy         clang-tidy over the product (several minutes)
@@ -29,10 +30,10 @@ trap 'rm -rf "$work"' EXIT
 
 # The programs that the sanitizers build and run. The launcher's tests fork, which the thread
 # sanitizer does not follow.
-readonly threaded='^(cluster|common|server|worker)_'
-readonly in_process='^(cluster|common|server|worker|launcher|conformance)_'
+readonly threaded='^(cluster|common|server|simulation|worker)_'
+readonly in_process='^(cluster|common|server|simulation|worker|launcher|conformance)_'
 passed=0 failed=0 skipped=0
-summary=()
+summary=() failures=()
 
 # Below, functions chain their commands with &&: bash does not stop at a failure inside a function
 # whose result is looked at.
@@ -51,6 +52,9 @@ build() {
 # count WHAT: one number of the ctest run that has just ended.
 count() { grep -oPm1 "\\b$1=\"\\K[0-9]+" "$work/junit.xml"; }
 
+# failed_tests: the names in ctest's record of those that did not pass.
+failed_tests() { grep -oP '<testcase name="\K[^"]+(?=".*status="fail")' "$work/junit.xml"; }
+
 # run_ctest BUILD CTEST_ARGUMENT …: a selection without a test is a failure.
 run_ctest() {
   local folder=$1 status=0 bad quiet
@@ -64,6 +68,7 @@ run_ctest() {
   passed=$((passed + $(count tests) - bad - quiet))
   failed=$((failed + bad))
   skipped=$((skipped + quiet))
+  mapfile -t -O "${#failures[@]}" failures < <(failed_tests)
   # A failed test is counted already; anything else that went wrong is a failure of the part.
   ((status == 0 || bad > 0))
 }
@@ -71,11 +76,14 @@ run_ctest() {
 # run_one COMMAND …: a command that is one test.
 run_one() {
   local status=0
-  "$@" || status=$?
+  "$@" 2>&1 | tee "$work/output" || status=$?
   case $status in
     0) passed=$((passed + 1)) ;;
     77) skipped=$((skipped + 1)) ;;
-    *) failed=$((failed + 1)) && echo "run: $* failed (exit $status)" >&2 ;;
+    *)
+      failed=$((failed + 1))
+      failures+=("$* (exit $status), which ended with:" "$(tail -n 12 "$work/output")")
+      ;;
   esac
 }
 
@@ -109,7 +117,7 @@ run_fuzz() {
   for target in tests/fuzz/*_fuzz.cpp; do run_one fuzz "$(basename "$target" _fuzz.cpp)"; done
 }
 
-check_scripts() { has shellcheck && shellcheck launcher/*.sh tests/*.sh tests/hosts/*.sh tests/slurm/*.sh cmake/*.sh .ci/run; }
+check_scripts() { has shellcheck && shellcheck launcher/*.sh tests/*.sh tests/hosts/*.sh tests/slurm/*.sh benchmarks/*.sh cmake/*.sh .ci/run; }
 
 # The installed tree works after it was moved, and looks nothing up where it was built.
 check_install() {
@@ -148,6 +156,7 @@ run_part() {
     tsan) build tsan "-DSHEAF_TEST_PROGRAMS=$threaded" && run_ctest build-tsan ;;
     fuzz) run_fuzz ;;
     install) build release && run_one check_install ;;
+    dp-mutants) run_one tests/dp-mutants.sh ;;
     format) run_one check_format ;;
     scripts) run_one check_scripts ;;
     tidy) build release && run_one run_tidy ;;
@@ -160,7 +169,7 @@ case ${1:-} in
   -h | --help) echo "$usage" && exit 0 ;;
 esac
 parts=("$@")
-((${#parts[@]} > 0)) || parts=(all campaigns asan tsan fuzz install format scripts)
+((${#parts[@]} > 0)) || parts=(all campaigns asan tsan fuzz install dp-mutants format scripts)
 
 [[ -r /proc/self/maps ]] || {
   echo "run: /proc is not mounted, and sanitizers and tests need it: mount -t proc proc /proc" >&2
@@ -190,6 +199,8 @@ for part in "${parts[@]}"; do
   summary+=("$(printf '%-14s %-7s %5d s' "$part" "$verdict" $((SECONDS - started)))")
 done
 
+# What failed comes last, for who sees only the end of a long log.
+((${#failures[@]} == 0)) || printf '\nfailed: %s\n' "${failures[@]}"
 printf '\n'
 printf '%s\n' "${summary[@]}"
 # A run without tests proves nothing.

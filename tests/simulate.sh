@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A campaign of simulated jobs: real shards, exchanges and wire code over a seeded network that
-# delays, reorders, loses and repeats frames, while partitions move between workers.
+# A campaign of simulated jobs: real shards, exchanges, membership, checkpoints and wire code over a
+# seeded network, clock and disk, while frames, connections, processes and disks get lost.
 set -euo pipefail
 
 readonly usage="usage: tests/simulate.sh [--seeds N] [--replay S] [--json]

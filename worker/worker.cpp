@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "common/base/error.h"
 #include "common/metrics/evaluation.h"
 #include "worker/data/batcher.h"
 #include "worker/models/losses/loss.h"
+#include "worker/step/stand_in.h"
 #include "worker/step/training_step.h"
 
 namespace sheaf::worker {
@@ -53,8 +55,10 @@ WorkerReport Worker::run() {
     }
   }
   parts_.model.reserve(most);
+  if (parts_.mechanism.clip()) parts_.model.reserve_clipping(largest_batch);
 
-  const Batcher::Fill fill = training_batches(parts_.data, parts_.plan, parts_.normaliser);
+  const Batcher::Fill fill =
+      training_batches(parts_.data, parts_.plan, parts_.normaliser, parts_.sampler);
   Batcher batcher({.hosted = hosted,
                    .first = options_.first,
                    .prefetch = options_.prefetch,
@@ -65,6 +69,24 @@ WorkerReport Worker::run() {
   const std::size_t size = parts_.model.layout().size();
   const bool initialises = options_.first == 0 && hosted.contains(0);
   AlignedBuffer<float> first(initialises ? size : 0);
+  std::optional<OtherShares> shares;
+  std::optional<StandIn> stand_in;
+  if (parts_.stand_in != nullptr) {
+    shares.emplace(OtherShares::Options{.prepare = parts_.stand_in->read,
+                                        .on_loaded = [this] { parts_.exchange.nudge(); },
+                                        .say = parts_.stand_in->say});
+    stand_in.emplace(StandIn::Parts{.model = parts_.model,
+                                    .plan = parts_.plan,
+                                    .normaliser = parts_.normaliser,
+                                    .chunks = parts_.chunks,
+                                    .compressor = parts_.push,
+                                    .mechanism = parts_.mechanism,
+                                    .exchange = parts_.exchange,
+                                    .coordination = parts_.coordination,
+                                    .shares = *shares,
+                                    .seed = options_.seed,
+                                    .non_finite = parts_.non_finite});
+  }
   TrainingStep training({.model = parts_.model,
                          .plan = parts_.plan,
                          .batcher = batcher,
@@ -80,7 +102,10 @@ WorkerReport Worker::run() {
                          .drops = parts_.drops,
                          .non_finite = parts_.non_finite,
                          .local = parts_.local,
-                         .feedback = parts_.feedback});
+                         .residuals = parts_.residuals,
+                         .saver = parts_.saver,
+                         .stand_in = stand_in ? &*stand_in : nullptr,
+                         .patience = stand_in ? parts_.stand_in->after : 0});
 
   if (initialises) {  // whoever hosts partition 0 gives the model its first values
     parts_.model.initialise(first.span(), options_.seed);
@@ -102,6 +127,7 @@ WorkerReport Worker::run() {
     training.run(step);
     step = catch_up(training, step + 1);
   }
+  if (parts_.saver != nullptr) parts_.saver->on_end(step);
   const std::span<const float> final_model = read_whole(step);
 
   WorkerReport report;
@@ -109,8 +135,11 @@ WorkerReport Worker::run() {
   report.seconds = seconds(std::chrono::steady_clock::now() - begin);
   report.waited_seconds = parts_.exchange.waited_seconds();
   report.traffic = parts_.exchange.traffic();
+  if (stand_in) report.stood_in = stand_in->computed();
   if (step >= options_.steps) {  // a job that drains goes on later: the test part is used once
     for (const Part part : {Part::validation, Part::train, Part::test}) {
+      // What is protected is not looked at without noise.
+      if (part == Part::train && parts_.mechanism.clip()) continue;
       evaluate(part, step, final_model);
     }
   }
@@ -119,11 +148,10 @@ WorkerReport Worker::run() {
 }
 
 // The step that the job is at: later than ours where others went on without us. Of a step that is
-// not over we read one version of all chunks; of one that is over, our push would be dropped.
+// not over we read one version of all chunks; of one that is over, our push would come too late.
 Step Worker::catch_up(TrainingStep& training, Step step) {
-  while (parts_.drops) {
-    parts_.exchange.wait_arrived(0, 1, step);
-    const Step now = parts_.exchange.version(0);
+  while (parts_.drops || parts_.stand_in != nullptr) {
+    const Step now = parts_.drops ? step_of_first_chunk(step) : first_open_step(step);
     if (now == step) break;
     parts_.exchange.wait_arrived(0, parts_.model.layout().size(), step);
     training.pass(step, now);
@@ -133,11 +161,35 @@ Step Worker::catch_up(TrainingStep& training, Step step) {
   return step;
 }
 
+// With drop one decision closes a step for all chunks, which are pushed with the first one last.
+Step Worker::step_of_first_chunk(Step step) {
+  parts_.exchange.wait_arrived(0, 1, step);
+  return parts_.exchange.version(0);
+}
+
+// Where each chunk takes a step by itself: the first step that some chunk may lack. A chunk at
+// version v has read v - 1 of all others, so the steps before v - 1 are over everywhere. Nobody
+// passes a step that is open: whoever computes for us may be lost in the middle of it.
+Step Worker::first_open_step(Step step) {
+  parts_.exchange.wait_arrived(0, parts_.model.layout().size(), step);
+  Version most = step;
+  bool over = true;  // this step, in all chunks
+  for (std::uint32_t c = 0; c < parts_.chunks.size(); ++c) {
+    const Version version = parts_.exchange.version(c);
+    most = std::max(most, version);
+    over = over && (version > step || parts_.exchange.is_superseded(c));
+  }
+  if (most > step + 1) return most - 1;
+  return over ? step + 1 : step;
+}
+
 // The parameters after `step` steps of every partition, the same for all workers. Where pushes are
 // steps of their own, nobody pushes between the two meetings, and all that was pushed is in them.
+// Where steps go on without somebody who is late, nobody passes an evaluation without him.
 std::span<const float> Worker::read_whole(Step step) {
   const std::size_t size = parts_.model.layout().size();
   parts_.exchange.wait_arrived(0, size, step);
+  if (parts_.stand_in != nullptr) meet("before", step);
   if (!parts_.synchronous) {
     meet("before", step);
     for (std::uint32_t c = 0; c < parts_.chunks.size(); ++c) parts_.exchange.pull_again(step, c);

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "common/cluster/coordination.h"
 #include "common/cluster/shutdown.h"
@@ -14,13 +16,24 @@
 #include "worker/client/push_pull.h"
 #include "worker/data/batch_plan.h"
 #include "worker/data/normaliser.h"
+#include "worker/data/other_shares.h"
 #include "worker/data/partition.h"
+#include "worker/data/poisson_sampler.h"
 #include "worker/models/model.h"
+#include "worker/residuals/residual_saver.h"
+#include "worker/residuals/residuals.h"
 #include "worker/step/replica.h"
 
 namespace sheaf::worker {
 
 class TrainingStep;
+
+// How a worker computes for others who are late.
+struct StandInPlan {
+  double after = 0;  // it has waited so many times its own part of a step
+  OtherShares::Prepare read;
+  std::function<void(const std::string&)> say;
+};
 
 // What a worker borrows; everything outlives it.
 struct WorkerParts {
@@ -36,10 +49,17 @@ struct WorkerParts {
   cluster::Shutdown& shutdown;
   bool synchronous = true;  // every step has the pushes of all partitions
   bool drops = false;       // or of all but the last ones, which go on from the newest version
+  // Steps go on without whoever is late, whose part others compute; null: they do not.
+  const StandInPlan* stand_in = nullptr;
   optimization::NonFinite non_finite = optimization::NonFinite::abort;
   const LocalSteps* local =
-      nullptr;            // of a partition by itself; then a step of the plan is a round
-  bool feedback = false;  // what a lossy push leaves out goes with the next one
+      nullptr;  // of a partition by itself; then a step of the plan is a round
+  // Draws the batches, where the plan is of Poisson sampling.
+  const PoissonSampler* sampler = nullptr;
+  // What lossy pushes leave out, which goes with the next ones, and who saves it. Null: nobody
+  // keeps it; it is not saved.
+  Residuals* residuals = nullptr;
+  ResidualSaver* saver = nullptr;
 };
 
 struct WorkerOptions {
@@ -54,7 +74,8 @@ struct WorkerReport {
   Step steps = 0;      // of the final model
   double seconds = 0;  // first gradient to last applied step
   double waited_seconds = 0;
-  TrafficCount traffic;
+  wire::Traffic traffic;
+  std::uint64_t stood_in = 0;  // times that it has computed a late worker's part of a step
 };
 
 // The names under which evaluations are handed to the coordinator: "<part> <step>" with the sums of
@@ -73,6 +94,8 @@ class Worker {
 
  private:
   Step catch_up(TrainingStep& training, Step step);
+  Step step_of_first_chunk(Step step);
+  Step first_open_step(Step step);
   std::span<const float> read_whole(Step step);
   void meet(std::string_view when, Step step);
   bool evaluates(Part part) const;

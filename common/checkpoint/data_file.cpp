@@ -46,7 +46,7 @@ std::string DataFileWriter::plan() {
     end += chunk.size;
     for (std::uint32_t run = 0; run < parts_.state_per_parameter; ++run, end += chunk.size) {
       for (const Piece& piece : pieces) {
-        tensors.push_back({state_name(run, piece), piece.shape, end + piece.offset, piece.size});
+        tensors.push_back({run_name(run, piece), piece.shape, end + piece.offset, piece.size});
       }
     }
   }
@@ -58,6 +58,11 @@ std::string DataFileWriter::plan() {
                    head.size() + end * sizeof(float), head.size(),
                    wire::crc32c(std::as_bytes(std::span(head))), parts_.host};
   return head;
+}
+
+std::string DataFileWriter::run_name(std::uint32_t run, const Piece& piece) const {
+  const bool is_view = parts_.view && run + 1 == parts_.state_per_parameter;
+  return is_view ? view_name(piece) : state_name(run, piece);
 }
 
 void DataFileWriter::write(std::uint32_t chunk, std::span<const float> parameters,
@@ -95,7 +100,7 @@ void DataFileWriter::require_finite(const params::Chunk& chunk, std::span<const 
       fail(Fault::diverged,
            "{}: element {} of {} is {}, expected finite values: such a model is not saved",
            written_.file.name, bad - values.begin(),
-           run == 0 ? piece.name : state_name(run - 1, piece), *bad);
+           run == 0 ? piece.name : run_name(run - 1, piece), *bad);
     }
   }
 }

@@ -17,6 +17,7 @@
 
 #include "common/checkpoint/manifest.h"
 #include "common/checkpoint/new_file.h"
+#include "common/checkpoint/pieces.h"
 #include "common/params/chunk_map.h"
 
 namespace sheaf::checkpoint {
@@ -27,6 +28,7 @@ struct DataFileParts {
   const params::ChunkMap& chunks;
   std::vector<std::uint32_t> ids;  // of the server's chunks, ascending
   std::uint32_t state_per_parameter = 0;
+  bool view = false;  // the last run of state is what workers have, in the place of parameters
   std::string job;
   Step step = 0;
   std::uint32_t server = 0;
@@ -53,6 +55,7 @@ class DataFileWriter {
  private:
   // Gives every chunk its place; returns all that stands before them.
   std::string plan();
+  std::string run_name(std::uint32_t run, const Piece& piece) const;
   void require_finite(const params::Chunk& chunk, std::span<const float> parameters,
                       std::span<const float> state) const;
 

@@ -42,6 +42,9 @@ class Disk {
 
   virtual std::unique_ptr<File> create(const std::filesystem::path& path) = 0;  // one that is not
   virtual std::unique_ptr<File> open(const std::filesystem::path& path) = 0;    // to read
+  // To go on writing behind the first `size` bytes; what follows them is cut off.
+  virtual std::unique_ptr<File> open_to_append(const std::filesystem::path& path,
+                                               std::uint64_t size) = 0;
   // Replaces what is called `to`.
   virtual void rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
   // False if there was none.

@@ -41,10 +41,11 @@ std::optional<Damage> Extents::open(std::uint32_t file) {
 
 std::optional<Damage> Extents::read(std::uint32_t file, std::uint64_t at,
                                     std::span<std::byte> bytes, std::uint32_t expected,
-                                    const StoredChunk* chunk) {
+                                    const StoredChunk* chunk, const std::string& whose) {
   const std::string& name = manifest_.files[file].name;
   const auto block = [&]() -> std::string {
-    return chunk == nullptr ? "header" : range_text(manifest_.layout, chunk->offset, chunk->size);
+    if (chunk == nullptr) return "header";
+    return whose + range_text(manifest_.layout, chunk->offset, chunk->size);
   };
   try {
     files_[file]->read_at(at, bytes);
@@ -64,33 +65,49 @@ std::optional<Damage> Extents::read_header(std::uint32_t file) {
 }
 
 std::optional<Damage> Extents::read(const StoredChunk& chunk) {
-  if (auto damage = open(chunk.file)) return damage;
-  const std::size_t floats = manifest_.extent_bytes(chunk) / sizeof(float);
+  return read_values(chunk, manifest_.extent_bytes(chunk), {});
+}
+
+std::optional<Damage> Extents::read(const StoredResidual& residual) {
+  return read_values(residual.chunk, residual.extent_bytes(),
+                     fmt::format("what partition {} left out of ", residual.partition));
+}
+
+std::optional<Damage> Extents::read_values(const StoredChunk& place, std::uint64_t bytes,
+                                           const std::string& whose) {
+  if (auto damage = open(place.file)) return damage;
+  const std::size_t floats = bytes / sizeof(float);
   if (buffer_.size() < floats) buffer_.resize(floats);
   const std::span<float> values = std::span(buffer_).first(floats);
   values_ = values;
-  return read(chunk.file, chunk.at, std::as_writable_bytes(values), chunk.crc, &chunk);
+  return read(place.file, place.at, std::as_writable_bytes(values), place.crc, &place, whose);
 }
 
 std::vector<Damage> damage_of(Disk& disk, const std::filesystem::path& checkpoints,
                               const Manifest& manifest) {
-  std::vector<const StoredChunk*> chunks;  // as they lie on the disk
-  chunks.reserve(manifest.chunks.size());
-  for (const StoredChunk& chunk : manifest.chunks) chunks.push_back(&chunk);
-  std::sort(chunks.begin(), chunks.end(), [](const StoredChunk* a, const StoredChunk* b) {
-    return std::pair(a->file, a->at) < std::pair(b->file, b->at);
-  });
+  struct Place {
+    const StoredChunk* chunk = nullptr;
+    const StoredResidual* residual = nullptr;  // of which that is the place
+    auto where() const { return std::pair(chunk->file, chunk->at); }
+  };
+  std::vector<Place> places;  // as they lie on the disk
+  places.reserve(manifest.chunks.size() + manifest.residuals.size());
+  for (const StoredChunk& chunk : manifest.chunks) places.push_back({&chunk});
+  for (const StoredResidual& r : manifest.residuals) places.push_back({&r.chunk, &r});
+  std::ranges::sort(places, {}, &Place::where);
   std::vector<Damage> all;
   const auto note = [&](std::optional<Damage> damage) {
     if (damage) all.push_back(std::move(*damage));
   };
   Extents extents(disk, checkpoints, manifest);
-  auto chunk = chunks.begin();
+  auto place = places.begin();
   for (std::uint32_t file = 0; file < manifest.files.size(); ++file) {
     const bool there = !extents.open(file);
     note(extents.read_header(file));
-    for (; chunk != chunks.end() && (*chunk)->file == file; ++chunk) {
-      if (there) note(extents.read(**chunk));
+    for (; place != places.end() && place->chunk->file == file; ++place) {
+      if (!there) continue;
+      note(place->residual != nullptr ? extents.read(*place->residual)
+                                      : extents.read(*place->chunk));
     }
   }
   return all;

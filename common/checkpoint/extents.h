@@ -30,15 +30,19 @@ class Extents {
   // Opens the file if it is not open, and compares its size.
   std::optional<Damage> open(std::uint32_t file);
   std::optional<Damage> read_header(std::uint32_t file);
-  // Makes values() those of the chunk. Allocates no more than the file is long.
+  // Makes values() those of the chunk, or of the residual. Allocates no more than the file is long.
   std::optional<Damage> read(const StoredChunk& chunk);
-  // Its parameters, then the runs of its state.
+  std::optional<Damage> read(const StoredResidual& residual);
+  // The parameters of a chunk, then the runs of its state.
   std::span<const float> values() const { return values_; }
 
  private:
-  // `chunk` is none for a header.
+  std::optional<Damage> read_values(const StoredChunk& place, std::uint64_t bytes,
+                                    const std::string& whose);
+  // `whose` comes before the range of a chunk; that is none for a header.
   std::optional<Damage> read(std::uint32_t file, std::uint64_t at, std::span<std::byte> bytes,
-                             std::uint32_t expected, const StoredChunk* chunk);
+                             std::uint32_t expected, const StoredChunk* chunk,
+                             const std::string& whose = {});
 
   Disk& disk_;
   std::filesystem::path checkpoints_;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 #include <stdexcept>
+#include <tuple>
 #include <utility>
 
 #include "common/base/error.h"
@@ -40,26 +41,58 @@ void require_layout(const Manifest& manifest) {
   }
 }
 
+// `list[i]`, which comes when so many elements are covered. Returns how many there are with it.
+std::uint64_t require_next(const Manifest& manifest, std::string_view list, std::size_t i,
+                           const StoredChunk& chunk, std::uint64_t covered) {
+  if (chunk.offset != covered) {
+    refuse("{}[{}]: it begins at element {}, expected {}: {}", list, i, chunk.offset, covered,
+           chunk.offset > covered ? "a hole" : "an overlap");
+  }
+  if (chunk.size == 0) refuse("{}[{}]: it is empty", list, i);
+  if (chunk.size > manifest.layout.size() - covered) {
+    refuse("{}[{}]: it ends beyond the {} elements of the tensors", list, i,
+           manifest.layout.size());
+  }
+  if (chunk.file >= manifest.files.size()) {
+    refuse("{}[{}]: file {} is none of {}", list, i, chunk.file, manifest.files.size());
+  }
+  return covered + chunk.size;
+}
+
 void require_chunks(const Manifest& manifest) {
   std::uint64_t covered = 0;
   for (std::size_t i = 0; i < manifest.chunks.size(); ++i) {
-    const StoredChunk& chunk = manifest.chunks[i];
-    if (chunk.offset != covered) {
-      refuse("chunks[{}]: it begins at element {}, expected {}: {}", i, chunk.offset, covered,
-             chunk.offset > covered ? "a hole" : "an overlap");
-    }
-    if (chunk.size == 0) refuse("chunks[{}]: it is empty", i);
-    if (chunk.size > manifest.layout.size() - covered) {
-      refuse("chunks[{}]: it ends beyond the {} elements of the tensors", i,
-             manifest.layout.size());
-    }
-    if (chunk.file >= manifest.files.size()) {
-      refuse("chunks[{}]: file {} is none of {}", i, chunk.file, manifest.files.size());
-    }
-    covered += chunk.size;
+    covered = require_next(manifest, "chunks", i, manifest.chunks[i], covered);
   }
   if (covered != manifest.layout.size()) {
     refuse("the chunks end at element {}, the tensors have {}", covered, manifest.layout.size());
+  }
+}
+
+void require_residuals(const Manifest& manifest) {
+  if (manifest.residuals.empty()) return;
+  const std::uint64_t whole = manifest.layout.size();
+  const std::uint32_t runs = manifest.runs();
+  std::uint64_t covered = 0;  // of that partition and run
+  std::uint32_t partition = 0, run = 0;
+  for (std::size_t i = 0; i < manifest.residuals.size(); ++i) {
+    const StoredResidual& residual = manifest.residuals[i];
+    if (covered == whole) {
+      covered = 0;
+      if (++run == runs) {
+        run = 0;
+        ++partition;
+      }
+    }
+    if (residual.partition != partition || residual.run != run) {
+      refuse("residuals[{}]: it is run {} of partition {}, expected run {} of {}", i, residual.run,
+             residual.partition, run, partition);
+    }
+    covered = require_next(manifest, "residuals", i, residual.chunk, covered);
+  }
+  if (covered != whole) {
+    refuse("the residuals of partition {} end at element {}, the tensors have {}", partition,
+           covered, whole);
   }
 }
 
@@ -75,22 +108,26 @@ bool require_name(const Manifest& manifest, const std::string& name) {
   return *step == manifest.step;
 }
 
+struct Extent {
+  std::uint64_t at = 0;
+  std::uint64_t bytes = 0;
+};
+
 // `extents` of one file, by place.
-void require_extents(const Manifest& manifest, const FileEntry& file, bool own,
-                     const std::vector<const StoredChunk*>& extents) {
+void require_extents(const FileEntry& file, bool own, const std::vector<Extent>& extents) {
   std::uint64_t end = file.header_bytes;
-  for (const StoredChunk* chunk : extents) {
-    if (chunk->at < end) {
-      refuse("{}: the extent at byte {} overlaps what ends at {}", file.name, chunk->at, end);
+  for (const Extent& extent : extents) {
+    if (extent.at < end) {
+      refuse("{}: the extent at byte {} overlaps what ends at {}", file.name, extent.at, end);
     }
-    if (own && chunk->at > end) {
-      refuse("{}: a hole between bytes {} and {}", file.name, end, chunk->at);
+    if (own && extent.at > end) {
+      refuse("{}: a hole between bytes {} and {}", file.name, end, extent.at);
     }
-    if (chunk->at > file.bytes || manifest.extent_bytes(*chunk) > file.bytes - chunk->at) {
-      refuse("{}: the extent at byte {} ends beyond its {} bytes", file.name, chunk->at,
+    if (extent.at > file.bytes || extent.bytes > file.bytes - extent.at) {
+      refuse("{}: the extent at byte {} ends beyond its {} bytes", file.name, extent.at,
              file.bytes);
     }
-    end = chunk->at + manifest.extent_bytes(*chunk);
+    end = extent.at + extent.bytes;
   }
   if (own && end != file.bytes) {
     refuse("{}: the extents end at byte {}, the file has {}", file.name, end, file.bytes);
@@ -99,8 +136,13 @@ void require_extents(const Manifest& manifest, const FileEntry& file, bool own,
 }
 
 void require_files(const Manifest& manifest) {
-  std::vector<std::vector<const StoredChunk*>> extents(manifest.files.size());
-  for (const StoredChunk& chunk : manifest.chunks) extents[chunk.file].push_back(&chunk);
+  std::vector<std::vector<Extent>> extents(manifest.files.size());
+  for (const StoredChunk& chunk : manifest.chunks) {
+    extents[chunk.file].push_back({chunk.at, manifest.extent_bytes(chunk)});
+  }
+  for (const StoredResidual& residual : manifest.residuals) {
+    extents[residual.chunk.file].push_back({residual.chunk.at, residual.extent_bytes()});
+  }
   std::set<std::string_view> names;
   for (std::size_t i = 0; i < manifest.files.size(); ++i) {
     const FileEntry& file = manifest.files[i];
@@ -112,9 +154,8 @@ void require_files(const Manifest& manifest) {
       refuse("{}: {} bytes with a header of {} are not possible", file.name, file.bytes,
              file.header_bytes);
     }
-    std::sort(extents[i].begin(), extents[i].end(),
-              [](const auto* a, const auto* b) { return a->at < b->at; });
-    require_extents(manifest, file, own, extents[i]);
+    std::ranges::sort(extents[i], {}, &Extent::at);
+    require_extents(file, own, extents[i]);
   }
 }
 
@@ -149,18 +190,27 @@ std::string json_of(const Manifest& m) {
         R"({{"name": {}, "bytes": {}, "header_bytes": {}, "header_crc32c": "{}", "host": {}}})",
         quoted(f.name), f.bytes, f.header_bytes, checksum_text(f.header_crc), quoted(f.host));
   };
-  const auto chunk = [](const StoredChunk& c) {
-    return fmt::format(R"({{"offset": {}, "size": {}, "file": {}, "at": {}, "crc32c": "{}"}})",
+  const auto place = [](const StoredChunk& c) {
+    return fmt::format(R"("offset": {}, "size": {}, "file": {}, "at": {}, "crc32c": "{}")",
                        c.offset, c.size, c.file, c.at, checksum_text(c.crc));
+  };
+  const auto chunk = [&](const StoredChunk& c) { return "{" + place(c) + "}"; };
+  const auto residual = [&](const StoredResidual& r) {
+    const std::string run = m.runs() > 1 ? fmt::format(R"("run": {}, )", r.run) : "";
+    return fmt::format(R"({{"partition": {}, {}{}}})", r.partition, run, place(r.chunk));
   };
   const auto pair = [](const auto& p) { return quoted(p.first) + ": " + quoted(p.second); };
   return fmt::format(
       "{{\n\"format\": \"sheaf checkpoint\",\n\"version\": {},\n\"job\": {},\n\"step\": {},\n"
-      "\"state_per_parameter\": {},\n{},\n{},\n{},\n{},\n{}\n}}\n",
-      kFormatVersion, quoted(m.job), m.step, m.state_per_parameter,
-      lines("groups", "[]", m.layout.groups(), group),
+      "\"state_per_parameter\": {},\n{},\n{},\n{},\n{},\n{}{}\n}}\n",
+      m.runs() == 0   ? kFormatVersion
+      : m.runs() == 1 ? kResidualsVersion
+                      : kRunsVersion,
+      quoted(m.job), m.step, m.state_per_parameter, lines("groups", "[]", m.layout.groups(), group),
       lines("tensors", "[]", m.layout.tensors(), tensor), lines("files", "[]", m.files, file),
-      lines("chunks", "[]", m.chunks, chunk), lines("about", "{}", m.about, pair));
+      lines("chunks", "[]", m.chunks, chunk),
+      m.residuals.empty() ? "" : lines("residuals", "[]", m.residuals, residual) + ",\n",
+      lines("about", "{}", m.about, pair));
 }
 
 }  // namespace
@@ -170,8 +220,14 @@ void Manifest::add(const WrittenFile& written) {
     chunk.file = static_cast<std::uint32_t>(files.size());
     chunks.push_back(chunk);
   }
-  std::sort(chunks.begin(), chunks.end(),
-            [](const StoredChunk& a, const StoredChunk& b) { return a.offset < b.offset; });
+  std::ranges::sort(chunks, {}, &StoredChunk::offset);
+  for (StoredResidual residual : written.residuals) {
+    residual.chunk.file = static_cast<std::uint32_t>(files.size());
+    residuals.push_back(residual);
+  }
+  std::ranges::sort(residuals, {}, [](const StoredResidual& r) {
+    return std::tuple(r.partition, r.run, r.chunk.offset);
+  });
   files.push_back(written.file);
 }
 
@@ -179,12 +235,14 @@ std::uint64_t Manifest::bytes() const {
   std::uint64_t sum = 0;
   for (const FileEntry& file : files) sum += file.header_bytes;
   for (const StoredChunk& chunk : chunks) sum += extent_bytes(chunk);
+  for (const StoredResidual& residual : residuals) sum += residual.extent_bytes();
   return sum;
 }
 
 void require_sound(const Manifest& manifest) {
   require_layout(manifest);
   require_chunks(manifest);
+  require_residuals(manifest);
   require_files(manifest);
 }
 

@@ -15,6 +15,8 @@
 namespace sheaf::checkpoint {
 
 inline constexpr std::uint64_t kFormatVersion = 1;
+inline constexpr std::uint64_t kResidualsVersion = 2;  // of a manifest that lists residuals
+inline constexpr std::uint64_t kRunsVersion = 3;       // of one with several runs of them
 inline constexpr std::uint64_t kMaxManifestBytes = 64'000'000;
 inline constexpr std::uint32_t kMaxStatePerParameter = 16;
 
@@ -37,10 +39,21 @@ struct StoredChunk {
   bool operator==(const StoredChunk&) const = default;
 };
 
-// What a server has written; `file` of its chunks means nothing yet.
+// A range of what the pushes of one partition have left out (error feedback): run 0; with momentum
+// its velocity is run 1. Its extent has no state.
+struct StoredResidual {
+  std::uint32_t partition = 0;
+  std::uint32_t run = 0;
+  StoredChunk chunk;
+  std::uint64_t extent_bytes() const { return chunk.size * sizeof(float); }
+  bool operator==(const StoredResidual&) const = default;
+};
+
+// What a server or a worker has written; `file` of its chunks means nothing yet.
 struct WrittenFile {
   FileEntry file;
-  std::vector<StoredChunk> chunks;
+  std::vector<StoredChunk> chunks = {};
+  std::vector<StoredResidual> residuals = {};
 };
 
 struct Manifest {
@@ -50,12 +63,15 @@ struct Manifest {
   std::uint32_t state_per_parameter = 0;  // floats of optimizer state for each parameter
   std::vector<FileEntry> files;
   std::vector<StoredChunk> chunks;           // by offset; they cover the layout
+  std::vector<StoredResidual> residuals;     // by partition and run, then the same of each; or none
   std::map<std::string, std::string> about;  // whatever else a resumed job needs to know
 
   void add(const WrittenFile& written);
   std::uint64_t extent_bytes(const StoredChunk& chunk) const {
     return chunk.size * sizeof(float) * (1 + std::uint64_t{state_per_parameter});
   }
+  // Of residuals; the same of each partition.
+  std::uint32_t runs() const { return residuals.empty() ? 0 : residuals.back().run + 1; }
   // Of headers and extents: what this checkpoint reads of its files.
   std::uint64_t bytes() const;
 };
@@ -68,8 +84,9 @@ std::string to_text(const Manifest& manifest);
 // is wrong; the caller names the file. Allocates a small multiple of the text.
 Manifest manifest_from_text(std::string_view text);
 
-// Throws std::invalid_argument unless the chunks cover the layout, and the extents the files, and
-// everything has a valid name. Own files are filled by their extents; older ones may hold more.
+// Throws std::invalid_argument unless the chunks cover the layout, residuals do so for each of the
+// partitions from 0 on and each of their runs, and the extents cover the files, and everything has
+// a valid name. Own files are filled by their extents; older ones may hold more.
 void require_sound(const Manifest& manifest);
 
 }  // namespace sheaf::checkpoint

@@ -39,15 +39,17 @@ std::string_view checked_json(std::string_view text) {
   return json;
 }
 
-void require_format(Fields& fields) {
+// Returns the version.
+std::uint64_t require_format(Fields& fields) {
   if (const std::string format = fields.text("format"); format != "sheaf checkpoint") {
     refuse("its format is {}, expected \"sheaf checkpoint\"", Json(format).dump());
   }
   const std::uint64_t version = fields.number("version", kAny);
-  if (version != kFormatVersion) {
-    refuse("its format has version {}, this build reads {}; use the build that wrote it", version,
-           kFormatVersion);
+  if (version < kFormatVersion || version > kRunsVersion) {
+    refuse("its format has version {}, this build reads {} to {}; use the build that wrote it",
+           version, kFormatVersion, kRunsVersion);
   }
+  return version;
 }
 
 // "tensors[3]"
@@ -110,16 +112,36 @@ std::vector<FileEntry> parse_files(const Json& list) {
   return files;
 }
 
+StoredChunk parse_place(Fields& fields) {
+  return {fields.number("offset", kAny), fields.number("size", kAny),
+          static_cast<std::uint32_t>(fields.number("file", kMaxIndex)), fields.number("at", kAny),
+          fields.checksum("crc32c")};
+}
+
 std::vector<StoredChunk> parse_chunks(const Json& list) {
   std::vector<StoredChunk> chunks;
   for (const Json& entry : list) {
     Fields fields(entry, place("chunks", chunks.size()));
-    chunks.push_back({fields.number("offset", kAny), fields.number("size", kAny),
-                      static_cast<std::uint32_t>(fields.number("file", kMaxIndex)),
-                      fields.number("at", kAny), fields.checksum("crc32c")});
+    chunks.push_back(parse_place(fields));
     fields.done();
   }
   return chunks;
+}
+
+std::vector<StoredResidual> parse_residuals(const Json& list, bool has_runs) {
+  std::vector<StoredResidual> residuals;
+  for (const Json& entry : list) {
+    Fields fields(entry, place("residuals", residuals.size()));
+    const auto partition = static_cast<std::uint32_t>(fields.number("partition", kMaxIndex));
+    const auto run = has_runs ? static_cast<std::uint32_t>(fields.number("run", kMaxIndex)) : 0;
+    residuals.push_back({partition, run, parse_place(fields)});
+    fields.done();
+  }
+  if (residuals.empty() || (has_runs && residuals.back().run == 0)) {
+    refuse("it lists {}, and has the version of one with more",
+           residuals.empty() ? "no residuals" : "one run of residuals");
+  }
+  return residuals;
 }
 
 std::map<std::string, std::string> parse_about(const Json& object) {
@@ -134,7 +156,7 @@ std::map<std::string, std::string> parse_about(const Json& object) {
 Manifest parse(std::string_view text) {
   const Json json = parse_strict_json(checked_json(text), "it", kManifestDepth);
   Fields fields(json, "the manifest");
-  require_format(fields);
+  const std::uint64_t version = require_format(fields);
   Manifest manifest;
   manifest.job = fields.text("job");
   manifest.step = fields.number("step", kAny);
@@ -144,6 +166,9 @@ Manifest parse(std::string_view text) {
   manifest.layout = parse_layout(groups, fields.list("tensors"));
   manifest.files = parse_files(fields.list("files"));
   manifest.chunks = parse_chunks(fields.list("chunks"));
+  if (version != kFormatVersion) {
+    manifest.residuals = parse_residuals(fields.list("residuals"), version == kRunsVersion);
+  }
   manifest.about = parse_about(fields.object("about"));
   fields.done();
   require_sound(manifest);

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::string_view kFolder = "step-";
 constexpr std::string_view kServer = "server-";
+constexpr std::string_view kWorker = "worker-";
 constexpr std::string_view kExtension = ".safetensors";
 
 // The number between `prefix` and `suffix`; nothing if anything else is there.
@@ -37,9 +38,15 @@ std::string data_file_name(std::uint32_t server) {
   return fmt::format("{}{}{}", kServer, server, kExtension);
 }
 
+std::string residual_file_name(std::uint32_t worker) {
+  return fmt::format("{}{}{}", kWorker, worker, kExtension);
+}
+
 bool is_data_file_name(std::string_view name) {
   const auto server = number_in<std::uint32_t>(name, kServer, kExtension);
-  return server && data_file_name(*server) == name;
+  if (server) return data_file_name(*server) == name;
+  const auto worker = number_in<std::uint32_t>(name, kWorker, kExtension);
+  return worker && residual_file_name(*worker) == name;
 }
 
 bool is_own_name(std::string_view name) {

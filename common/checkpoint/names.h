@@ -21,7 +21,9 @@ std::optional<Step> step_of(std::string_view folder);
 
 // "server-0.safetensors"
 std::string data_file_name(std::uint32_t server);
-bool is_data_file_name(std::string_view name);
+// "worker-0.safetensors": what its pushes have left out.
+std::string residual_file_name(std::uint32_t worker);
+bool is_data_file_name(std::string_view name);  // either
 
 // True for each name that a file of ours may have within a folder, while it is written, too.
 // Nothing else is ever removed.

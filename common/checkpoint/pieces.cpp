@@ -34,6 +34,12 @@ std::string state_name(std::uint32_t run, const Piece& piece) {
   return fmt::format("optimizer.{}.{}", run, piece.name);
 }
 
+std::string view_name(const Piece& piece) { return "view." + piece.name; }
+
+std::string residual_name(std::uint32_t partition, std::uint32_t run, const Piece& piece) {
+  return fmt::format("{}.{}.{}", run == 0 ? "residual" : "velocity", partition, piece.name);
+}
+
 std::string range_text(const params::Layout& layout, std::size_t offset, std::size_t size) {
   const std::vector<Piece> pieces = pieces_of(layout, offset, size);
   if (pieces.size() == 1) return pieces.front().name;

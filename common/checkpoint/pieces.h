@@ -24,6 +24,13 @@ std::vector<Piece> pieces_of(const params::Layout& layout, std::size_t offset, s
 // The name that a run of the optimizer's state has for a piece: "optimizer.0.layers.0.weight".
 std::string state_name(std::uint32_t run, const Piece& piece);
 
+// The name of what workers have of a piece: "view.layers.0.weight".
+std::string view_name(const Piece& piece);
+
+// The name of what pushes of a partition have left out of a piece: "residual.3.layers.0.weight"; of
+// run 1, which is their velocity, "velocity.3.layers.0.weight".
+std::string residual_name(std::uint32_t partition, std::uint32_t run, const Piece& piece);
+
 // The range for a person: its only piece, or the first and the last one.
 std::string range_text(const params::Layout& layout, std::size_t offset, std::size_t size);
 

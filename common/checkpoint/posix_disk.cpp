@@ -97,6 +97,12 @@ std::unique_ptr<File> PosixDisk::open(const fs::path& path) {
   return std::make_unique<PosixFile>(path, std::move(fd));
 }
 
+std::unique_ptr<File> PosixDisk::open_to_append(const fs::path& path, std::uint64_t size) {
+  Descriptor fd(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) fail_to_write(path, 0, errno);
+  return std::make_unique<PosixFile>(path, std::move(fd));
+}
+
 void PosixDisk::rename(const fs::path& from, const fs::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) {
     fail(Fault::data, "{}: cannot be renamed to {}: {}", from.string(), to.filename().string(),

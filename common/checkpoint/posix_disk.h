@@ -9,6 +9,8 @@ class PosixDisk final : public Disk {
  public:
   std::unique_ptr<File> create(const std::filesystem::path& path) override;
   std::unique_ptr<File> open(const std::filesystem::path& path) override;
+  std::unique_ptr<File> open_to_append(const std::filesystem::path& path,
+                                       std::uint64_t size) override;
   void rename(const std::filesystem::path& from, const std::filesystem::path& to) override;
   bool remove(const std::filesystem::path& file) override;
   void make_folder(const std::filesystem::path& folder) override;

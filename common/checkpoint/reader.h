@@ -23,10 +23,19 @@ class Reader {
   // extent once. REQUIRES: the range lies in the layout.
   void read(std::size_t begin, std::span<float> parameters, std::span<float> state);
 
+  // What the pushes of a partition had left out of elements [begin, begin + values.size()), in the
+  // same way. REQUIRES: the checkpoint has that run of the partition.
+  void read_residual(std::uint32_t partition, std::uint32_t run, std::size_t begin,
+                     std::span<float> values);
+
  private:
+  // Makes the values of extents_ those of a chunk or residual.
+  template <typename Stored>
+  void load(const Stored& stored);
+
   const Manifest& manifest_;
   Extents extents_;
-  const StoredChunk* current_ = nullptr;  // whose values extents_ holds
+  const void* current_ = nullptr;  // whose values extents_ holds
 };
 
 }  // namespace sheaf::checkpoint

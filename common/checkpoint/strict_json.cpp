@@ -75,10 +75,14 @@ std::uint64_t Fields::number(const char* key, std::uint64_t most) {
   return number;
 }
 
-float Fields::real(const char* key) {
+double Fields::wide_real(const char* key) {
   const Json& value = take(key);
   if (!value.is_number()) refuse("{}: \"{}\" is no number", where_, key);
-  const auto wide = value.get<double>();
+  return value.get<double>();
+}
+
+float Fields::real(const char* key) {
+  const double wide = wide_real(key);
   const bool fits = std::abs(wide) <= std::numeric_limits<float>::max();
   if (!fits || static_cast<double>(static_cast<float>(wide)) != wide) {
     refuse("{}: \"{}\" is no float: {}", where_, key, wide);

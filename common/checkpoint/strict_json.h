@@ -29,7 +29,8 @@ class Fields {
   const nlohmann::json& object(const char* key);
   std::string text(const char* key);
   std::uint64_t number(const char* key, std::uint64_t most);
-  float real(const char* key);              // one that a float holds exactly
+  float real(const char* key);  // one that a float holds exactly
+  double wide_real(const char* key);
   std::uint32_t checksum(const char* key);  // 8 hexadecimal digits in lower case
   // Refuses what was not taken.
   void done() const;

@@ -1,5 +1,9 @@
 // A rank's connection to the coordinator: registration, beats both ways, figures, warnings, and the
 // word that ends the job. One thread of its own, so that a rank that computes still beats.
+//
+// If the coordinator dies, a rank that was told to wait for another one finishes its step, begins
+// no other, and asks again and again where a new one is. To that it says who it is and where it
+// stands (wire::Return), and, once it is told that the job goes on, what may be lost.
 // Thread-safe, except that connect() and enroll() come first.
 #pragma once
 
@@ -18,6 +22,7 @@
 #include "common/base/clock.h"
 #include "common/cluster/coordination.h"
 #include "common/cluster/shutdown.h"
+#include "common/cluster/takeover_memory.h"
 #include "common/net/frame_channel.h"
 #include "common/net/handshake_io.h"
 
@@ -31,6 +36,19 @@ class ControlLink final : public Coordination, public net::FrameHandler {
     Duration beat = std::chrono::seconds(1);
     Duration dead = std::chrono::seconds(10);
     Duration start = std::chrono::seconds(60);
+    // CPU time of this process so far, for the coordinator, in the link's thread; empty: not said.
+    std::function<double()> cpu_seconds = {};
+  };
+
+  // Where another coordinator may be.
+  struct Search {
+    Duration grace{};  // for one to come
+    struct Found {
+      std::optional<net::Endpoint> endpoint;
+      bool other_job = false;  // another one goes on where this job was
+    };
+    std::function<Found()> look;          // in the link's thread, several times a second
+    std::function<void()> on_grace_over;  // nobody has come: once, in the same thread; may be empty
   };
 
   ControlLink(Options options, Shutdown& shutdown);
@@ -40,8 +58,14 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   void connect();
   // The address of this end: the interface that reaches the coordinator.
   std::string local_address() const { return local_address_; }
+  // The one that has the job now. In the link's thread.
+  const net::Endpoint& coordinator() const { return options_.coordinator; }
   // Registers and waits until everybody has, at most `start`.
   wire::Start enroll(const wire::Registration& registration);
+
+  // From here on a coordinator that dies is waited for, so long and a little more. Without: its
+  // death is the end of this rank. REQUIRES: enrolled.
+  void wait_for_another(Search search);
 
   // Who is told of checkpoints, in the link's thread; when this returns, nobody else is.
   void on_checkpoint(std::function<void(const wire::CheckpointAt&)> handler);
@@ -52,6 +76,10 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   // Who is told of a server that has taken the place of another one, in the link's thread; also of
   // those that came before. When this returns, nobody else is.
   void on_moved(std::function<void(const wire::ProcessInfo&)> handler);
+  // Who is told that there is something to take_help(), in the link's thread. The same.
+  void on_help(std::function<void()> handler);
+  // Who is told of another worker that this one is to be as well, in the link's thread. The same.
+  void on_guest(std::function<void(const wire::ProcessInfo&)> handler);
   // This server has taken the place of its predecessor.
   void moved(const wire::ProcessInfo& self);
   void answer(const wire::CheckpointAnswer& answer);
@@ -76,9 +104,16 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   std::vector<double> sum(std::string_view tag, const Values& mine) override;
   void submit(std::string_view tag, const Values& mine) override;
   void collect(std::string_view tag, const Values& mine) override;
-  void report_loss(const wire::StepLoss& loss, std::uint64_t push_bytes,
-                   std::uint64_t pull_bytes) override;
+  void report_loss(const wire::StepLoss& loss, const wire::Traffic& traffic) override;
   bool may_begin(Step step) override;
+  void offer_help(Step step) override { send(wire::ControlKind::help, wire::Drain{step}); }
+  std::optional<wire::PartitionClock> take_help() override;
+  void await_release(Step step) override;
+  void released(Step step, std::uint32_t partition, std::uint32_t chunks,
+                const wire::Digest& digest) override;
+  // Of a server: chunks of one of its lanes.
+  void lane_released(Step step, std::uint32_t lane, std::uint32_t chunks,
+                     const wire::Digest& digest);
   void send_model(std::size_t offset, std::span<const float> values) override;
 
   // net::FrameHandler
@@ -88,17 +123,31 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   void on_written(std::size_t count) override;
 
  private:
-  struct Outgoing {
-    wire::Header header;
-    std::vector<std::byte> body;
-  };
+  // What becomes of a frame while no coordinator has the job: it waits, it is in memory_, it is of
+  // no use to another one, or it goes out all the same.
+  enum class Fate { held, kept, dropped, urgent };
+  static ControlFrame frame_of(wire::ControlKind kind, std::vector<std::byte> body);
   template <typename Message>
-  void send(wire::ControlKind kind, const Message& message);
-  void enqueue(Outgoing outgoing);
+  void send(wire::ControlKind kind, const Message& message, Fate fate = Fate::held) {
+    enqueue(frame_of(kind, wire::to_bytes(message)), fate);
+  }
+  void enqueue(ControlFrame frame, Fate fate);
+  void wake();
   void contribute(std::string_view tag, const Values& mine, bool sum);
   void flush_losses();
+  std::optional<ControlFrame> take_losses();
   net::Task<void> beat_loop();
   void on_control(const wire::Header& header);
+  void on_checkpoint_order(const wire::CheckpointAt& order);
+  void on_moved_server(wire::ProcessInfo server);
+
+  void adopt(net::Connection connection);
+  void on_disconnected(const std::exception_ptr& error);
+  void end(std::exception_ptr error);
+  net::Task<void> search_loop();
+  net::Task<bool> reach(net::Endpoint coordinator);
+  void come_back();
+  void on_resumed();
 
   Options options_;
   Shutdown& shutdown_;
@@ -112,17 +161,27 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   std::function<void(const wire::PartitionClock&)> on_clock_;     // the same
   std::function<void(const wire::ProcessInfo&)> on_moved_;        // the same
   std::vector<wire::ProcessInfo> moved_;                          // the same
+  std::function<void()> on_help_;                                 // the same
+  std::function<void(const wire::ProcessInfo&)> on_guest_;        // the same
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Outgoing> outbox_;       // guarded: the first `taken_` are being written
+  std::deque<ControlFrame> outbox_;   // guarded: the first `taken_` are being written
   std::size_t taken_ = 0;             // guarded
   std::optional<wire::Start> start_;  // guarded
-  std::map<std::string, std::vector<double>> totals_;  // guarded
-  wire::Losses losses_;                                // guarded
-  bool draining_ = false;                              // guarded
-  std::optional<Step> last_step_;                      // guarded
-  bool closed_ = false;                                // guarded
+  // Guarded: by tag, those that somebody waits for; empty until they are here.
+  std::map<std::string, std::optional<std::vector<double>>> totals_;
+  wire::Losses losses_;                     // guarded
+  bool draining_ = false;                   // guarded
+  std::optional<Step> last_step_;           // guarded
+  std::deque<wire::PartitionClock> helps_;  // guarded
+  Step granted_ = 0;                        // guarded: steps below may be released
+  bool closed_ = false;                     // guarded
+  wire::Registration registration_;         // guarded
+  TakeoverMemory memory_;                   // guarded
+  std::optional<Search> search_;            // guarded
+  bool orphaned_ = false;                   // guarded: no coordinator has the job
+  std::vector<ControlFrame> held_;          // guarded: for the next one
 
   // The link thread's own.
   net::asio::io_context context_{1};
@@ -131,6 +190,8 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   std::vector<std::byte> body_;  // being received
   TimePoint heard_{};
   bool closing_ = false;
+  bool searching_ = false;  // no connection
+  net::asio::steady_timer search_timer_{context_};
   std::unique_ptr<Shutdown::Subscription> on_end_;
   std::jthread thread_;
 };

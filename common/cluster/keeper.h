@@ -4,9 +4,8 @@
 // which is gone with it.
 //
 // Each server process tries to be the keeper of its host; the first one is. Where memory is to
-// outlive servers, a process of its own is (launcher/keeper_process). A thread serves the others,
-// one more reserves. Names are the job's own words: "parameters", "worker 3
-// gradients".
+// outlive servers, a process of its own is (launcher/rank/keeper_process). A thread serves the
+// others, one more reserves. Names are the job's own words: "parameters", "worker 3 gradients".
 #pragma once
 
 #include <cstddef>

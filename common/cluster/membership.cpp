@@ -23,6 +23,12 @@ bool Membership::expects(ProcessId process) const {
   return process.role == Role::worker && process.id < options_.workers;
 }
 
+wire::Verdict Membership::admit(ProcessId process, std::uint32_t incarnation) const {
+  if (!expects(process)) return wire::Verdict::not_expected;
+  if (incarnation < member(process).info.incarnation) return wire::Verdict::stale;
+  return wire::Verdict::welcome;
+}
+
 std::size_t Membership::rank_of(ProcessId process) const {
   check(expects(process), "a process of this job");
   return process.role == Role::server ? process.id : options_.servers + process.id;
@@ -40,6 +46,7 @@ void Membership::on_heard(ProcessId process, TimePoint now) {
 void Membership::on_registered(const wire::ProcessInfo& info, TimePoint now) {
   Member& member = members_[rank_of(info.process)];
   member.info = info;
+  member.follows = {};
   member.state = MemberState::starting;
   member.heard = now;
 }
@@ -57,7 +64,10 @@ void Membership::on_finished(ProcessId process) {
 void Membership::await_successor(ProcessId process, std::uint32_t incarnation, TimePoint now,
                                  Duration limit) {
   Member& member = members_[rank_of(process)];
+  const bool unheard = member.state == MemberState::absent;
+  wire::ProcessInfo lost = std::move(unheard ? member.follows : member.info);
   member = {};
+  member.follows = std::move(lost);
   member.info.process = process;
   member.info.incarnation = incarnation;
   member.awaited = now;

@@ -10,6 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/wire/handshake.h"
 #include "common/wire/messages.h"
 
 namespace sheaf::cluster {
@@ -18,6 +19,8 @@ enum class MemberState { absent, starting, running, suspected, dead, finished };
 
 struct Member {
   wire::ProcessInfo info;
+  wire::ProcessInfo follows =
+      {};  // of an absent one: who was lost, and may be stopped; pid 0: nobody
   MemberState state = MemberState::absent;
   TimePoint heard{};    // when it was last heard
   TimePoint awaited{};  // since when, while it is absent,
@@ -45,6 +48,8 @@ class Membership {
   Membership(const Options& options, TimePoint now);
 
   bool expects(ProcessId process) const;
+  // Whether it may register, or is outdated: another one has been started in its place.
+  wire::Verdict admit(ProcessId process, std::uint32_t incarnation) const;
   // It has proved the key, or said anything at all.
   void on_heard(ProcessId process, TimePoint now);
   void on_registered(const wire::ProcessInfo& info, TimePoint now);

@@ -29,6 +29,9 @@ std::array<std::string, 3> names_of_worker(std::uint32_t worker) {
   return {fmt::format("outgoing {} ", worker), fmt::format("incoming {} ", worker),
           fmt::format("links {} ", worker)};
 }
+std::string residuals_name(std::uint32_t partition) {
+  return fmt::format("partition {} residuals", partition);
+}
 std::string snapshot_name(std::uint32_t server, std::uint32_t lane) {
   return fmt::format("snapshot {} {}", server, lane);
 }

@@ -23,6 +23,7 @@ std::string incoming_name(std::uint32_t worker, std::uint32_t incarnation);
 std::string links_name(std::uint32_t worker, std::uint32_t incarnation);
 // How those names begin for all incarnations of a worker.
 std::array<std::string, 3> names_of_worker(std::uint32_t worker);
+std::string residuals_name(std::uint32_t partition);                  // what outlives its worker
 std::string snapshot_name(std::uint32_t server, std::uint32_t lane);  // what outlives the server
 std::string wake_name(std::uint32_t server, std::uint32_t lane);      // an eventfd
 

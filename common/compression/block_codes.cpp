@@ -8,7 +8,6 @@
 #include "common/compression/refusals.h"
 #include "common/config/section.h"
 #include "common/math/block_code.h"
-#include "common/math/kernels.h"
 
 namespace sheaf::compression {
 namespace {
@@ -59,33 +58,13 @@ std::size_t BlockCodes::encode(std::span<const float> values, const EncodingKey&
                                std::span<std::byte> bytes) const {
   const auto exponents = bytes.first(scales(values.size()));
   const auto codes = bytes.subspan(exponents.size());
-  if (random_) {
-    encode_at_random(values, key, exponents, codes);
-  } else if (!math::to_codes(blocks_, values, {}, exponents, codes)) {
+  const auto words =
+      Stream(key.seed, Purpose::rounding, key.step, key.partition, key.chunk).block(0);
+  const math::RoundingKey random{words[0], words[1]};
+  if (!math::to_codes(blocks_, values, random_ ? &random : nullptr, exponents, codes)) {
     fail_not_finite(key);
   }
   return max_bytes(values.size());
-}
-
-// Value i is rounded by half i of the stream's words, the lower one first.
-void BlockCodes::encode_at_random(std::span<const float> values, const EncodingKey& key,
-                                  std::span<std::byte> exponents,
-                                  std::span<std::byte> codes) const {
-  constexpr std::size_t kPart = 2 * math::kMostBlock;  // of whole blocks, and of their words
-  constexpr std::size_t kHalvesOfBlock = 8;            // of the stream
-  const Stream stream(key.seed, Purpose::rounding, key.step, key.partition, key.chunk);
-  alignas(64) std::array<std::uint32_t, kPart / 2> words;
-  for (std::size_t at = 0; at < values.size(); at += kPart) {
-    const auto part = values.subspan(at, std::min(kPart, values.size() - at));
-    const std::size_t blocks = (part.size() + kHalvesOfBlock - 1) / kHalvesOfBlock;
-    math::random_words(stream, static_cast<std::uint32_t>(at / kHalvesOfBlock),
-                       std::span(words).first(4 * blocks));
-    const auto halves = std::as_bytes(std::span(words)).first(2 * part.size());
-    if (!math::to_codes(blocks_, part, halves, exponents.subspan(at / blocks_.block),
-                        codes.subspan(at * blocks_.bits / 8))) {
-      fail_not_finite(key);
-    }
-  }
 }
 
 void BlockCodes::decode_add(std::span<const std::byte> bytes, const EncodingKey&,

@@ -29,8 +29,6 @@ class BlockCodes final : public Compressor {
   std::size_t scales(std::size_t elements) const {
     return (elements + blocks_.block - 1) / blocks_.block;
   }
-  void encode_at_random(std::span<const float> values, const EncodingKey& key,
-                        std::span<std::byte> exponents, std::span<std::byte> codes) const;
 
   std::string_view name_;
   math::CodeBlocks blocks_;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "common/base/ids.h"
@@ -43,6 +44,12 @@ struct Promises {
   bool every_value = false;
 };
 
+// How a compressor wants gradients to pile up before it: see momentum_feedback.h.
+struct Momentum {
+  double factor = 0;     // m, of what is kept of the velocity
+  double clip_norm = 0;  // of a gradient before that, over all partitions together; 0: none
+};
+
 class Compressor {
  public:
   using Make = std::unique_ptr<Compressor>(const config::Section& section);
@@ -52,6 +59,9 @@ class Compressor {
   // True if the bytes are the floats themselves: then encode and decode are skipped, the tensor
   // goes to the wire from where it lies, and a worker may pre-sum partitions.
   virtual bool identity() const { return false; }
+
+  // Only of gradients that pile up so; nothing: of anything.
+  virtual std::optional<Momentum> momentum() const { return std::nullopt; }
 
   // Of chunks of so many values.
   virtual Promises promises(std::size_t elements) const = 0;

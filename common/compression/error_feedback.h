@@ -6,7 +6,7 @@
 // so that all that was sent and e are all there was: exactly where the compressor's residuals are
 // exact and no sum rounds. Values are what is pushed, sums of gradients over examples: the rate of
 // the step in which a value is sent is the one that it gets.
-// Belongs to one partition, and to one thread. Lost with its process.
+// The residuals belong to the caller. Belongs to one thread.
 #pragma once
 
 #include <cstddef>
@@ -19,21 +19,18 @@ namespace sheaf::compression {
 
 class ErrorFeedback {
  public:
-  // For a vector of so many values, in chunks of at most `largest`. `compressor` outlives it.
-  ErrorFeedback(const Compressor& compressor, std::size_t elements, std::size_t largest)
-      : compressor_(&compressor), residual_(elements), sent_(largest) {}
+  // For chunks of at most `largest` values. `compressor` outlives it.
+  ErrorFeedback(const Compressor& compressor, std::size_t largest)
+      : compressor_(&compressor), sent_(largest) {}
 
-  // Encodes the chunk that begins at `offset`; keeps what is left out of it. Each chunk of a step
-  // once, in the order of the steps. Otherwise as Compressor::encode(); what is not finite leaves a
-  // residual of no use.
-  std::size_t encode(std::size_t offset, std::span<const float> values, const EncodingKey& key,
-                     std::span<std::byte> bytes);
-
-  std::span<const float> residual() const { return residual_.span(); }
+  // Encodes the values of a chunk, of which `before` was left out until now, and leaves in `after`
+  // what is left out then. Otherwise as Compressor::encode(); what is not finite leaves a residual
+  // of no use. REQUIRES: `after` has the size of the values, and is no part of `before`.
+  std::size_t encode(std::span<const float> before, std::span<const float> values,
+                     const EncodingKey& key, std::span<std::byte> bytes, std::span<float> after);
 
  private:
   const Compressor* compressor_;
-  AlignedBuffer<float> residual_;
   AlignedBuffer<float> sent_;  // of one chunk
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <sstream>
 #include <system_error>
 #include <type_traits>
 
@@ -275,6 +276,18 @@ std::vector<Section> Section::tables(std::string_view key, bool required) const 
   }
   state.asked.tables(path_, key, array ? array->size() : 0);
   return sections;
+}
+
+std::string Section::toml() const {
+  const toml::node* node = document_->state_->find(path_);
+  if (node == nullptr || !node->is_table()) return "{}";
+  toml::table table = *node->as_table();
+  table.is_inline(true);
+  std::ostringstream text;  // in a list, since a table alone is written as a document
+  text << toml::toml_formatter{toml::array{std::move(table)}, toml::format_flags::none};
+  std::string list = text.str();
+  std::ranges::replace(list, '\n', ' ');  // between places of the list; texts have none
+  return list.substr(list.find('{'), list.rfind('}') + 1 - list.find('{'));
 }
 
 void Section::fault(std::string_view key, std::string found, std::string expected,

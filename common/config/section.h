@@ -73,6 +73,9 @@ class Section {
   // An array of tables; a missing or empty one is a fault when `required`.
   std::vector<Section> tables(std::string_view key, bool required) const;
 
+  // This table as it was given, on one line: "{ kind = \"int8\" }".
+  std::string toml() const;
+
   // Records a fault at the position of `key` (of the section itself if the key is missing):
   // "FILE:LINE:COL: key: found …, expected …, try …". An empty `attempt` leaves the last part out.
   void fault(std::string_view key, std::string found, std::string expected,

@@ -7,6 +7,7 @@
 // and no standard library, for the reasons in elementary.h. Thread-safe.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace sheaf::math {
@@ -58,15 +59,51 @@ SHEAF_BLOCK_CODE std::int32_t nearest_code(float x, float inverse, std::int32_t 
   return within(integer_of(x * inverse + kToInteger), largest);
 }
 
-// floor(x / scale + u) with u = (word + 1/2) / 2^16: up with the probability of the fraction, so
-// that the mean is x up to 2^-17 of a scale.
-SHEAF_BLOCK_CODE std::int32_t random_code(float x, float inverse, std::uint16_t word,
+// ---- at random
+
+// Names the random bits of one encoding.
+struct RoundingKey {
+  std::uint32_t before = 0, between = 0;
+};
+
+constexpr std::uint32_t kHashFirst = 0x7FEB352DU, kHashSecond = 0x846CA68BU;
+
+// Word i: lowbias32 (Wellons, "Prospecting for hash functions", 2018) of i, with a key before its
+// first and before its second product. Two products where Philox has forty: good enough to round
+// with, not for anything that has to be independent beyond doubt.
+SHEAF_BLOCK_CODE std::uint32_t random_word(const RoundingKey& key, std::uint32_t i) {
+  std::uint32_t x = i + key.before;
+  x ^= x >> 16U;
+  x *= kHashFirst;
+  x ^= x >> 15U;
+  x += key.between;
+  x *= kHashSecond;
+  return x ^ x >> 16U;
+}
+
+// A word rounds two values, its lower half value j of 32, its upper half value j + 16.
+constexpr std::size_t kWordsOfGroup = 16;
+
+// The 15 bits that round value i of a chunk: the upper ones of a half.
+SHEAF_BLOCK_CODE std::int32_t random_bits(const RoundingKey& key, std::size_t i) {
+  const std::size_t half = i / kWordsOfGroup;
+  const std::uint32_t word =
+      random_word(key, static_cast<std::uint32_t>(half / 2 * kWordsOfGroup + i % kWordsOfGroup));
+  return static_cast<std::int32_t>((half % 2 == 0 ? word << 16U : word) >> 17U);
+}
+
+constexpr int kStepBits = 15;
+constexpr float kStepsOfCode = 0x1p15F;
+
+// floor(x / scale + u), x / scale to the nearest multiple of 2^-15 and u = random / 2^15: up with
+// the probability of the fraction, so that the mean is x up to 2^-16 of a scale.
+SHEAF_BLOCK_CODE std::int32_t random_code(float x, float inverse, std::int32_t random,
                                           std::int32_t largest) {
-  const float u = static_cast<float>(2 * static_cast<std::int32_t>(word) + 1) * 0x1p-17F;
-  const float wanted = x * inverse + u;
-  const float shifted = wanted + kToInteger;
-  const std::int32_t above = shifted - kToInteger > wanted ? 1 : 0;
-  return within(integer_of(shifted) - above, largest);
+  const auto most = static_cast<float>(largest);
+  float value = x * inverse;
+  value = value > -most ? value : -most;
+  value = value < most ? value : most;
+  return (integer_of(value * kStepsOfCode + kToInteger) + random) >> kStepBits;
 }
 
 #undef SHEAF_BLOCK_CODE

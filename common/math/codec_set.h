@@ -18,7 +18,7 @@ struct CodecSet {
   void (*add_float16[2])(const std::byte* x, float* y, std::size_t n);
 
   // By bits: 8, 4. `random` may be null.
-  bool (*to_codes[2])(std::size_t block, const float* x, std::size_t n, const std::byte* random,
+  bool (*to_codes[2])(std::size_t block, const float* x, std::size_t n, const RoundingKey* random,
                       std::byte* exponents, std::byte* codes);
   void (*add_codes[2])(std::size_t block, const std::byte* exponents, const std::byte* codes,
                        float* y, std::size_t n);

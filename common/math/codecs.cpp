@@ -27,10 +27,9 @@ void add_float16(Float16 kind, ConstBytes x, std::span<float> y) {
   best_codecs().add_float16[place(kind)](x.data(), y.data(), y.size());
 }
 
-bool to_codes(const CodeBlocks& blocks, std::span<const float> x, ConstBytes random,
+bool to_codes(const CodeBlocks& blocks, std::span<const float> x, const RoundingKey* random,
               Bytes exponents, Bytes codes) {
-  return best_codecs().to_codes[place(blocks)](blocks.block, x.data(), x.size(),
-                                               random.empty() ? nullptr : random.data(),
+  return best_codecs().to_codes[place(blocks)](blocks.block, x.data(), x.size(), random,
                                                exponents.data(), codes.data());
 }
 

@@ -13,6 +13,8 @@
 
 namespace sheaf::math {
 
+struct RoundingKey;  // block_code.h
+
 using Bytes = std::span<std::byte>;
 using ConstBytes = std::span<const std::byte>;
 
@@ -24,13 +26,13 @@ bool is_finite(Float16 kind, ConstBytes x);
 void add_float16(Float16 kind, ConstBytes x, std::span<float> y);
 
 // Blocks of integers with a scale (block_code.h): codes of 8 bits, or of 4 bits, two a byte, the
-// first one low. `random`: two bytes for each value, which round it at random; empty: to nearest.
+// first one low. Rounded to nearest, or at random with the bits of a key; null: to nearest.
 struct CodeBlocks {
   unsigned bits = 8;       // 8 or 4
   std::size_t block = 64;  // values; even, at most kMostBlock. The last block may be shorter.
 };
 inline constexpr std::size_t kMostBlock = 1024;
-bool to_codes(const CodeBlocks& blocks, std::span<const float> x, ConstBytes random,
+bool to_codes(const CodeBlocks& blocks, std::span<const float> x, const RoundingKey* random,
               Bytes exponents, Bytes codes);
 void add_codes(const CodeBlocks& blocks, ConstBytes exponents, ConstBytes codes,
                std::span<float> y);

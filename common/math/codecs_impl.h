@@ -9,6 +9,7 @@
 #include "common/math/block_code.h"
 #include "common/math/codec_set.h"
 #include "common/math/kernels_impl.h"
+#include "common/math/random_codes_impl.h"
 
 namespace sheaf::math {
 namespace {
@@ -128,27 +129,6 @@ inline std::uint32_t largest_magnitude(const float* x, std::size_t n) {
   return largest;
 }
 
-// One block; returns its exponent.
-template <unsigned bits>
-inline std::uint32_t code_block(const float* __restrict x, std::size_t n,
-                                const RawHalf* __restrict random, std::uint32_t largest,
-                                RawCode* __restrict codes) {
-  const std::int32_t most = largest_code(bits);
-  const auto rounding = random == nullptr ? Rounding::nearest : Rounding::random;
-  const std::uint32_t exponent = exponent_of(largest, bits, rounding);
-  const float inverse = inverse_of(exponent);
-  if (random == nullptr) {
-    for (std::size_t i = 0; i < n; ++i) {
-      codes[i] = static_cast<signed char>(nearest_code(x[i], inverse, most));
-    }
-  } else {
-    for (std::size_t i = 0; i < n; ++i) {
-      codes[i] = static_cast<signed char>(random_code(x[i], inverse, random[i], most));
-    }
-  }
-  return exponent;
-}
-
 // n codes into (n + 1) / 2 bytes.
 inline void pack_nibbles(const RawCode* __restrict codes, std::size_t n, RawCode* __restrict y) {
   for (std::size_t i = 0; i < n / 2; ++i) {
@@ -159,25 +139,63 @@ inline void pack_nibbles(const RawCode* __restrict codes, std::size_t n, RawCode
 }
 
 template <unsigned bits>
-bool to_codes(std::size_t block, const float* x, std::size_t n, const std::byte* random,
+inline void codes_to_nearest(std::size_t block, const float* __restrict x, std::size_t n,
+                             const std::byte* exponents, RawCode* __restrict codes) {
+  for (std::size_t at = 0; at < n; at += block) {
+    const std::size_t end = n - at < block ? n : at + block;
+    const float inverse = inverse_of(static_cast<std::uint32_t>(exponents[at / block]));
+    for (std::size_t i = at; i < end; ++i) {
+      codes[i] = static_cast<signed char>(nearest_code(x[i], inverse, largest_code(bits)));
+    }
+  }
+}
+
+// Values `first` and later ones of a chunk; x begins with them.
+template <unsigned bits>
+inline void codes_at_random(std::size_t block, const float* x, std::size_t n,
+                            const RoundingKey& key, std::size_t first, const std::byte* exponents,
+                            RawCode* codes) {
+  const float most = static_cast<float>(largest_code(bits));
+  for (std::size_t at = 0; at < n; at += kGroup) {
+    const std::size_t last = at + kWordsOfGroup < n ? at + kWordsOfGroup : at;
+    const float inverse[2] = {inverse_of(static_cast<std::uint32_t>(exponents[at / block])),
+                              inverse_of(static_cast<std::uint32_t>(exponents[last / block]))};
+    const std::size_t group = (first + at) / kGroup;
+    if (n - at >= kGroup) {
+      code_group(x + at, key, group, inverse, most, codes + at);
+      continue;
+    }
+    float rest[kGroup] = {};
+    Code coded[kGroup];
+    for (std::size_t i = at; i < n; ++i) rest[i - at] = x[i];
+    code_group(rest, key, group, inverse, most, coded);
+    for (std::size_t i = at; i < n; ++i) codes[i] = coded[i - at];
+  }
+}
+
+template <unsigned bits>
+bool to_codes(std::size_t block, const float* x, std::size_t n, const RoundingKey* random,
               std::byte* exponents, std::byte* codes) {
   RawCode* out = reinterpret_cast<RawCode*>(codes);
+  const auto rounding = random == nullptr ? Rounding::nearest : Rounding::random;
   std::uint32_t bad = 0;
-  for (std::size_t at = 0; at < n; at += block) {
-    const std::size_t count = n - at < block ? n - at : block;
-    const std::uint32_t largest = largest_magnitude(x + at, count);
-    bad |= static_cast<std::uint32_t>(largest >= kExponent);
-    const RawHalf* words =
-        random == nullptr ? nullptr : reinterpret_cast<const RawHalf*>(random + 2 * at);
-    std::uint32_t exponent = 0;
-    if constexpr (bits == 8) {
-      exponent = code_block<bits>(x + at, count, words, largest, out + at);
-    } else {
-      RawCode wide[kMostBlock];
-      exponent = code_block<bits>(x + at, count, words, largest, wide);
-      pack_nibbles(wide, count, out + at / 2);
+  RawCode wide[bits == 8 ? 1 : kMostBlock];
+  for (std::size_t tile = 0; tile < n; tile += kMostBlock) {  // of whole blocks, and of groups
+    const std::size_t size = n - tile < kMostBlock ? n - tile : kMostBlock;
+    std::byte* scales = exponents + tile / block;
+    for (std::size_t at = 0; at < size; at += block) {
+      const std::uint32_t largest =
+          largest_magnitude(x + tile + at, size - at < block ? size - at : block);
+      bad |= static_cast<std::uint32_t>(largest >= kExponent);
+      scales[at / block] = static_cast<std::byte>(exponent_of(largest, bits, rounding));
     }
-    *exponents++ = static_cast<std::byte>(exponent);
+    RawCode* to = bits == 8 ? out + tile : wide;
+    if (random == nullptr) {
+      codes_to_nearest<bits>(block, x + tile, size, scales, to);
+    } else {
+      codes_at_random<bits>(block, x + tile, size, *random, tile, scales, to);
+    }
+    if (bits == 4) pack_nibbles(wide, size, out + tile / 2);
   }
   return bad == 0;
 }

@@ -30,6 +30,8 @@ struct KernelSet {
                                  float* x);
   void (*bias_gradient[kActivations])(const float* y, std::size_t rows, std::size_t columns,
                                       float* dy, float* sum);
+  void (*weigh_rows)(const float* weights, std::size_t rows, std::size_t columns, float* x,
+                     float* sum);  // sum may be null
 
   // Blocks `first`, `first` + 1, … of the Philox stream of this key and name; four words each.
   void (*random_words)(const std::uint32_t* key, const std::uint32_t* name, std::uint32_t first,

@@ -52,6 +52,11 @@ void bias_gradient(Activation f, std::span<const float> y, std::size_t rows, std
   best().bias_gradient[index(f)](y.data(), rows, sum.size(), dy.data(), sum.data());
 }
 
+void weigh_rows(std::span<const float> weights, std::span<float> x, std::span<float> sum) {
+  best().weigh_rows(weights.data(), weights.size(), x.size() / weights.size(), x.data(),
+                    sum.empty() ? nullptr : sum.data());
+}
+
 void random_words(const Stream& stream, std::uint32_t first, std::span<std::uint32_t> words) {
   check(words.size() % 4 == 0, "random words come in whole blocks");
   best().random_words(stream.key().data(), stream.name().data(), first, words.data(),

@@ -49,6 +49,10 @@ void add_bias(Activation f, std::span<const float> bias, std::size_t rows, std::
 void bias_gradient(Activation f, std::span<const float> y, std::size_t rows, std::span<float> dy,
                    std::span<float> sum);
 
+// x (rows x columns): each row times its weight, 0 where that is 0, whatever x is; sum = x summed
+// over the rows, from the first to the last, unless it is empty. REQUIRES: a row at least.
+void weigh_rows(std::span<const float> weights, std::span<float> x, std::span<float> sum);
+
 // words[4 i + j] = word j of block first + i of the stream. REQUIRES: whole blocks.
 void random_words(const Stream& stream, std::uint32_t first, std::span<std::uint32_t> words);
 // y = x * (word < below ? 0 : factor); y may be x.

@@ -187,6 +187,20 @@ void bias_gradient(const float* __restrict y, std::size_t rows, std::size_t colu
   }
 }
 
+void weigh_rows(const float* __restrict weights, std::size_t rows, std::size_t columns,
+                float* __restrict x, float* __restrict sum) {
+  for (std::size_t c = 0; sum != nullptr && c < columns; ++c) sum[c] = 0.0F;
+  for (std::size_t r = 0; r < rows; ++r, x += columns) {
+    const float weight = weights[r];
+    if (weight == 0.0F) {
+      for (std::size_t c = 0; c < columns; ++c) x[c] = 0.0F;
+      continue;
+    }
+    for (std::size_t c = 0; c < columns; ++c) x[c] *= weight;
+    for (std::size_t c = 0; sum != nullptr && c < columns; ++c) sum[c] += x[c];
+  }
+}
+
 void bytes_to_unit(const std::uint8_t* __restrict x, float* __restrict y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i]) / 255.0F;
 }
@@ -317,6 +331,7 @@ constexpr KernelSet kernel_set() {
        &activation_gradient<tanh>},
       {&add_bias<none>, &add_bias<relu>, &add_bias<sigmoid>, &add_bias<tanh>},
       {&bias_gradient<none>, &bias_gradient<relu>, &bias_gradient<sigmoid>, &bias_gradient<tanh>},
+      &weigh_rows,
       &random_words,
       &dropout,
       &chacha20,

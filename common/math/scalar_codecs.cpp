@@ -80,7 +80,7 @@ void add_float16(const std::byte* x, float* y, Size n) {
 }
 
 template <unsigned bits>
-bool to_codes(Size block, const float* x, Size n, const std::byte* random, std::byte* exponents,
+bool to_codes(Size block, const float* x, Size n, const RoundingKey* random, std::byte* exponents,
               std::byte* codes) {
   constexpr unsigned kInByte = 8 / bits;
   std::fill_n(codes, (n + kInByte - 1) / kInByte, std::byte{0});
@@ -98,7 +98,7 @@ bool to_codes(Size block, const float* x, Size n, const std::byte* random, std::
     const float inverse = inverse_of(exponent);
     const std::int32_t code =
         random == nullptr ? nearest_code(x[i], inverse, largest_code(bits))
-                          : random_code(x[i], inverse, half_at(random, i), largest_code(bits));
+                          : random_code(x[i], inverse, random_bits(*random, i), largest_code(bits));
     const unsigned field = static_cast<unsigned>(code) & ((1U << bits) - 1);
     codes[i / kInByte] |= static_cast<std::byte>(field << (i % kInByte * bits));
   }

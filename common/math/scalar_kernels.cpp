@@ -104,6 +104,16 @@ void bias_gradient(const float* y, Size rows, Size columns, float* dy, float* su
   }
 }
 
+void weigh_rows(const float* weights, Size rows, Size columns, float* x, float* sum) {
+  for (Size i = 0; i < rows * columns; ++i) {
+    x[i] = weights[i / columns] == 0 ? 0 : x[i] * weights[i / columns];
+  }
+  for (Size c = 0; sum != nullptr && c < columns; ++c) {
+    sum[c] = 0;
+    for (Size r = 0; r < rows; ++r) sum[c] += x[r * columns + c];
+  }
+}
+
 void random_words(const std::uint32_t* key, const std::uint32_t* name, std::uint32_t first,
                   std::uint32_t* words, Size blocks) {
   for (Size i = 0; i < blocks; ++i) {
@@ -215,6 +225,7 @@ constinit const KernelSet kScalarKernels = {
      &activation_gradient<tanh>},
     {&add_bias<none>, &add_bias<relu>, &add_bias<sigmoid>, &add_bias<tanh>},
     {&bias_gradient<none>, &bias_gradient<relu>, &bias_gradient<sigmoid>, &bias_gradient<tanh>},
+    &weigh_rows,
     &random_words,
     &dropout,
     &chacha20,

@@ -86,6 +86,7 @@ Loop FrameChannel::read_loop() {
     }
     auto reading = read_whole(connection_, read_memory_, bytes);
     const auto head = co_await reading;
+    if (closing_) co_return;  // what has come is of no interest
     if (!connection_.read_result(head.error, head.bytes, bytes.size())) break;
     if (const auto fault = wire::decode(bytes, header); fault != wire::HeaderFault::none) {
       fail(Fault::network, "frame from {}: {}", connection_.peer(), to_string(fault));
@@ -94,6 +95,7 @@ Loop FrameChannel::read_loop() {
     if (header.payload_bytes != 0) {
       auto receiving = read_whole(connection_, read_memory_, payload);
       const auto body = co_await receiving;
+      if (closing_) co_return;
       if (!connection_.read_result(body.error, body.bytes, payload.size())) {
         throw ConnectionLost(Fault::network,
                              fmt::format("connection to {}: closed before the payload of a {}",

@@ -48,7 +48,7 @@ class FrameChannel {
   void start();
   // Says that next_frame() may have something, or that may_receive() may have become true.
   void wake();
-  // Ends the connection; on_closed is called soon after.
+  // Ends the connection: nothing more is handed over, and on_closed is called soon after.
   void close();
   Connection& connection() { return connection_; }
   // Bytes of frames (header + payload) so far.

@@ -78,12 +78,18 @@ Task<wire::Identity> client_half(Connection& connection, Credentials credentials
   const auto result = handshake.on_answer(answer);
   if (!result) fail(Fault::auth, "{} could not prove that it knows the job key", connection.peer());
   if (result->verdict != wire::Verdict::welcome) {
-    fail(Fault::auth, "{} refused us: {} (start every rank with the same program and job file)",
-         connection.peer(), to_string(result->verdict));
+    throw Refused(
+        result->peer, result->verdict,
+        fmt::format("{} refused us: {} (start every rank with the same program and job file)",
+                    connection.peer(), to_string(result->verdict)),
+        std::source_location::current());
   }
   if (whom && result->peer.process != *whom) {
-    fail(Fault::auth, "{}: expected {}, found {}: is another rank of this job at that address?",
-         connection.peer(), to_string(*whom), to_string(result->peer.process));
+    throw Refused(
+        result->peer, wire::Verdict::not_expected,
+        fmt::format("{}: expected {}, found {}: is another rank of this job at that address?",
+                    connection.peer(), to_string(*whom), to_string(result->peer.process)),
+        std::source_location::current());
   }
   co_return result->peer;
 }

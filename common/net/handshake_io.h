@@ -29,7 +29,7 @@ struct Credentials {
   Encryption encryption = Encryption::between_hosts;
 };
 
-// A peer that proved the key and is refused nevertheless.
+// A peer that proved the key and is refused nevertheless; or that refuses us.
 class Refused : public Error {
  public:
   Refused(const wire::Identity& peer, wire::Verdict verdict, std::string message,
@@ -44,9 +44,9 @@ class Refused : public Error {
 };
 
 // As the side that connected, to `whom` and nobody else (nothing: to anybody of this job). Returns
-// what the other has proved. Throws Fault::auth if it refuses us, cannot prove the key, is somebody
-// else or is set to another encryption; Fault::network if it is silent for `limit` or something
-// else entirely.
+// what the other has proved. Throws Refused if it is of this job and refuses us, Fault::auth if it
+// cannot prove the key, is somebody else or is set to another encryption; Fault::network if it is
+// silent for `limit` or something else entirely.
 Task<wire::Identity> greet(Connection& connection, Credentials credentials,
                            std::optional<ProcessId> whom, Duration limit);
 

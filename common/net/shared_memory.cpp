@@ -62,18 +62,6 @@ std::size_t group_bytes() {
   return least;
 }
 
-// Bytes that the host could still give without swapping; all if it does not say. To ask for more
-// would not fail: the kernel ends processes until it fits.
-std::size_t available_bytes() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with("MemAvailable:")) continue;
-    const std::size_t kib = std::strtoul(line.c_str() + 13, nullptr, 10);
-    return std::min(group_bytes(), 1024 * kib);
-  }
-  return kAny;
-}
-
 std::span<std::byte> map_bytes(const Descriptor& descriptor, std::size_t bytes, int protection) {
   void* memory = ::mmap(nullptr, bytes, protection, MAP_SHARED, descriptor.get(), 0);
   if (memory == MAP_FAILED) {
@@ -84,8 +72,18 @@ std::span<std::byte> map_bytes(const Descriptor& descriptor, std::size_t bytes, 
 
 }  // namespace
 
+std::size_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("MemAvailable:")) continue;
+    const std::size_t kib = std::strtoul(line.c_str() + 13, nullptr, 10);
+    return std::min(group_bytes(), 1024 * kib);
+  }
+  return kAny;
+}
+
 SharedMemory SharedMemory::create(const std::string& name, std::size_t bytes) {
-  const std::size_t available = available_bytes();
+  const std::size_t available = available_memory();
   if (bytes > available - available / 8) {
     fail(Fault::internal, "reserving {} bytes of shared memory for {}: this host has {} left",
          bytes, name, available);

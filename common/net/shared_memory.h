@@ -15,6 +15,11 @@ namespace sheaf::net {
 
 using sheaf::Descriptor;
 
+// Bytes that this host, and the control groups of this process, could still give without swapping;
+// the largest number if nobody says. To ask for more would not fail: the kernel ends processes
+// until it fits.
+std::size_t available_memory();
+
 class SharedMemory {
  public:
   enum class Access { read, write };

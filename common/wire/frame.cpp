@@ -27,6 +27,19 @@ std::string_view to_string(FrameType type) {
     case FrameType::tensor: return "tensor";
     case FrameType::share: return "share";
     case FrameType::share_ack: return "share_ack";
+    case FrameType::replicate: return "replicate";
+    case FrameType::replicated: return "replicated";
+    case FrameType::copy: return "copy";
+    case FrameType::replica: return "replica";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Survives survives) {
+  switch (survives) {
+    case Survives::ram: return "ram";
+    case Survives::snapshot: return "snapshot";
+    case Survives::replica: return "replica";
   }
   return "unknown";
 }
@@ -67,7 +80,7 @@ HeaderFault decode(std::span<const std::byte, kHeaderBytes> bytes, Header& heade
   }
   const auto type = get<std::uint8_t>(bytes, 4);
   if (type < static_cast<std::uint8_t>(FrameType::push) ||
-      type > static_cast<std::uint8_t>(FrameType::share_ack)) {
+      type > static_cast<std::uint8_t>(FrameType::replica)) {
     return HeaderFault::type;
   }
   if (get<std::uint32_t>(bytes, 44) != 0 || get<std::uint64_t>(bytes, 48) != 0) {

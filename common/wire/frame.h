@@ -27,14 +27,35 @@ enum class FrameType : std::uint8_t {
   tensor = 12,
   share = 13,
   share_ack = 14,
+  replicate = 15,
+  replicated = 16,
+  copy = 17,
+  replica = 18,
 };
 std::string_view to_string(FrameType type);
 
 // Status of a share_ack.
 enum class ShareStatus : std::uint8_t { shared = 0, refused = 1 };
 
+// Status of a pull_reply: the values of the version, or what is new since the version before.
+enum class PullStatus : std::uint8_t { whole = 0, difference = 1, superseded = 2 };
+
 // Status of a push_ack.
 enum class PushStatus : std::uint8_t { added = 0, duplicate = 1, partial = 2 };
+
+// What an acknowledged push, end or init outlives: value of its answer. The process of the server
+// may end (snapshot), or its host be lost (replica).
+enum class Survives : std::uint8_t { ram = 0, snapshot = 1, replica = 2 };
+std::string_view to_string(Survives survives);
+
+// Status of a replica frame: what a server says of its part to the one that keeps a replica of it,
+// and what that one answers.
+enum class ReplicaWord : std::uint8_t {
+  keep = 0,   // copies of what I have follow
+  give = 1,   // I have nothing: send copies of what you keep
+  whole = 2,  // there are no more copies: you have all that I have
+  part = 3,   // I cannot: I have not been told everything
+};
 
 struct Header {
   FrameType type = FrameType::beat;

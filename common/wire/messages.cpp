@@ -65,11 +65,21 @@ void serialize(Archive& archive, ProcessInfo& m) {
 template <typename Archive>
 void serialize(Archive& archive, Registration& m) {
   archive(m.info, m.numerics, m.data_digest, m.layout, m.task, m.outputs, m.targets, m.steps,
-          m.steps_per_epoch, m.keeper_pid, m.keeper_started);
+          m.steps_per_epoch, m.keeper_pid, m.keeper_started, m.has_residuals, m.residuals_of);
 }
 template <typename Archive>
 void serialize(Archive& archive, Start& m) {
-  archive(m.roster, m.layout, m.checkpoints, m.first_step, m.manifest, m.predecessor);
+  archive(m.roster, m.layout, m.checkpoints, m.first_step, m.manifest, m.secret, m.noise,
+          m.predecessor, m.backups, m.branch_steps, m.branch_names);
+}
+template <typename Archive>
+void serialize(Archive& archive, Released& m) {
+  archive(m.step, m.partition, m.lane, m.chunks, m.digest);
+}
+template <typename Archive>
+void serialize(Archive& archive, Return& m) {
+  archive(m.registration, m.first_step, m.begun, m.known_from, m.draining, m.ends, m.last_step,
+          m.ordered, m.backups);
 }
 template <typename Archive>
 void serialize(Archive& archive, CheckpointAt& m) {
@@ -84,16 +94,33 @@ void serialize(Archive& archive, SavedChunk& m) {
   archive(m.offset, m.size, m.at, m.crc);
 }
 template <typename Archive>
+void serialize(Archive& archive, SavedResidual& m) {
+  archive(m.partition, m.run, m.chunk);
+}
+template <typename Archive>
 void serialize(Archive& archive, Saved& m) {
-  archive(m.version, m.error, m.file, m.bytes, m.header_bytes, m.header_crc, m.host, m.chunks);
+  archive(m.version, m.error, m.file, m.bytes, m.header_bytes, m.header_crc, m.host, m.chunks,
+          m.residuals);
 }
 template <typename Archive>
 void serialize(Archive& archive, StepLoss& m) {
   archive(m.step, m.partition, m.examples, m.loss_sum, m.rejected);
 }
+Traffic& Traffic::operator+=(const Traffic& other) {
+  push_bytes += other.push_bytes;
+  pull_bytes += other.pull_bytes;
+  push_bytes_raw += other.push_bytes_raw;
+  pull_bytes_raw += other.pull_bytes_raw;
+  return *this;
+}
+
+template <typename Archive>
+void serialize(Archive& archive, Traffic& m) {
+  archive(m.push_bytes, m.pull_bytes, m.push_bytes_raw, m.pull_bytes_raw);
+}
 template <typename Archive>
 void serialize(Archive& archive, Losses& m) {
-  archive(m.rows, m.push_bytes, m.pull_bytes);
+  archive(m.rows, m.traffic);
 }
 template <typename Archive>
 void serialize(Archive& archive, Contribution& m) {
@@ -117,11 +144,11 @@ void serialize(Archive& archive, Drain& m) {
 }
 template <typename Archive>
 void serialize(Archive& archive, PartitionClock& m) {
-  archive(m.first, m.count, m.step);
+  archive(m.first, m.count, m.step, m.worker, m.incarnation);
 }
 template <typename Archive>
 void serialize(Archive& archive, Waiting& m) {
-  archive(m.text, m.partitions);
+  archive(m.text, m.partitions, m.step, m.survives);
 }
 template <typename Archive>
 void serialize(Archive& archive, Scale& m) {
@@ -134,13 +161,13 @@ void serialize(Archive& archive, MemberStatus& m) {
 template <typename Archive>
 void serialize(Archive& archive, Status& m) {
   archive(m.job, m.phase, m.step, m.steps, m.still_seconds, m.saved, m.checkpoint, m.incarnation,
-          m.partitions, m.members, m.waits);
+          m.partitions, m.members, m.waits, m.set_aside, m.survives);
 }
 template <typename Archive>
 void serialize(Archive& archive, Finished& m) {
-  archive(m.push_bytes, m.pull_bytes, m.push_bytes_raw, m.pull_bytes_raw, m.duplicates,
-          m.cpu_seconds, m.peak_rss_bytes, m.training_seconds, m.steps, m.shared_lanes, m.lanes,
-          m.exchange_seconds, m.dropped, m.lane_pauses);
+  archive(m.traffic, m.duplicates, m.cpu_seconds, m.peak_rss_bytes, m.training_seconds, m.steps,
+          m.shared_lanes, m.lanes, m.exchange_seconds, m.dropped, m.stood_in, m.lane_pauses,
+          m.survives);
 }
 
 template <typename Message>
@@ -168,6 +195,8 @@ Message from_bytes(std::span<const std::byte> bytes) {
 SHEAF_MESSAGE(ProcessInfo)
 SHEAF_MESSAGE(Registration)
 SHEAF_MESSAGE(Start)
+SHEAF_MESSAGE(Released)
+SHEAF_MESSAGE(Return)
 SHEAF_MESSAGE(Losses)
 SHEAF_MESSAGE(Contribution)
 SHEAF_MESSAGE(Total)

@@ -1,23 +1,21 @@
 #include "server/checkpoint/checkpointer.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
-
-#include "common/base/error.h"
 
 namespace sheaf::server {
 
 Checkpointer::Checkpointer(checkpoint::Disk& disk, Options options)
-    : disk_(disk), options_(std::move(options)) {
+    : on_room_(std::move(options.on_room)), part_(disk, options.part) {
+  const checkpoint::DataFileParts& file = options.part.file;
   std::size_t largest = 0;
-  for (const std::uint32_t id : options_.file.ids) {
-    largest = std::max(largest, options_.file.chunks[id].size);
-  }
-  for (std::size_t i = 0; i < options_.buffers; ++i) {
-    buffers_.emplace_back(largest * (1 + options_.file.state_per_parameter));
+  for (const std::uint32_t id : file.ids) largest = std::max(largest, file.chunks[id].size);
+  for (std::size_t i = 0; i < options.buffers; ++i) {
+    buffers_.emplace_back(largest * (1 + file.state_per_parameter));
     free_.push_back(buffers_.back().data());
   }
-  queue_.reserve(options_.buffers);
+  queue_.reserve(options.buffers);
   thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 
@@ -64,36 +62,12 @@ void Checkpointer::run(const std::stop_token& stop) {
       queue_.erase(queue_.begin());
     }
     if (item->room.empty()) {
-      under_way_[item->version] = {.file = nullptr, .chunks = 0, .abandoned = true};
+      part_.abandon(item->version);
       continue;
     }
-    write(*item);
+    part_.write(item->version, item->chunk, item->room);
     give_back(item->room);
   }
-}
-
-// A version that has failed is said once; what is still handed over for it is let go.
-void Checkpointer::write(const Item& item) {
-  UnderWay& version = under_way_[item.version];
-  if (version.abandoned) return;
-  const bool last = ++version.chunks == options_.file.ids.size();
-  try {
-    if (version.chunks == 1) {
-      checkpoint::DataFileParts parts = options_.file;
-      parts.step = item.version;
-      version.file =
-          std::make_unique<checkpoint::DataFileWriter>(disk_, options_.folder, std::move(parts));
-    }
-    if (version.file) {
-      const std::size_t size = options_.file.chunks[item.chunk].size;
-      version.file->write(item.chunk, item.room.first(size), item.room.subspan(size));
-      if (last) options_.on_done(item.version, version.file->finish(), {});
-    }
-  } catch (...) {
-    version.file.reset();
-    options_.on_done(item.version, std::nullopt, describe(std::current_exception()).second);
-  }
-  if (last) under_way_.erase(item.version);
 }
 
 void Checkpointer::give_back(std::span<float> room) {
@@ -103,7 +77,7 @@ void Checkpointer::give_back(std::span<float> room) {
     free_.push_back(room.data());
     wanted = std::exchange(wanted_, false);
   }
-  if (wanted) options_.on_room();
+  if (wanted) on_room_();
 }
 
 }  // namespace sheaf::server

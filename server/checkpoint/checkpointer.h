@@ -2,41 +2,32 @@
 // copies a chunk into a bounded buffer while it is warm and goes on; it waits only when the disk is
 // so far behind that every buffer is full.
 //
-// Owns the buffers, the thread and the files under way. room() and ready() are called by lanes, the
-// callbacks from the thread.
+// Owns the buffers, the thread and the files under way (PartWriter). room() and ready() are called
+// by lanes, the callbacks from the thread.
 #pragma once
 
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
-#include <map>
-#include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 #include <stop_token>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "common/base/aligned_buffer.h"
-#include "common/checkpoint/data_file.h"
+#include "server/checkpoint/part_writer.h"
 
 namespace sheaf::server {
 
 class Checkpointer {
  public:
   struct Options {
-    std::filesystem::path folder;    // checkpoints/ of the run directory
-    checkpoint::DataFileParts file;  // but for its step
-    std::size_t buffers = 4;         // chunks that wait for the disk at most
+    PartWriter::Options part;
+    std::size_t buffers = 4;  // chunks that wait for the disk at most
     // There is room again, after a room() that was empty.
     std::function<void()> on_room;
-    // One version is on the disk, or why it is not.
-    std::function<void(Version, std::optional<checkpoint::WrittenFile>, const std::string& error)>
-        on_done;
   };
   // `disk` outlives the object.
   Checkpointer(checkpoint::Disk& disk, Options options);
@@ -60,19 +51,12 @@ class Checkpointer {
     std::uint32_t chunk;
     std::span<float> room;  // empty: the version is abandoned
   };
-  struct UnderWay {
-    std::unique_ptr<checkpoint::DataFileWriter> file;  // null once it has failed
-    std::size_t chunks = 0;                            // that were handed over
-    bool abandoned = false;
-  };
   void run(const std::stop_token& stop);
-  void write(const Item& item);
   void give_back(std::span<float> room);
 
-  checkpoint::Disk& disk_;
-  const Options options_;
+  const std::function<void()> on_room_;
   std::vector<AlignedBuffer<float>> buffers_;
-  std::map<Version, UnderWay> under_way_;  // the thread's own
+  PartWriter part_;  // the thread's own
 
   std::mutex mutex_;
   std::condition_variable_any changed_;

@@ -56,6 +56,12 @@ class Gate {
   // Whether every step has the pushes of all, so that all who read at a clock read the same
   // version.
   bool exact() const { return synchronous() && backup() == 0; }
+  // How many times its own part of a step a worker waits for the others before it offers to compute
+  // theirs; nothing: it never does.
+  virtual std::optional<double> stand_in_after() const { return std::nullopt; }
+  // Whether steps go on without whoever is still at one, who then goes on from the newest version:
+  // it reads copies of its own, since what others read is written over.
+  bool overtakes() const { return backup() != 0 || stand_in_after().has_value(); }
   // The most steps that a partition may be ahead of the slowest when it reads; nothing = no bound.
   virtual std::optional<Step> staleness() const = 0;
   // How many steps a partition takes by itself between two pushes; 0 = none, it pushes gradients.

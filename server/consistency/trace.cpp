@@ -11,10 +11,11 @@ namespace sheaf::server {
 
 std::string to_line(const TraceHead& head) {
   const std::string promise = head.backup != 0   ? fmt::format("backup {}", head.backup)
+                              : head.overtakes   ? "overtaking"
                               : head.synchronous ? "synchronous"
                               : head.staleness   ? fmt::format("staleness {}", *head.staleness)
                                                  : "unbounded";
-  return fmt::format("sheaf-trace 2 partitions {} first {} {}\n", head.partitions, head.first,
+  return fmt::format("sheaf-trace 3 partitions {} first {} {}\n", head.partitions, head.first,
                      promise);
 }
 
@@ -22,6 +23,9 @@ std::string to_line(const TraceEvent& event) {
   const auto [first, count] = event.partitions;
   if (event.kind == TraceEvent::Kind::push) {
     return fmt::format("push {} {} {} {}\n", event.chunk, first, count, event.step);
+  }
+  if (event.kind == TraceEvent::Kind::begin) {
+    return fmt::format("begin {} {} {} {}\n", event.chunk, first, count, event.step);
   }
   return fmt::format("pull {} {} {} {} {}\n", event.chunk, first, count, event.step, event.version);
 }
@@ -35,6 +39,8 @@ std::string TraceChecker::add(const TraceEvent& event) {
   if (end > head_.partitions) {
     return fmt::format("partitions {}..{} of {}", event.partitions.first, end, head_.partitions);
   }
+  if (event.kind == TraceEvent::Kind::begin) return on_begin(event);
+  going_.insert(event.chunk);
   if (head_.backup != 0) {
     Collecting& chunk = collecting_.try_emplace(event.chunk, Collecting{head_.first}).first->second;
     return event.kind == TraceEvent::Kind::push ? on_push(chunk, event) : on_pull(chunk, event);
@@ -43,6 +49,24 @@ std::string TraceChecker::add(const TraceEvent& event) {
   std::vector<Step>& clocks = clocks_.try_emplace(event.chunk, begin).first->second;
   if (event.kind == TraceEvent::Kind::push) return on_push(clocks, event);
   return on_pull(clocks, event);
+}
+
+// What a predecessor has left is there before anything else.
+std::string TraceChecker::on_begin(const TraceEvent& event) {
+  if (going_.contains(event.chunk) || event.step < head_.first) {
+    return fmt::format("chunk {} begins at clock {}, expected at least {}, before anything else",
+                       event.chunk, event.step, head_.first);
+  }
+  if (head_.backup != 0) {
+    collecting_.insert_or_assign(event.chunk, Collecting{event.step});
+    return {};
+  }
+  const std::vector<Step> begin(head_.partitions, head_.first);
+  std::vector<Step>& clocks = clocks_.try_emplace(event.chunk, begin).first->second;
+  for (std::uint32_t p = event.partitions.first; p < event.partitions.end(); ++p) {
+    clocks[p] = event.step;
+  }
+  return {};
 }
 
 // Each partition's steps are added once, one after the other.
@@ -65,6 +89,8 @@ std::string TraceChecker::on_pull(const std::vector<Step>& clocks, const TraceEv
   const Step slowest = std::ranges::min(clocks);
   if (head_.synchronous) {
     if (event.version == clock && slowest >= clock) return {};
+    // The version asked for is kept until the second one after it.
+    if (head_.overtakes && clock + 2 <= event.version && event.version <= slowest) return {};
     return fmt::format(
         "chunk {} answers a pull at clock {} with version {}, and the slowest has {}", event.chunk,
         clock, event.version, slowest);
@@ -141,8 +167,10 @@ std::optional<TraceHead> read_head(const std::string& line) {
   int version = 0;
   TraceHead head;
   words >> magic >> version >> partitions >> head.partitions >> first >> head.first >> promise;
-  if (!words || magic != "sheaf-trace" || version != 2 || head.partitions == 0) return {};
-  head.synchronous = promise == "synchronous" || promise == "backup";
+  const bool known = version == 2 || version == 3;  // 2 has no beginnings
+  if (!words || magic != "sheaf-trace" || !known || head.partitions == 0) return {};
+  head.overtakes = promise == "overtaking" || promise == "backup";
+  head.synchronous = promise == "synchronous" || head.overtakes;
   if (promise == "backup" && (!(words >> head.backup) || head.backup == 0)) return {};
   if (promise == "staleness") {
     Step bound = 0;
@@ -170,6 +198,8 @@ std::optional<TraceEvent> read_event(const std::string& line) {
   if (kind == "pull") {
     event.kind = TraceEvent::Kind::pull;
     words >> event.version;
+  } else if (kind == "begin") {
+    event.kind = TraceEvent::Kind::begin;
   } else if (kind != "push") {
     return {};
   }

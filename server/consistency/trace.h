@@ -5,14 +5,17 @@
 // partition had no examples for) and each pull that was answered, in the order of the lane, and a
 // last one if the lane ended in peace:
 //
-//   sheaf-trace 2 partitions 4 first 0 staleness 3
+//   sheaf-trace 3 partitions 4 first 0 staleness 3
+//   begin CHUNK FIRST COUNT CLOCK
 //   push CHUNK FIRST COUNT STEP
 //   pull CHUNK FIRST COUNT CLOCK VERSION
 //   end STEP TRACES
 //
-// `first`: the step at which this trace begins; `end`: the one at which it ends, as do as many
-// traces of the job. In the place of `staleness S`, `synchronous`, `backup B` or `unbounded`. A
-// last line without an end, as a killed process leaves it, is not read.
+// `first`: the step at which this trace begins; `begin`: the clock at which a chunk does, of those
+// partitions, where the lane goes on with what another process has left; `end`: the one at which it
+// ends, as do as many traces of the job. In the place of `staleness S`, `synchronous`,
+// `overtaking`, `backup B` or `unbounded`. A last line without an end, as a killed process leaves
+// it, is not read.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +31,11 @@
 namespace sheaf::server {
 
 struct TraceEvent {
-  enum class Kind : std::uint8_t { push, pull };
+  enum class Kind : std::uint8_t { push, pull, begin };
   Kind kind = Kind::push;
   std::uint32_t chunk = 0;
   PartitionRange partitions;
-  Step step = 0;        // of a push; clock of a pull
+  Step step = 0;        // of a push; clock of a pull or a beginning
   Version version = 0;  // that a pull reads
 };
 
@@ -40,6 +43,7 @@ struct TraceHead {
   std::uint32_t partitions = 1;
   Step first = 0;
   bool synchronous = true;
+  bool overtakes = false;         // who is behind a synchronous step may read a later version
   std::uint32_t backup = 0;       // partitions that a synchronous step may go without
   std::optional<Step> staleness;  // none = no bound
 };
@@ -66,6 +70,7 @@ class TraceChecker {
   Step most_ahead() const { return most_ahead_; }  // of the slowest, when it read
 
  private:
+  std::string on_begin(const TraceEvent& event);
   std::string on_push(std::vector<Step>& clocks, const TraceEvent& event);
   std::string on_pull(const std::vector<Step>& clocks, const TraceEvent& event);
   // Where steps go without some: the step that a chunk collects, and who is in.
@@ -79,6 +84,7 @@ class TraceChecker {
   std::string go_on(Collecting& chunk, const TraceEvent& event, Step step);
 
   TraceHead head_;
+  std::set<std::uint32_t> going_;                      // chunks with pushes or pulls
   std::map<std::uint32_t, std::vector<Step>> clocks_;  // by chunk, then partition
   std::map<std::uint32_t, Collecting> collecting_;     // the same with backup
   std::map<Step, std::set<std::uint32_t>> taken_;      // of whom, the last few steps

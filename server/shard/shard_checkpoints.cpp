@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "server/shard/blocks.h"
+#include "server/chunk/blocks.h"
 #include "server/shard/shard.h"
 
 namespace sheaf::server {
@@ -42,7 +42,7 @@ bool Shard::checkpoint(ChunkState& state) {
   if (!owes_checkpoint(state)) return true;
   const std::size_t runs = parts_.optimizer.state_per_parameter();
   const std::size_t size = state.chunk->size;
-  const std::span<float> room = output_.checkpoint_room(size * (1 + runs));
+  const std::span<float> room = output_.checkpoint_room(size * (1 + runs + view_runs()));
   if (room.empty()) return false;
   std::ranges::copy(state.published[state.newest % 2].values, room.begin());
   const std::span<const float> from = optimizer_state(state, state.newest);
@@ -50,6 +50,10 @@ bool Shard::checkpoint(ChunkState& state) {
     std::ranges::copy(from.subspan(ours, count), room.subspan(size + theirs).begin());
   };
   each_piece_of_state(*state.chunk, runs, copy);
+  if (parts_.pull_feedback) {
+    const std::span<const float> view = state.published[state.newest % 2].view;
+    std::ranges::copy(view, room.subspan(size * (1 + runs)).begin());
+  }
   state.checkpointed = step_of(state) + 1;
   output_.checkpoint(step_of(state), state.id, room);
   return true;
@@ -69,7 +73,11 @@ bool Shard::restore(Step step, std::size_t n, const ReadChunk& read) {
   if (n >= states_.size()) return false;
   const std::size_t runs = parts_.optimizer.state_per_parameter();
   ChunkState& state = states_[n];
-  std::vector<float> plain(state.chunk->size * runs);
+  if (state.initialised()) {  // by first values, or by what a server before us has left
+    state.checkpointed = std::max(state.checkpointed, step + 1);
+    return true;
+  }
+  std::vector<float> plain(state.chunk->size * (runs + view_runs()));
   state.newest = synchronous_ ? step : step * parts_.partitions;  // one for each push
   read(*state.chunk, room(state, state.newest), plain);
   const std::span<float> into = optimizer_state(state, state.newest);
@@ -77,10 +85,16 @@ bool Shard::restore(Step step, std::size_t n, const ReadChunk& read) {
     std::ranges::copy(std::span(plain).subspan(theirs, count), into.subspan(ours).begin());
   };
   each_piece_of_state(*state.chunk, runs, copy);
+  if (parts_.pull_feedback) {
+    std::ranges::copy(std::span(plain).subspan(state.chunk->size * runs),
+                      view_room(state, state.newest).begin());
+  }
   state.clocks.set_all(step);
   commit(state);
   std::ranges::fill(state.read, state.newest);
   state.checkpointed = step + 1;  // there is one
+  if (replication_) replication_->begin_at(n, state.newest + 1, state.clocks);
+  replicate_whole(state);
   answer_parked(state);
   return true;
 }

@@ -20,6 +20,7 @@ wire::Waiting Shard::waiting_for() const {
     if (!open) continue;
     const Step step = step_of(state);
     wire::Waiting waiting;
+    waiting.step = step;
     for (std::uint32_t p = 0; p < parts_.partitions; ++p) {
       if (!state.clocks.has(p, step)) waiting.partitions.push_back(p);
     }
@@ -32,9 +33,25 @@ wire::Waiting Shard::waiting_for() const {
   return {};
 }
 
+void Shard::note_begun() const {
+  for (const ChunkState& state : states_) {
+    if (state.initialised()) note_begun(state);
+  }
+}
+
+void Shard::note_begun(const ChunkState& state) const {
+  constexpr auto kBegin = TraceEvent::Kind::begin;
+  if (synchronous_) {
+    return output_.note({kBegin, state.id, {0, parts_.partitions}, state.newest, 0});
+  }
+  for (std::uint32_t p = 0; p < parts_.partitions; ++p) {
+    output_.note({kBegin, state.id, {p, 1}, state.clocks.slowest({p, 1}), 0});
+  }
+}
+
 std::optional<Shard::ScalarWait> Shard::scalar_wait() const {
   for (const ChunkState& state : states_) {
-    if (!needs_scalars() || !complete(state)) continue;
+    if (!needs_scalars() || !complete(state) || scalars_.total(state.newest)) continue;
     for (const std::uint32_t chunk : scalars_.missing(state.newest)) {
       const params::LaneId holder = parts_.shards.at(chunk);
       if (holder.server != parts_.lane.server)
@@ -53,10 +70,19 @@ Step Shard::step() const {
 Step Shard::clock(std::uint32_t partition) const {
   Step clock = std::numeric_limits<Step>::max();  // without chunks
   for (const ChunkState& state : states_) {
-    const Step here = state.clocks.slowest({partition, 1});
-    clock = std::min(clock, parts_.snapshot && synchronous_ ? state.newest : here);
+    Step here = state.clocks.slowest({partition, 1});
+    if (replication_) {
+      here = replication_->clock(index_of(state), partition);
+    } else if (parts_.snapshot && synchronous_) {
+      here = state.newest;
+    }
+    clock = std::min(clock, here);
   }
   return clock;
+}
+
+bool Shard::knows_clocks() const {
+  return std::ranges::none_of(states_, [](const auto& s) { return s.backup_unheard; });
 }
 
 }  // namespace sheaf::server

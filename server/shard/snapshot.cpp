@@ -1,6 +1,7 @@
 #include "server/shard/snapshot.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "common/base/error.h"
 
@@ -16,18 +17,23 @@ std::size_t words_bytes(const Snapshot::Shape& shape) {
   return whole_lines(shape.chunks.size() * 2 * sizeof(std::uint64_t));
 }
 
-std::size_t clocks_bytes(const Snapshot::Shape& shape) {
-  return whole_lines(shape.clocks * sizeof(Step));
+// Clocks and the scalar.
+std::size_t head_bytes(const Snapshot::Shape& shape) {
+  return whole_lines(shape.clocks * sizeof(Step) + (shape.scalar ? sizeof(double) : 0));
 }
 
 std::size_t parameters_bytes(const Snapshot::Shape& shape, std::size_t elements) {
   return shape.parameters ? whole_lines(elements * sizeof(float)) : 0;
 }
 
-// Clocks, parameters, state.
+std::size_t state_bytes(const Snapshot::Shape& shape, std::size_t elements) {
+  return whole_lines(elements * shape.runs * sizeof(float));
+}
+
+// Head, parameters, state, view.
 std::size_t slot_bytes(const Snapshot::Shape& shape, std::size_t elements) {
-  return clocks_bytes(shape) + parameters_bytes(shape, elements) +
-         whole_lines(elements * shape.runs * sizeof(float));
+  return head_bytes(shape) + parameters_bytes(shape, elements) + state_bytes(shape, elements) +
+         (shape.views ? whole_lines(elements * sizeof(float)) : 0);
 }
 
 }  // namespace
@@ -44,7 +50,9 @@ Snapshot::Title Snapshot::title_of(const Shape& shape) {
           .bytes = bytes(shape),
           .runs = shape.runs,
           .clocks = shape.clocks,
-          .parameters = shape.parameters ? 1U : 0U};
+          .parameters = shape.parameters ? 1U : 0U,
+          .scalar = shape.scalar ? 1U : 0U,
+          .views = shape.views ? 1U : 0U};
 }
 
 Snapshot::Snapshot(std::span<std::byte> memory, const Shape& shape) : shape_(shape) {
@@ -65,6 +73,7 @@ Snapshot::Snapshot(std::span<std::byte> memory, const Shape& shape) : shape_(sha
 Snapshot Snapshot::begin(std::span<std::byte> memory, const Shape& shape) {
   Snapshot snapshot(memory, shape);
   *snapshot.title_ = title_of(shape);
+  std::memset(static_cast<void*>(snapshot.words_), 0, words_bytes(shape));
   return snapshot;
 }
 
@@ -86,16 +95,30 @@ std::span<Step> Snapshot::clocks(std::size_t n, Version version) const {
   return {reinterpret_cast<Step*>(slot(n, version).data()), shape_.clocks};
 }
 
+std::span<double> Snapshot::scalar(std::size_t n, Version version) const {
+  if (!shape_.scalar) return {};
+  const auto bytes = slot(n, version).subspan(shape_.clocks * sizeof(Step));
+  return {reinterpret_cast<double*>(bytes.data()), 1};
+}
+
 std::span<float> Snapshot::parameters(std::size_t n, Version version) const {
   if (!shape_.parameters) return {};
-  const auto bytes = slot(n, version).subspan(clocks_bytes(shape_));
+  const auto bytes = slot(n, version).subspan(head_bytes(shape_));
   return {reinterpret_cast<float*>(bytes.data()), shape_.chunks[n]};
 }
 
 std::span<float> Snapshot::state(std::size_t n, Version version) const {
-  const std::size_t before = clocks_bytes(shape_) + parameters_bytes(shape_, shape_.chunks[n]);
+  const std::size_t before = head_bytes(shape_) + parameters_bytes(shape_, shape_.chunks[n]);
   const auto bytes = slot(n, version).subspan(before);
   return {reinterpret_cast<float*>(bytes.data()), shape_.chunks[n] * shape_.runs};
+}
+
+std::span<float> Snapshot::view(std::size_t n, Version version) const {
+  if (!shape_.views) return {};
+  const std::size_t elements = shape_.chunks[n];
+  const std::size_t before =
+      head_bytes(shape_) + parameters_bytes(shape_, elements) + state_bytes(shape_, elements);
+  return {reinterpret_cast<float*>(slot(n, version).subspan(before).data()), elements};
 }
 
 void Snapshot::open(std::size_t n, Version version) const {

@@ -1,8 +1,9 @@
 // What a lane keeps of its chunks in memory that outlives its process, so that another process can
 // go on with them: each chunk in two slots by the parity of its version, parameters, optimizer
-// state and the clocks of the partitions. A slot is void while it is written; the word that names
-// its version is written last. So whatever a process was doing when it was killed, the newest
-// version that it has committed is whole, and so is the one before until the next is begun.
+// state, the clocks of the partitions and the scalar that the step was taken with. A slot is void
+// while it is written; the word that names its version is written last. So whatever a process was
+// doing when it was killed, the newest version that it has committed is whole, and so is the one
+// before until the next is begun.
 //
 // What follows a kill sees every store before it in the order of the program, so the order of
 // stores is all that counts; the memory does not outlive its host.
@@ -27,11 +28,13 @@ class Snapshot {
     std::size_t runs = 0;             // floats of optimizer state for each parameter
     std::uint32_t clocks = 0;         // partitions whose clocks are kept; 0: the version says them
     bool parameters = true;           // else they lie elsewhere, in memory that also outlives us
+    bool scalar = false;              // steps have one
+    bool views = false;               // workers have something else of a version than it is
   };
   static std::size_t bytes(const Shape& shape);
 
   Snapshot() = default;  // there is none
-  // Begins in memory that is all zero and on a cache line.
+  // Begins in memory on a cache line: what is there counts for nothing, but state is to be zero.
   static Snapshot begin(std::span<std::byte> memory, const Shape& shape);
   // Goes on with what another process, which has ended, has left there. Throws Fault::checkpoint if
   // it was of another shape.
@@ -41,7 +44,9 @@ class Snapshot {
   // Where a version of the n-th chunk lies; empty if it is kept elsewhere.
   std::span<float> parameters(std::size_t n, Version version) const;
   std::span<float> state(std::size_t n, Version version) const;
+  std::span<float> view(std::size_t n, Version version) const;
   std::span<Step> clocks(std::size_t n, Version version) const;
+  std::span<double> scalar(std::size_t n, Version version) const;  // one, or none
   // The slot of that version is about to be written, over the version two before.
   void open(std::size_t n, Version version) const;
   // It is whole: from now on this is the newest.
@@ -58,6 +63,8 @@ class Snapshot {
     std::uint64_t runs = 0;
     std::uint64_t clocks = 0;
     std::uint64_t parameters = 0;
+    std::uint64_t scalar = 0;
+    std::uint64_t views = 0;
     bool operator==(const Title&) const = default;
   };
   // 1 + the version in each slot; 0: void.

@@ -66,19 +66,20 @@ TEST(IncludeRulesTest, AFaultNamesFileLineAndRule) {
 
 TEST(IncludeRulesTest, RolesAndLauncherStayOutOfCommon) {
   EXPECT_THAT(layers_of("common/a.h", "#include \"worker/worker.h\""), testing::SizeIs(1));
-  EXPECT_THAT(layers_of("common/a.h", "#include \"launcher/roles.h\""), testing::SizeIs(1));
+  EXPECT_THAT(layers_of("common/a.h", "#include \"launcher/rank/roles.h\""), testing::SizeIs(1));
   EXPECT_THAT(layers_of("common/a.h", "#include \"common/base/error.h\""), IsEmpty());
 }
 
 TEST(IncludeRulesTest, TheLauncherUsesTheDoorsOfTheRolesOnly) {
-  EXPECT_THAT(layers_of("launcher/roles.cpp", "#include \"server/server.h\""), IsEmpty());
-  EXPECT_THAT(layers_of("launcher/roles.cpp", "#include \"server/lane.h\""), testing::SizeIs(1));
+  EXPECT_THAT(layers_of("launcher/rank/roles.cpp", "#include \"server/server.h\""), IsEmpty());
+  EXPECT_THAT(layers_of("launcher/rank/roles.cpp", "#include \"server/lane.h\""),
+              testing::SizeIs(1));
 }
 
 TEST(IncludeRulesTest, ALibraryOutsideItsDoorIsAFault) {
-  EXPECT_THAT(doors_of("launcher/mpi_session.cpp", "#include <mpi.h>"), IsEmpty());
+  EXPECT_THAT(doors_of("launcher/rank/mpi_session.cpp", "#include <mpi.h>"), IsEmpty());
   EXPECT_THAT(doors_of("worker/worker.cpp", "#include <mpi.h>"),
-              ElementsAre(HasSubstr("the door of this library is launcher/mpi_session.cpp")));
+              ElementsAre(HasSubstr("the door of this library is launcher/rank/mpi_session.cpp")));
   EXPECT_THAT(doors_of("server/lane.cpp", "#include <boost/asio/write.hpp>"), testing::SizeIs(1));
   EXPECT_THAT(doors_of("server/lane.cpp", "#include <gtest/gtest.h>"), testing::SizeIs(1));
 }

@@ -6,6 +6,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/harness/places.h"
+
 namespace sheaf::architecture {
 
 namespace fs = std::filesystem;
@@ -22,7 +24,7 @@ SourceFile::SourceFile(std::string file_path, std::string_view text) : path(std:
   }
 }
 
-fs::path project_root() { return SHEAF_SOURCE_DIR; }
+fs::path project_root() { return source_folder(); }
 
 std::string read_text(const fs::path& file) {
   std::ifstream stream(file, std::ios::binary);

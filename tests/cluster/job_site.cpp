@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "common/base/random.h"
-#include "common/compression/exempting.h"
+#include "common/compression/by_chunk.h"
+#include "common/privacy/correlated/correlated_gaussian.h"
+#include "common/privacy/gaussian.h"
 #include "tests/server/shard/shard_job.h"
 #include "worker/data/examples.h"
 
@@ -59,19 +63,37 @@ class Points final : public worker::Source {
 class ToyNoise final : public privacy::Mechanism {
  public:
   bool perturbs_at_worker() const override { return true; }
-  void perturb(std::span<float> values, const privacy::NoiseKey& key) const override {
+  wire::Digest perturb(std::span<float> values, const privacy::NoiseKey& key) const override {
     Stream stream(kSeed + 1, Purpose::test, key.step, key.partition, key.chunk);
     for (float& value : values) value += stream.uniform();
+    return {};
   }
 };
 
+worker::Sampling sampling_of(const JobOptions& options) {
+  if (options.privacy == "correlated") return worker::Sampling::cyclic;
+  return options.poisson ? worker::Sampling::poisson : worker::Sampling::shuffle;
+}
+
 }  // namespace
 
-std::unique_ptr<privacy::Mechanism> make_mechanism(bool noise) {
-  if (noise) return std::make_unique<ToyNoise>();
+std::unique_ptr<privacy::Mechanism> make_mechanism(const JobOptions& options) {
+  if (!options.privacy.empty()) {
+    const privacy::Clip clip{privacy::ClipKind::automatic, 0.5, 0.01};
+    if (options.privacy == "correlated") {
+      const std::vector<privacy::NoiseBranch> branches = {{0, "a"}, {2, "b"}};
+      return std::make_unique<privacy::CorrelatedGaussian>(clip, 4, 0.8, wire::Digest{}, branches);
+    }
+    using Where = privacy::Gaussian::Where;
+    const Where where = options.privacy == "central" ? Where::central : Where::local;
+    return std::make_unique<privacy::Gaussian>(where, clip, 0.8, wire::Digest{});
+  }
+  if (options.noise) return std::make_unique<ToyNoise>();
   const auto document = config::Document::from_text("", "job.toml");
   return find_mode(privacy::mechanisms(), "none")->make(document->root());
 }
+
+namespace {
 
 std::unique_ptr<compression::Compressor> make_compressor(bool lossy, const std::string& mode) {
   if (!mode.empty()) {
@@ -81,6 +103,16 @@ std::unique_ptr<compression::Compressor> make_compressor(bool lossy, const std::
   }
   if (lossy) return std::make_unique<server::UpperHalves>();
   return server::no_compressor();
+}
+
+}  // namespace
+
+compression::Codecs make_codecs(bool lossy, const std::string& mode, const JobOptions& options) {
+  compression::Codecs codecs{make_compressor(lossy, mode), {}, options.exempt_below};
+  for (const auto& [match, layer] : options.layers) {
+    codecs.layers.push_back({match, make_compressor(false, layer)});
+  }
+  return codecs;
 }
 
 std::unique_ptr<optimization::Optimizer> make_optimizer() {
@@ -93,21 +125,28 @@ std::unique_ptr<optimization::Optimizer> make_inner_optimizer() {
   return find_mode(optimization::optimizers(), "momentum")->make(document->root());
 }
 
+worker::OtherShares::Load reader_of(const JobOptions& o, PartitionRange share) {
+  return [examples = o.examples, spoilt = o.spoilt_row, partitions = o.partitions, share] {
+    Points source(examples, spoilt);
+    return std::make_unique<worker::PartitionSet>(
+        source, worker::Partitioning{partitions, {0.2, 0}, kSeed}, share);
+  };
+}
+
 Site::Site(const JobOptions& o, PartitionRange hosted, const worker::SumOverPartitions& sum)
     : source(std::make_unique<Points>(o.examples, o.spoilt_row)),
       data(*source, {o.partitions, {0.2, 0}, kSeed}, hosted),
       plan(data.size(worker::Part::train), o.batch * std::max(1U, o.local_steps), o.partitions,
-           kSeed),
+           kSeed, sampling_of(o)),
+      sampler({}, std::min(o.batch, plan.examples()), plan.examples()),
       normaliser(worker::make_normaliser(worker::Normalisation::standard, data, sum)),
       document(config::Document::from_text(kModel, "job.toml")),
       model(document->root().table("model"), source->schema()),
       chunks(model.layout(), kChunkBytes),
       shards(chunks, o.servers, o.lanes),
-      push(compression::exempting(make_compressor(o.lossy_push, o.push), model.layout(), chunks,
-                                  o.exempt_below)),
-      pull(compression::exempting(make_compressor(o.lossy_pull, o.pull), model.layout(), chunks,
-                                  o.exempt_below)),
-      mechanism(make_mechanism(o.noise)) {
+      push(compression::by_chunk(make_codecs(o.lossy_push, o.push, o), model.layout(), chunks)),
+      pull(compression::by_chunk(make_codecs(o.lossy_pull, o.pull, o), model.layout(), chunks)),
+      mechanism(make_mechanism(o)) {
   document->throw_if_faulty();
 }
 

@@ -34,6 +34,7 @@ void LocalCoordinator::add(std::string_view tag, const Values& mine) {
 void LocalCoordinator::report_loss(const wire::StepLoss& loss) {
   const std::lock_guard lock(mutex_);
   if (!reported_.emplace(loss.step, loss.partition).second) return;  // it has two hosts
+  changed_.notify_all();
   if (loss.rejected) result_.rejected.emplace(loss.step, loss.partition);
   auto& [sum, examples] = losses_[loss.step];
   sum += loss.loss_sum;
@@ -42,10 +43,32 @@ void LocalCoordinator::report_loss(const wire::StepLoss& loss) {
 
 void LocalCoordinator::begin(std::uint32_t worker, Step step) {
   std::unique_lock lock(mutex_);
+  if (worker == options_.late && step % 4 != 0 && step + 1 != options_.steps) {
+    const PartitionRange share = late_share();
+    changed_.wait(lock, [&] {
+      bool all = true;
+      for (std::uint32_t p = share.first; p < share.end(); ++p) {
+        all = all && reported_.contains({step, p});
+      }
+      return closed_ || all;
+    });
+  }
   if (worker == 1) begun_ = step;
   changed_.notify_all();
   if (!options_.in_turn || worker != 0 || step + 1 == options_.steps) return;
   changed_.wait(lock, [&] { return closed_ || begun_ > step; });
+}
+
+PartitionRange LocalCoordinator::late_share() const {
+  return params::hosted_partitions(options_.partitions, options_.workers, *options_.late);
+}
+
+// All others stand in for the late one: pushes come three times, too.
+std::optional<wire::PartitionClock> LocalCoordinator::help_in(Step step,
+                                                              std::uint32_t worker) const {
+  if (!options_.late || worker == options_.late) return std::nullopt;
+  const PartitionRange share = late_share();
+  return wire::PartitionClock{share.first, share.count, step};
 }
 
 void LocalCoordinator::send_model(std::size_t offset, std::span<const float> values) {

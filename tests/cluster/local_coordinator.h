@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -37,12 +38,16 @@ class LocalCoordinator {
     }
     void submit(std::string_view tag, const Values& mine) override { owner_.submit(tag, mine); }
     void collect(std::string_view, const Values&) override {}
-    void report_loss(const wire::StepLoss& loss, std::uint64_t, std::uint64_t) override {
+    void report_loss(const wire::StepLoss& loss, const wire::Traffic&) override {
       owner_.report_loss(loss);
     }
     bool may_begin(Step step) override {
       owner_.begin(worker_, step);
       return true;
+    }
+    void offer_help(Step step) override { help_ = owner_.help_in(step, worker_); }
+    std::optional<wire::PartitionClock> take_help() override {
+      return std::exchange(help_, std::nullopt);
     }
     void send_model(std::size_t offset, std::span<const float> values) override {
       owner_.send_model(offset, values);
@@ -51,12 +56,15 @@ class LocalCoordinator {
    private:
     LocalCoordinator& owner_;
     std::uint32_t worker_;
+    std::optional<wire::PartitionClock> help_;
   };
 
  private:
   void submit(std::string_view tag, const Values& mine);
   void report_loss(const wire::StepLoss& loss);
   void begin(std::uint32_t worker, Step step);
+  std::optional<wire::PartitionClock> help_in(Step step, std::uint32_t worker) const;
+  PartitionRange late_share() const;
   void send_model(std::size_t offset, std::span<const float> values);
   void add(std::string_view tag, const Values& mine);
 

@@ -7,7 +7,7 @@
 
 #include "common/base/error.h"
 #include "common/cluster/keeper.h"
-#include "common/compression/exempting.h"
+#include "common/compression/by_chunk.h"
 #include "common/math/blas.h"
 #include "common/params/partition_tree.h"
 #include "server/lane.h"
@@ -66,6 +66,7 @@ class Job {
     result.skipped = skipped_;
     result.dropped = dropped_;
     for (const std::uint64_t d : duplicates_) result.duplicates += d;
+    for (const worker::WorkerReport& report : result.reports) result.stood_in += report.stood_in;
     return result;
   }
 
@@ -108,10 +109,14 @@ class Job {
     };
     o.gate = server::make_gate(options_.gate);
     o.optimizer = make_optimizer();
-    o.schedule = std::make_unique<optimization::Schedule>(options_.rate, 0);
-    o.push = make_compressor(options_.lossy_push, options_.push);
-    o.pull = make_compressor(options_.lossy_pull, options_.pull);
-    o.push_exempt = o.pull_exempt = options_.exempt_below;
+    auto mechanism = make_mechanism(options_);
+    if (mechanism->perturbs_at_server()) o.mechanism = std::move(mechanism);
+    o.schedule = options_.rate_changes
+                     ? std::make_unique<optimization::Schedule>(options_.rate, 2, 10)
+                     : std::make_unique<optimization::Schedule>(options_.rate, 0);
+    o.push = make_codecs(options_.lossy_push, options_.push, options_);
+    o.pull = make_codecs(options_.lossy_pull, options_.pull, options_);
+    o.pull_feedback = options_.pull_feedback;
     o.credentials = credentials({Role::server, id});
     o.warn = [](const std::string&) {};
     servers_.push_back(std::make_unique<ServerRank>(id, std::move(o)));
@@ -151,6 +156,8 @@ class Job {
     o.partitions = options_.partitions;
     o.hosted = rank.hosted;
     o.window = 3;
+    o.pull_feedback = options_.pull_feedback;
+    o.seed = kSeed;
     if (!options_.cuts.empty()) o.rejoin_limit = kPatience;
     o.credentials = credentials({Role::worker, rank.id});
     if (rank.id >= options_.apart) {
@@ -158,6 +165,7 @@ class Job {
       o.host_id = kHost;
     }
     worker::Worker::plan_exchange(maps->chunks, *maps->push, *maps->mechanism, synchronous_, o);
+    if (stand_in_after_) o.synchronous = false;  // each reads copies of its own
     o.warn = [](const std::string&) {};
     rank.exchange = std::make_unique<worker::PushPull>(std::move(o), maps->chunks, maps->shards,
                                                        *maps->pull, rank.end);
@@ -188,6 +196,18 @@ class Job {
     }
     rank.exchange->start();
     LocalCoordinator::Link link(coordinator_, rank.id);
+    const worker::StandInPlan stand_in{
+        .after = stand_in_after_.value_or(0),
+        .read = [&](PartitionRange share) { return reader_of(options_, share); },
+        .say = [](const std::string&) {}};
+    std::optional<worker::Residuals> residuals;
+    if (options_.feedback) {
+      residuals.emplace(
+          worker::Residuals::Options{.chunks = site.chunks,
+                                     .hosted = rank.hosted,
+                                     .push_bytes = site.push->max_bytes(site.chunks.largest())});
+      residuals->begin(0);
+    }
     worker::Worker worker({.data = site.data,
                            .plan = site.plan,
                            .normaliser = site.normaliser,
@@ -200,9 +220,11 @@ class Job {
                            .shutdown = rank.end,
                            .synchronous = synchronous_,
                            .drops = drops_,
+                           .stand_in = stand_in_after_ ? &stand_in : nullptr,
                            .non_finite = options_.non_finite,
                            .local = options_.local_steps == 0 ? nullptr : &local_,
-                           .feedback = options_.feedback},
+                           .sampler = &site.sampler,
+                           .residuals = residuals ? &*residuals : nullptr},
                           {.seed = kSeed, .steps = options_.steps, .prefetch = 2});
     reports_[rank.id] = worker.run();
   }
@@ -229,11 +251,9 @@ class Job {
         : layout(job_layout()),
           chunks(layout, kChunkBytes),
           shards(chunks, o.servers, o.lanes),
-          push(compression::exempting(make_compressor(o.lossy_push, o.push), layout, chunks,
-                                      o.exempt_below)),
-          pull(compression::exempting(make_compressor(o.lossy_pull, o.pull), layout, chunks,
-                                      o.exempt_below)),
-          mechanism(make_mechanism(o.noise)) {}
+          push(compression::by_chunk(make_codecs(o.lossy_push, o.push, o), layout, chunks)),
+          pull(compression::by_chunk(make_codecs(o.lossy_pull, o.pull, o), layout, chunks)),
+          mechanism(make_mechanism(o)) {}
     params::Layout layout;
     params::ChunkMap chunks;
     params::ShardMap shards;
@@ -245,6 +265,7 @@ class Job {
   JobOptions options_;
   bool synchronous_ = server::make_gate(options_.gate)->exact();
   bool drops_ = server::make_gate(options_.gate)->backup() != 0;
+  std::optional<double> stand_in_after_ = server::make_gate(options_.gate)->stand_in_after();
   std::unique_ptr<optimization::Optimizer> inner_ = make_inner_optimizer();
   optimization::Schedule inner_schedule_{kInnerRate, 7};
   worker::LocalSteps local_{options_.local_steps, *inner_, inner_schedule_, options_.non_finite};

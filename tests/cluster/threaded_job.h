@@ -25,8 +25,10 @@ struct JobOptions {
   std::uint32_t lanes = 1;
   std::uint64_t examples = 60;  // before a fifth is split off for validation
   std::uint64_t batch = 12;
+  bool poisson = false;  // each example with its probability, for itself
   Step steps = 8;
   double rate = 0.01;
+  bool rate_changes = false;  // half as much in step 0; from step 2 on it falls to 0 at step 10
   std::string gate = "bsp";
   std::uint32_t local_steps = 0;  // of "local"; the inner optimizer is momentum
   double clip_norm = 0;
@@ -39,12 +41,17 @@ struct JobOptions {
   std::string push = "";
   std::string pull = "";
   bool feedback = false;
+  bool pull_feedback = false;
   std::size_t exempt_below = 0;  // both ways
-  bool noise = false;            // each partition adds its own
-  bool tcp = false;              // loopback TCP with handshakes; else socket pairs
-  bool shared = false;           // with tcp: and memory that all ranks share
-  std::uint32_t apart = 0;       // with shared: so many workers, the first ones, share nothing
-  bool tls = false;              // with tcp: encrypted
+  // Both ways, of tensors with such names: a mode and its options.
+  std::vector<std::pair<std::string, std::string>> layers = {};
+  bool noise = false;  // each partition adds its own
+  // "central" or "local": the Gaussian mechanism; "correlated": noise that steps share.
+  std::string privacy = "";
+  bool tcp = false;         // loopback TCP with handshakes; else socket pairs
+  bool shared = false;      // with tcp: and memory that all ranks share
+  std::uint32_t apart = 0;  // with shared: so many workers, the first ones, share nothing
+  bool tls = false;         // with tcp: encrypted
   // With tcp: after so many bytes each of the first connections to every lane is cut.
   std::vector<std::size_t> cuts = {};
   // What each worker hosts, if not its usual share. Ranges may overlap, as while partitions move.
@@ -52,6 +59,10 @@ struct JobOptions {
   // Worker 0 begins a step only when worker 1 has all its pushes of that step acknowledged (except
   // in the last one).
   bool in_turn = false;
+  // With "speculate": that worker is so late in three steps of four (but not in the last one) that
+  // another one has to compute its part: it begins when its losses have been reported by somebody
+  // else. Before every fourth step there may be an evaluation, for which all wait.
+  std::optional<std::uint32_t> late = {};
 };
 
 struct Result {
@@ -61,6 +72,7 @@ struct Result {
   std::size_t loss_reports = 0;                     // of a partition in a step
   std::vector<worker::WorkerReport> reports;        // by worker
   std::uint64_t duplicates = 0;
+  std::uint64_t stood_in = 0;
   std::uint64_t dropped = 0;
   std::set<Step> skipped;  // steps that servers left out, and partitions that workers did
   std::set<std::pair<Step, std::uint32_t>> rejected;

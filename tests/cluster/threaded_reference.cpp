@@ -44,7 +44,7 @@ class Serial {
                 for (auto& [partition, values] : mine) in_order.push_back(std::move(values));
                 return params::tree_sum(in_order);
               }),
-        fill_(worker::training_batches(site_.data, site_.plan, site_.normaliser)),
+        fill_(worker::training_batches(site_.data, site_.plan, site_.normaliser, &site_.sampler)),
         optimizer_(make_optimizer()),
         parameters_(site_.model.layout().size()),
         state_(optimizer_->state_per_parameter() * parameters_.size()) {
@@ -53,6 +53,7 @@ class Serial {
 
   Reference run() {
     site_.model.initialise(parameters_, kSeed);
+    view_ = parameters_;
     for (Step step = 0; step < options_.steps; ++step) take(step);
     return {pulled(options_.steps), site_.chunks.size(), parameters_.size() * sizeof(float),
             skipped_, rejected_};
@@ -82,6 +83,7 @@ class Serial {
  private:
   // The parameters as workers see them.
   std::vector<float> pulled(Step version) const {
+    if (options_.pull_feedback) return view_;
     std::vector<float> seen = parameters_;
     for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
       pass(*site_.pull, {kSeed, version, compression::kEveryPartition, c},
@@ -105,8 +107,13 @@ class Serial {
     worker::Batch batch = worker::make_batch(options_.batch * std::max(1U, options_.local_steps),
                                              site_.model.schema());
     fill_(step, partition, batch);
+    site_.model.reserve(batch.examples);
     std::vector<float> gradient(parameters_.size());
-    if (options_.local_steps == 0) {
+    if (options_.privacy != "") {
+      site_.model.reserve_clipping(batch.examples);
+      site_.model.clipped_gradient(seen, batch, {kSeed, step, partition}, *site_.mechanism->clip(),
+                                   gradient);
+    } else if (options_.local_steps == 0) {
       site_.model.gradient(seen, batch, {kSeed, step, partition}, gradient);
     } else {
       gradient = way_of_a_round(step, partition, seen, batch);
@@ -118,7 +125,8 @@ class Serial {
     for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
       const params::Chunk& chunk = site_.chunks[c];
       const auto values = std::span(gradient).subspan(chunk.offset, chunk.size);
-      if (options_.noise) site_.mechanism->perturb(values, {step, partition, c});
+      if (options_.noise || options_.privacy == "local")
+        site_.mechanism->perturb(values, {step, partition, c});
       std::vector<float>& rest = residuals_[{partition, c}];
       rest.resize(chunk.size);
       if (options_.feedback) {
@@ -192,6 +200,11 @@ class Serial {
       skipped_.insert(step);
       return;
     }
+    for (std::uint32_t c = 0; site_.mechanism->perturbs_at_server() && c < site_.chunks.size();
+         ++c) {
+      const params::Chunk& chunk = site_.chunks[c];
+      site_.mechanism->perturb(std::span(*sum).subspan(chunk.offset, chunk.size), {step, 0, c});
+    }
     double squares = 0;
     for (const params::Chunk& c : site_.chunks.chunks()) {
       squares += math::sum_squares(std::span(*sum).subspan(c.offset, c.size));
@@ -201,6 +214,8 @@ class Serial {
     optimization::OptimizerStep request;
     request.step = step;
     request.rate = options_.rate;
+    if (options_.rate_changes && step == 0) request.rate /= 2;
+    if (options_.rate_changes && step >= 2) request.rate *= static_cast<double>(10 - step) / 8;
     request.gradient_scale =
         (clipped ? options_.clip_norm / norm : 1) / static_cast<double>(examples);
     std::vector<float> next(parameters_.size());
@@ -216,6 +231,19 @@ class Serial {
                        std::span(next).subspan(t.offset, t.size));
     }
     parameters_ = next;
+    if (options_.pull_feedback) follow(step + 1);
+  }
+  // What workers have moves by what a compressor makes of its distance to the parameters.
+  void follow(Step version) {
+    for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
+      const params::Chunk& chunk = site_.chunks[c];
+      std::vector<float> way(chunk.size);
+      for (std::size_t i = 0; i < chunk.size; ++i) {
+        way[i] = parameters_[chunk.offset + i] - view_[chunk.offset + i];
+      }
+      pass(*site_.pull, {kSeed, version, compression::kEveryPartition, c}, way);
+      for (std::size_t i = 0; i < chunk.size; ++i) view_[chunk.offset + i] += way[i];
+    }
   }
 
   JobOptions options_;
@@ -223,6 +251,7 @@ class Serial {
   worker::Batcher::Fill fill_;
   std::unique_ptr<optimization::Optimizer> optimizer_;
   std::vector<float> parameters_;
+  std::vector<float> view_;  // what workers have, with feedback of pulls
   std::vector<float> state_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::vector<float>> residuals_;
   std::set<Step> skipped_;

@@ -5,49 +5,16 @@
 #include <cstring>
 
 #include "common/base/error.h"
-#include "tests/cluster/threaded_job.h"
+#include "tests/cluster/every_hosting.h"
 
 namespace sheaf::threads {
 namespace {
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-Result expect_reference(const JobOptions& options) {
-  Result result = run(options);
-  EXPECT_TRUE(same_bits(result.model, reference(options).model))
-      << options.partitions << " partitions, " << options.workers << " workers, " << options.servers
-      << " servers, " << options.lanes << " lanes";
-  EXPECT_EQ(result.losses.size(), options.steps);
-  // Of those without examples, too: rows of metrics wait for all.
-  EXPECT_EQ(result.loss_reports, options.steps * options.partitions);
-  return result;
-}
 
 // Of the losses of ten steps.
 double mean_of_10(const Result& result, std::size_t begin) {
   double total = 0;
   for (std::size_t i = begin; i < begin + 10; ++i) total += result.losses.at(i) / 10;
   return total;
-}
-
-// Every number of workers, servers and lanes that the seams may depend on.
-void expect_reference_for_every_hosting(JobOptions options) {
-  std::map<std::string, std::vector<double>> sums;
-  for (const std::uint32_t workers : {1U, 2U, 3U, 4U}) {
-    for (const std::uint32_t servers : {1U, 2U}) {
-      for (const std::uint32_t lanes : {1U, 2U}) {
-        options.workers = workers;
-        options.servers = servers;
-        options.lanes = lanes;
-        const Result result = expect_reference(options);
-        if (sums.empty()) sums = result.sums;
-        EXPECT_FALSE(result.sums.empty());
-        EXPECT_EQ(result.sums, sums);  // evaluations, too
-      }
-    }
-  }
 }
 
 TEST(ThreadsTest, AModelLearns) {
@@ -125,6 +92,21 @@ TEST(ThreadsTest, SmallTensorsMayBeSpared) {
   expect_reference_for_every_hosting(
       {.partitions = 5, .push = "int4", .pull = "int8", .exempt_below = 20});
 }
+TEST(ThreadsTest, LayersMayHaveCompressorsOfTheirOwn) {
+  const JobOptions layers{.partitions = 5,
+                          .push = "topk\nratio = 0.2",
+                          .feedback = true,
+                          .exempt_below = 8,
+                          .layers = {{"layers.0.*", "int8\nblock = 16"}, {"*.bias", "none"}}};
+  expect_reference_for_every_hosting(layers);
+  JobOptions both = layers;
+  both.pull = "topk\nratio = 0.2";
+  both.pull_feedback = both.tcp = both.shared = true;
+  expect_reference(both);
+  JobOptions usual = layers;
+  usual.layers.clear();
+  EXPECT_NE(reference(usual).model, reference(layers).model);
+}
 TEST(ThreadsTest, WhatAPushLeavesOutGoesWithTheNextOne) {
   for (const std::string push :
        {"topk\nratio = 0.1", "sign", "int4", "randomk\nunbiased = false"}) {
@@ -134,6 +116,56 @@ TEST(ThreadsTest, WhatAPushLeavesOutGoesWithTheNextOne) {
         {.partitions = 8, .examples = 37, .batch = 8, .steps = 9, .push = push, .feedback = true});
     expect_reference(
         {.partitions = 5, .push = push, .feedback = true, .tcp = true, .shared = true});
+  }
+}
+// What is left out is in units of gradients: it stays what it is when the rate changes, and gets
+// that of the step that sends it.
+TEST(ThreadsTest, WhatAPushLeavesOutKnowsNoRate) {
+  for (const std::string push : {"topk\nratio = 0.1", "sign", "int8"}) {
+    SCOPED_TRACE(push);
+    expect_reference({.partitions = 5,
+                      .steps = 9,
+                      .rate = 0x1p-7,
+                      .rate_changes = true,
+                      .push = push,
+                      .feedback = true});
+  }
+}
+// EF21-P: workers have what one loop over the partitions says, whoever they are.
+TEST(ThreadsTest, WhatAPullLeavesOutComesWithTheNextOne) {
+  for (const std::string pull :
+       {"topk\nratio = 0.1", "sign", "int4", "randomk\nunbiased = false", "topk\nvalues = 8"}) {
+    SCOPED_TRACE(pull);
+    expect_reference_for_every_hosting({.partitions = 5, .pull = pull, .pull_feedback = true});
+  }
+  JobOptions both{.partitions = 5,
+                  .workers = 2,
+                  .servers = 2,
+                  .push = "topk\nratio = 0.2",
+                  .pull = "topk\nratio = 0.2",
+                  .feedback = true,
+                  .pull_feedback = true,
+                  .exempt_below = 20,
+                  .tcp = true,
+                  .shared = true};
+  EXPECT_EQ(expect_reference(both).shared_lanes, 0U);
+  both.clip_norm = 0.5;
+  expect_reference(both);
+  both.clip_norm = 0;
+  both.gate = "local";
+  both.local_steps = 2;
+  both.steps = 4;
+  expect_reference(both);
+}
+TEST(ThreadsTest, DifferencesThatAreLostOrComeTwiceDoNoHarm) {
+  for (const std::size_t shift : {0U, 1U, 17U, 64U, 100U, 300U}) {
+    const Result result = expect_reference({.workers = 2,
+                                            .servers = 2,
+                                            .pull = "topk\nratio = 0.2",
+                                            .pull_feedback = true,
+                                            .tcp = true,
+                                            .cuts = {2000 + shift, 2345 + 3 * shift, 2001}});
+    EXPECT_GE(result.cuts, 2U);
   }
 }
 // All values of a chunk, as floats, through encoding and decoding: only zeros lose their sign.

@@ -42,6 +42,7 @@ std::vector<Candidate> candidates() {
                                        {"topk", "ratio = 0.3\nvalues = 4"},
                                        {"topk", "ratio = 0.05\nvalues = 2"},
                                        {"topk", "ratio = 1.0"},
+                                       {"dgc", "ratio = 0.1\nvalues = 8\nwarmup_steps = 100"},
                                        {"sign", "block = 64"},
                                        {"randomk", "ratio = 0.1\nunbiased = false"},
                                        {"randomk", "values = 8\nunbiased = false"},
@@ -393,6 +394,9 @@ const std::map<std::string, Golden>& golden() {
       {"bf16",
        {"803f00bf203e000030c06040003ba0bf403f80bd",
         {1.0F, -0.5F, 0.15625F, 0.0F, -2.75F, 3.5F, 0.001953125F, -1.25F, 0.75F, -0.0625F}}},
+      // As topk.
+      {"dgc",
+       {"01000000830000604005", {0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 3.5F, 0.0F, 0.0F, 0.0F, 0.0F}}},
       {"fp16",
        {"003c00b80031000080c10043001800bd003a00ac",
         {1.0F, -0.5F, 0.15625F, 0.0F, -2.75F, 3.5F, 0.001953125F, -1.25F, 0.75F, -0.0625F}}},

@@ -12,6 +12,7 @@
 
 #include "common/base/random.h"
 #include "common/config/section.h"
+#include "worker/models/layers/example_rule.h"
 
 namespace sheaf::worker {
 namespace {
@@ -148,6 +149,55 @@ TEST_P(LayerConformance, EvaluationHasNoRandomness) {
   const std::vector<float> once = forward(inputs_, false);
   EXPECT_THAT(forward(inputs_, false), ElementsAreArray(once));
   EXPECT_THAT(once, Each(testing::Truly([](float value) { return std::isfinite(value); })));
+}
+
+// Against backward() of each example by itself.
+TEST_P(LayerConformance, AnExampleRuleClipsTheGradientOfEachExample) {
+  ExampleRule* rule = layer_->example_rule();
+  if (rule == nullptr) GTEST_SKIP() << "a job that clips examples is refused, or nothing to clip";
+  const std::vector<float> weights = {0.25F, 1.0F, 0.0F, 0.7F};
+  std::vector<double> expected(parameters_.size()), squares_expected(kExamples);
+  std::vector<float> d_in_expected;
+  for (std::size_t e = 0; e < kExamples; ++e) {
+    const auto row = [&](const std::vector<float>& x, std::size_t width) {
+      return std::vector<float>(x.begin() + static_cast<std::ptrdiff_t>(e * width),
+                                x.begin() + static_cast<std::ptrdiff_t>((e + 1) * width));
+    };
+    const Gradients one = backward(row(inputs_, kInputs), row(weights_, outputs()));
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      const double g = one.parameters[i];
+      squares_expected[e] += g * g;
+      expected[i] += static_cast<double>(weights[e]) * g;
+    }
+    d_in_expected.insert(d_in_expected.end(), one.in.begin(), one.in.end());
+  }
+  const std::vector<float> out = forward(inputs_);
+  std::vector<float> signal = weights_, d_in(inputs_.size());
+  std::vector<float> sum(parameters_.size(), std::numeric_limits<float>::quiet_NaN());
+  std::vector<double> squares(kExamples, 1.0);
+  rule->backward_signal(pass(kExamples), parameters_, inputs_, out, signal, d_in);
+  rule->add_squares(inputs_, signal, squares);
+  for (std::size_t e = 0; e < kExamples; ++e) {
+    EXPECT_NEAR(squares[e], 1 + squares_expected[e], 1e-6 * (1 + squares_expected[e])) << e;
+  }
+  rule->sum(weights, inputs_, signal, sum);
+  for (std::size_t i = 0; i < sum.size(); ++i) EXPECT_NEAR(sum[i], expected[i], 1e-5) << i;
+  for (std::size_t i = 0; i < d_in.size(); ++i) EXPECT_NEAR(d_in[i], d_in_expected[i], 1e-5) << i;
+}
+
+TEST_P(LayerConformance, ExamplesThatAreSaidToBeApartMayChangePlaces) {
+  if (!layer_->examples_are_apart()) GTEST_SKIP() << "a job that clips examples is refused";
+  const auto reversed = [](const std::vector<float>& x) {
+    const std::size_t width = x.size() / kExamples;
+    std::vector<float> y;
+    for (std::size_t e = kExamples; e-- > 0;) {
+      y.insert(y.end(), x.begin() + static_cast<std::ptrdiff_t>(e * width),
+               x.begin() + static_cast<std::ptrdiff_t>((e + 1) * width));
+    }
+    return y;
+  };
+  const std::vector<float> once = forward(inputs_), other = reversed(forward(reversed(inputs_)));
+  for (std::size_t i = 0; i < once.size(); ++i) EXPECT_NEAR(other[i], once[i], 1e-6) << i;
 }
 
 TEST_P(LayerConformance, InitialValuesAreFiniteAndAFunctionOfTheStream) {

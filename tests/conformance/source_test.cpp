@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/config/section.h"
+#include "tests/harness/places.h"
 #include "worker/data/digest.h"
 #include "worker/data/examples.h"
 
@@ -20,7 +21,7 @@ class SourceConformance : public testing::TestWithParam<ModeEntry<Source>> {
  protected:
   void SetUp() override {
     before_ = std::filesystem::current_path();
-    std::filesystem::current_path(SHEAF_SOURCE_DIR);
+    std::filesystem::current_path(source_folder());
     const std::string file = "configs/modes/source_" + std::string(GetParam().name) + ".toml";
     job_ = std::make_unique<config::Document>(file, std::span<const std::string>{});
     ASSERT_EQ(job_->root().table("data").text("kind", std::nullopt), GetParam().name);

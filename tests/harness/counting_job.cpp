@@ -3,7 +3,7 @@
 #include <cmath>
 #include <sstream>
 
-#include "launcher/model_file.h"
+#include "launcher/run/model_file.h"
 
 namespace sheaf::harness {
 namespace {

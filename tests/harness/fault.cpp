@@ -90,7 +90,7 @@ void show(const Fault& fault, bool under_mpirun) {
   const double took = running.seconds() - struck;
   ASSERT_TRUE(code) << "still runs after " << took << " s: " << describe(descendants())
                     << running.errors();
-  const std::vector<pid_t> left = wait_for_descendants(patience(Limit(500)));
+  const std::vector<pid_t> left = wait_for_descendants(patience(kAllGone));
   EXPECT_TRUE(left.empty()) << "left behind: " << describe(left);
 
   EXPECT_EQ(*code, fault.exit) << running.errors();

@@ -15,6 +15,8 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "tests/harness/places.h"
+
 namespace sheaf::harness {
 namespace {
 
@@ -72,7 +74,7 @@ Job::Job() {
       "loss = \"mse\"\nlayers = [{ kind = \"dense\", units = 64, activation = \"tanh\" },\n"
       "  { kind = \"dense\", units = 1 }]\n";
   tables["optimizer"] = "kind = \"sgd\"\nrate = 0.01\n";
-  tables["timeouts"] = "beat = \"500ms\"\ndead = \"5s\"\nstart = \"20s\"\n";
+  tables["timeouts"] = "beat = \"500ms\"\ndead = \"5s\"\nstart = \"20s\"\norphan_grace = \"0s\"\n";
   tables["recovery"] = "restarts = 0\n";
   set_size(2, 2);
 }
@@ -82,10 +84,10 @@ void Job::set_size(unsigned servers, unsigned workers) {
   workers_ = workers;
   seats.clear();
   for (unsigned i = 0; i < servers; ++i) {
-    seats.push_back({"server:" + std::to_string(i), SHEAF_PROGRAM, {}, {}});
+    seats.push_back({"server:" + std::to_string(i), test_program(), {}, {}});
   }
   for (unsigned i = 0; i < workers; ++i) {
-    seats.push_back({"worker:" + std::to_string(i), SHEAF_PROGRAM, {}, {}});
+    seats.push_back({"worker:" + std::to_string(i), test_program(), {}, {}});
   }
 }
 
@@ -139,7 +141,7 @@ void Job::write_stand_in() const {
 }
 
 Command Job::command(std::vector<std::string> arguments) const {
-  arguments.insert(arguments.begin(), SHEAF_PROGRAM);
+  arguments.insert(arguments.begin(), test_program());
   Command command{std::move(arguments), environment, folder_ / "stdout", folder_ / "stderr"};
   const char* path = std::getenv("PATH");
   if (!mpirun && !command.environment.contains("PATH")) {
@@ -164,8 +166,10 @@ Command Job::resume(const std::vector<std::string>& words) const {
   return command(std::move(arguments));
 }
 
+Command Job::attach() const { return command({"train", "--attach", run_}); }
+
 fs::path other_build(const Job& job) {
-  std::string bytes = contents_of(SHEAF_PROGRAM);
+  std::string bytes = contents_of(test_program());
   // ELF note: 4 bytes of name, 20 of content, type NT_GNU_BUILD_ID (3), the name, the content.
   const std::string note("\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", 16);
   bytes.at(bytes.find(note) + note.size()) ^= '\x01';
@@ -179,6 +183,7 @@ fs::path other_build(const Job& job) {
 Running::Running(const Job& job, const Command& command)
     : run_(job.run()),
       command_(command),
+      said_before_(contents_of(command.errors).size()),
       changes_(watch(job.folder(), job.run())),
       process_(command) {}
 
@@ -228,7 +233,7 @@ std::string Running::output() const { return contents_of(command_.output); }
 
 std::string Running::errors() const {
   std::string text;
-  for (const char c : contents_of(command_.errors)) {
+  for (const char c : contents_of(command_.errors).substr(said_before_)) {
     const bool blank = c == ' ' || c == '\n' || c == '\r';
     if (!blank) text += c;
     if (blank && !text.empty() && text.back() != ' ') text += ' ';
@@ -241,7 +246,10 @@ std::string Running::errors() const {
 // Not a Process, whose end would end the job.
 Said say(const Job& job, std::vector<std::string> words) {
   words.insert(words.begin() + 1, job.run());
-  Command command = job.command(std::move(words));
+  return said(job, job.command(std::move(words)));
+}
+
+Said said(const Job& job, Command command) {
   command.output = job / "said";
   command.errors = job / "said-errors";
   std::filesystem::remove(command.output);

@@ -31,7 +31,7 @@ struct Seat {
 class Job {
  public:
   // 2 servers and 2 workers that learn a sum, without an end of their own; dead = 5 s. It ends when
-  // it loses a process.
+  // it loses a process, the supervisor included.
   Job();
   ~Job();
   Job(const Job&) = delete;
@@ -65,6 +65,8 @@ class Job {
   Command train() const;
   // The job of the run directory goes on, with the seats that are set now.
   Command resume(const std::vector<std::string>& words) const;
+  // Another supervisor, for the processes of the run directory.
+  Command attach() const;
   Command command(std::vector<std::string> arguments) const;
 
  private:
@@ -106,12 +108,13 @@ class Running {
   std::string file(std::string_view name) const;  // of the run directory; "" if there is none
   const std::filesystem::path& run() const { return run_; }
   std::string output() const;
-  // What the program said to a person, with every run of white space as one blank.
+  // What this process said to a person, with every run of white space as one blank.
   std::string errors() const;
 
  private:
   std::filesystem::path run_;
   Command command_;
+  std::size_t said_before_;  // bytes of the file, by processes before
   Descriptor changes_;
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   Process process_;
@@ -125,6 +128,7 @@ struct Said {
 };
 // Runs "sheaf WORD RUN WORDS…" to its end; the job goes on meanwhile.
 Said say(const Job& job, std::vector<std::string> words);
+Said said(const Job& job, Command command);
 
 // A TCP connection of nobody the job knows.
 class Stranger {

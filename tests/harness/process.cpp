@@ -18,6 +18,9 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "tests/harness/places.h"
+#include "tests/harness/temporary_folder.h"
+
 namespace sheaf::harness {
 namespace {
 
@@ -198,6 +201,25 @@ std::string describe(const std::vector<pid_t>& pids) {
     if (status) text += std::to_string(pid) + " " + status->name + " " + status->state + "; ";
   }
   return text;
+}
+
+Answer ask_program(const std::vector<std::string>& words, Limit limit) {
+  const launcher::TemporaryFolder folder;
+  std::vector<std::string> argv = {test_program()};
+  argv.insert(argv.end(), words.begin(), words.end());
+  Answer answer;
+  {
+    Process process({.argv = argv, .output = folder / "output", .errors = folder / "errors"});
+    answer.code = process.wait(limit).value_or(-1);
+  }
+  const auto text = [&](const char* name) {
+    std::ostringstream all;
+    all << std::ifstream(folder / name).rdbuf();
+    return all.str();
+  };
+  answer.output = text("output");
+  answer.errors = text("errors");
+  return answer;
 }
 
 }  // namespace sheaf::harness

@@ -17,6 +17,9 @@ namespace sheaf::harness {
 
 using Limit = std::chrono::milliseconds;
 
+// For what a job leaves to end by itself, however busy the machine is. What stays does so for ever.
+inline constexpr Limit kAllGone(5000);
+
 // Owns a file descriptor.
 class Descriptor {
  public:
@@ -56,6 +59,14 @@ class Process {
   Descriptor pidfd_;
   std::optional<int> code_;
 };
+
+// What the program said to a person who gave it these words, and its exit code; -1: none within
+// `limit`.
+struct Answer {
+  int code = -1;
+  std::string output, errors;
+};
+Answer ask_program(const std::vector<std::string>& words, Limit limit);
 
 // All running processes that this one or its descendants started, orphans included: a test that
 // has started a Process is the reaper of its orphans.

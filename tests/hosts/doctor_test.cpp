@@ -1,6 +1,7 @@
 // `sheaf doctor` on three hosts: each thing that can be wrong is made wrong, and named.
 #include <gmock/gmock.h>
 
+#include "tests/harness/places.h"
 #include "tests/hosts/test_hosts.h"
 
 namespace sheaf::harness {
@@ -33,7 +34,7 @@ class Doctor : public testing::Test {
     fs::remove(command.output);  // of the verdict before
     Running running(job_, hosts_.on(1, command));
     code_ = running.wait(kDoctor);
-    EXPECT_THAT(wait_for_descendants(Limit(2000)), IsEmpty());
+    EXPECT_THAT(wait_for_descendants(kAllGone), IsEmpty());
     const auto json = nlohmann::json::parse(running.output(), nullptr, false);
     EXPECT_TRUE(json.is_object()) << running.output() << running.errors();
     if (json.is_object()) {
@@ -121,19 +122,19 @@ TEST_F(Doctor, NamesAnInterfaceThatJoinsNobody) {
 }
 
 TEST_F(Doctor, NamesAHostWithoutTheProgram) {
-  const std::string folder = fs::path(SHEAF_PROGRAM).parent_path();
+  const std::string folder = fs::path(test_program()).parent_path();
   hosts_.run(2, {"mount", "-t", "tmpfs", "-o", "size=4k", "none", folder});
-  expect("fault", "program", "h2", 2, SHEAF_PROGRAM);
+  expect("fault", "program", "h2", 2, test_program());
 }
 
 TEST_F(Doctor, NamesAnotherBuild) {
   const fs::path other = other_build(job_);
-  hosts_.run(3, {"mount", "--bind", other, SHEAF_PROGRAM});
+  hosts_.run(3, {"mount", "--bind", other, test_program()});
   expect("fault", "program", "h3", 2, "another build");
 }
 
 TEST_F(Doctor, NamesMissingAndOtherData) {
-  const fs::path folder = fs::path(SHEAF_SOURCE_DIR) / "configs/modes/data";
+  const fs::path folder = fs::path(source_folder()) / "configs/modes/data";
   fs::create_directory(job_ / "data");
   fs::create_directory(job_ / "other");
   for (const char* name : {"data/line.csv", "other/line.csv"}) {

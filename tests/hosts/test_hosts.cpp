@@ -12,12 +12,14 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "tests/harness/places.h"
+
 namespace sheaf::harness {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kScript = SHEAF_SOURCE_DIR "/tests/hosts/hosts.sh";
+const std::string kScript = source_folder() + "/tests/hosts/hosts.sh";
 constexpr int kImpossible = 77;
 
 // Runs the script to its end; what it says goes to `log`. Its keeper stays behind and is no
@@ -113,7 +115,7 @@ void TestHosts::enter_bridge() const {
 void TestHosts::set_rate(const std::string& rate) const { call({"rate", folder_, rate}); }
 
 std::string TestHosts::rate_command() const {
-  return std::string(kScript) + " rate " + folder_.string() + " {rate}";
+  return kScript + " rate " + folder_.string() + " {rate}";
 }
 
 void TestHosts::let_agent_first(unsigned host, std::string_view shell) const {

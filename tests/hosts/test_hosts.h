@@ -24,6 +24,10 @@ class TestHosts {
 
   // Why this machine cannot have them; empty: they are there.
   const std::string& missing() const { return missing_; }
+  // What hosts.sh has made.
+  const std::filesystem::path& folder() const { return folder_; }
+  // A descriptor; the hosts outlive this object in whoever else has it open.
+  int alive() const { return alive_; }
   std::filesystem::path hostfile() const { return folder_ / "hosts"; }
   std::filesystem::path agent() const { return folder_ / "agent"; }
 

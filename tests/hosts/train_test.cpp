@@ -8,8 +8,10 @@
 #include <set>
 
 #include "tests/harness/checkpoint_job.h"
+#include "tests/harness/places.h"
 #include "tests/hosts/capture.h"
 #include "tests/hosts/test_hosts.h"
+#include "tests/process/keeping_job.h"
 
 namespace sheaf::harness {
 namespace {
@@ -34,7 +36,7 @@ struct Trained {
 Trained quickstart(const TestHosts& hosts, const std::vector<std::string>& overrides) {
   Job job;
   job.mpirun = true;
-  std::vector<std::string> words = {"train", SHEAF_SOURCE_DIR "/configs/quickstart.toml",
+  std::vector<std::string> words = {"train", source_folder() + "/configs/quickstart.toml",
                                     "run.dir=" + job.run().string(),
                                     "run.steps=" + std::to_string(kSteps), "run.partitions=6"};
   words.insert(words.end(), overrides.begin(), overrides.end());
@@ -81,6 +83,29 @@ TEST(Hosts, ThreeGiveTheModelOfOneAndTellNobody) {
   EXPECT_EQ(addresses, (std::set<std::string>{"10.77.0.1", "10.77.0.2", "10.77.0.3"}));
   expect_all_was_seen(three);
   EXPECT_THAT(three.between_hosts.in_clear, IsEmpty());
+}
+
+// At 20 Mbit/s a float takes 1.6 us, and no core a hundredth of that to encode it.
+TEST(Hosts, WhoMayChooseSendsFewerBytesOverASlowLink) {
+  const TestHosts hosts(3, "20mbit");
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  Job job;
+  job.mpirun = true;
+  std::vector<std::string> words = {"train",
+                                    source_folder() + "/configs/quickstart.toml",
+                                    "run.dir=" + job.run().string(),
+                                    "run.steps=10",
+                                    "compression.push={ kind = \"auto\" }",
+                                    "compression.pull={ kind = \"auto\" }"};
+  for (std::string& word : on_three(hosts)) words.push_back(std::move(word));
+  std::filesystem::create_directories(job.run());
+  Running running(job, hosts.on(1, job.command(words)));
+  ASSERT_EQ(running.wait(Limit(60'000)), 0) << running.errors();
+  EXPECT_THAT(running.errors(), HasSubstr("compression.push: auto takes int8: the slowest link"));
+  EXPECT_THAT(running.file("config.toml"), HasSubstr("[compression.push]\nkind = \"int8\"\n"));
+  EXPECT_THAT(running.file("config.toml"), HasSubstr("[compression.pull]\nkind = \"int8\"\n"));
+  const nlohmann::json traffic = running.result().at("traffic");
+  EXPECT_LT(3 * traffic["push_bytes"].get<double>(), traffic["push_bytes_raw"].get<double>());
 }
 
 // What the test above does not find, it would find.
@@ -184,6 +209,37 @@ TEST(Hosts, AHostOfAWorkerThatIsLostIsDoneWithout) {
   expect_same_bits(running);
   EXPECT_EQ(running.result()["faults"]["replacements"], 1);
   EXPECT_EQ(running.result()["faults"]["restarts"], 0);
+  const std::vector<pid_t> left = wait_for_descendants(Limit(60'000));
+  EXPECT_THAT(left, IsEmpty()) << describe(left);
+}
+
+// With a server and a worker on it: what the server held is on another host, too, so both go on
+// elsewhere and nothing is done again.
+TEST(Hosts, AHostThatIsLostIsDoneWithoutIfThereAreReplicas) {
+  const TestHosts hosts(3);
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  KeepingJob job("replicas = 2");
+  job.mpirun = true;
+  job.tables["launch"] = hosts.launch();
+  job.overrides = {"run.servers=3", "run.workers=3"};
+  Running running(job, hosts.on(1, job.train()));
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  for (const char* role : {"server", "worker"}) ASSERT_EQ(running.rank(role, 1)["host"], "h2");
+  hosts.run(2, {"ip", "link", "set", "eth0", "down"});
+  for (const char* role : {"server", "worker"}) running.signal(role, 1, SIGKILL);
+  for (const char* role : {"server", "worker"}) {
+    ASSERT_TRUE(is_back(running, role, 1, 1)) << running.errors();
+    EXPECT_EQ(running.rank(role, 1)["host"], "h1");
+  }
+  hosts.run(2, {"ip", "link", "set", "eth0", "up"});
+  running.signal(SIGTERM);
+  ASSERT_EQ(running.wait(kRun), 75) << running.errors();
+  const nlohmann::json result = running.result();
+  EXPECT_EQ(result["faults"]["replacements"], 2) << running.errors();
+  EXPECT_EQ(result["faults"]["restarts"], 0) << running.errors();
+  EXPECT_EQ(result["faults"]["rolled_back_steps"], 0);
+  EXPECT_EQ(result["acknowledged"], "replica");
+  EXPECT_EQ(result["model_sha256"], model_without_faults(result["steps"]));
   const std::vector<pid_t> left = wait_for_descendants(Limit(60'000));
   EXPECT_THAT(left, IsEmpty()) << describe(left);
 }

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/harness/fault.h"
+#include "tests/harness/places.h"
 
 namespace sheaf::harness {
 namespace {
@@ -62,7 +63,7 @@ TEST(Faults, CtrlCFinishesTheStepAndSavesIt) {
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
   running.signal(SIGINT);
   ASSERT_EQ(running.wait(kEnd), 75) << running.errors();
-  EXPECT_THAT(wait_for_descendants(Limit(500)), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(kAllGone), IsEmpty());
   EXPECT_TRUE(running.result()["model_sha256"].is_string());
 }
 
@@ -92,7 +93,7 @@ Command by_hand(const Job& job, unsigned ranks) {
                   "--mca",
                   "btl_tcp_if_include",
                   "lo",
-                  SHEAF_PROGRAM,
+                  test_program(),
                   "rank",
                   job.write_job(),
                   "run.dir=" + job.run().string()};
@@ -169,7 +170,7 @@ nlohmann::json result_by_hand(const std::function<void(Running&)>& strike) {
   EXPECT_TRUE(running.wait_for_training()) << running.errors();
   strike(running);
   EXPECT_TRUE(running.wait(kEnd)) << describe(descendants()) << running.errors();
-  EXPECT_THAT(wait_for_descendants(Limit(500)), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(kAllGone), IsEmpty());
   return running.result();
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/harness/job.h"
+#include "tests/harness/places.h"
 
 namespace sheaf::harness {
 namespace {
@@ -45,7 +46,7 @@ TEST(SameBits, ForEveryWayToStart) {
                   "--mca",
                   "btl_tcp_if_include",
                   "lo",
-                  SHEAF_PROGRAM,
+                  test_program(),
                   "rank",
                   job.write_job(),
                   "run.dir=" + job.run().string()};

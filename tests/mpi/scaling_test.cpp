@@ -26,7 +26,7 @@ TEST(Scaling, OfTwoPointsAddsUp) {
   std::filesystem::create_directories(job.run());
   Running running(job, sweep(job, {"--json"}));
   ASSERT_EQ(running.wait(patience(Limit(60'000))), 0) << running.errors();
-  EXPECT_THAT(wait_for_descendants(Limit(1000)), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(kAllGone), IsEmpty());
   const auto json = nlohmann::json::parse(running.output(), nullptr, false);
   ASSERT_TRUE(json.is_object()) << running.output();
   EXPECT_EQ(nlohmann::json::parse(running.file("scaling.json")), json);
@@ -97,7 +97,7 @@ TEST(Scaling, InterruptedEndsItsJobFirst) {
       << running.errors();
   running.signal(SIGINT);
   EXPECT_EQ(running.wait(patience(Limit(10'000))), 130) << running.errors();
-  EXPECT_THAT(wait_for_descendants(Limit(500)), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(kAllGone), IsEmpty());
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ void expect_counted(const Job& job, const nlohmann::json& result) {
 // servers and workers. (Of workers: replacement_test.cpp.)
 TEST_P(Asynchronous, NoStepIsLostOrCountedTwice) {
   CountingJob job(std::string(GetParam().text) + "trace = true\n");
-  job.tables["recovery"] = "restarts = 3\n";
+  job.tables["recovery"] = "restarts = 3\nsnapshot = \"none\"\n";
   std::uint64_t steps = 0;
   {
     Running running(job);

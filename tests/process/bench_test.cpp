@@ -4,8 +4,8 @@
 
 #include <set>
 
-#include "launcher/local_training.h"
-#include "launcher/model_file.h"
+#include "launcher/rank/local_training.h"
+#include "launcher/run/model_file.h"
 #include "tests/harness/job.h"
 
 namespace sheaf::harness {
@@ -27,17 +27,29 @@ void expect_figures(const nlohmann::json& figures) {
   ASSERT_TRUE(figures.is_object());
   std::set<std::string> keys;
   for (const auto& [key, value] : figures.items()) keys.insert(key);
-  const std::set<std::string> expected = {"step_ms",          "compute_ms",
-                                          "exchange_ms",      "exposed_ms",
-                                          "displaced_ms",     "optimizer_ms",
-                                          "ps_tax",           "baseline_step_ms",
-                                          "blas_share",       "allocations_per_step",
-                                          "gflops",           "sgemm_gflops",
-                                          "gemm_ratio",       "partition_price",
-                                          "data_price",       "price_of_p",
-                                          "compute_alone_ms", "batch",
-                                          "workers",          "servers",
-                                          "partitions",       "steps"};
+  const std::set<std::string> expected = {"step_ms",
+                                          "compute_ms",
+                                          "exchange_ms",
+                                          "exposed_ms",
+                                          "displaced_ms",
+                                          "optimizer_ms",
+                                          "ps_tax",
+                                          "baseline_step_ms",
+                                          "blas_share",
+                                          "allocations_per_step",
+                                          "gflops",
+                                          "sgemm_gflops",
+                                          "gemm_ratio",
+                                          "privacy_price",
+                                          "partition_price",
+                                          "data_price",
+                                          "price_of_p",
+                                          "compute_alone_ms",
+                                          "batch",
+                                          "workers",
+                                          "servers",
+                                          "partitions",
+                                          "steps"};
   EXPECT_EQ(keys, expected);
   const auto at = [&](const char* key) { return figures[key].get<double>(); };
   for (const char* key : {"step_ms", "compute_ms", "baseline_step_ms", "gflops", "sgemm_gflops",
@@ -63,6 +75,14 @@ TEST(BenchStep, FiguresOfAJobDependOnEachOtherAsTheirNamesSay) {
   EXPECT_GT(figures["exchange_ms"], 0.0);
   EXPECT_EQ(figures["workers"], 2);
   EXPECT_EQ(figures["servers"], 2);
+  EXPECT_GT(figures["privacy_price"]["central"], 0.0);
+  EXPECT_GT(figures["privacy_price"]["local"], 0.0);
+}
+
+TEST(BenchStep, PrivacyHasNoPriceWhereItCannotBeHad) {
+  const Job job;
+  const nlohmann::json figures = figures_of(job, {"optimizer.clip_norm=1.0"});
+  EXPECT_EQ(figures["privacy_price"], nlohmann::json({{"central", nullptr}, {"local", nullptr}}));
 }
 
 TEST(BenchStep, WithoutServersAStepIsItsOwnBaseline) {

@@ -2,11 +2,14 @@
 // every consistency model, and their traffic is what FORMAT.md says, frame by frame.
 #include <gmock/gmock.h>
 
-#include "tests/harness/job.h"
+#include <csignal>
+
+#include "tests/harness/checkpoint_job.h"
 
 namespace sheaf::harness {
 namespace {
 
+using testing::ContainsRegex;
 using testing::HasSubstr;
 
 constexpr Limit kWholeJob(60'000);
@@ -81,6 +84,76 @@ TEST(Compression, EveryConsistencyModelTakesEveryCompressor) {
     EXPECT_LT(traffic(result, "push_bytes"), traffic(result, "push_bytes_raw"));
     EXPECT_TRUE(result["train"]["loss"].is_number());
   }
+}
+
+// What workers have is in the checkpoint, beside the parameters. The reference is a job that nobody
+// interrupts.
+struct DifferencesJob : SmallJob {
+  DifferencesJob() {
+    tables["network"] += "transport = \"tcp\"\n";
+    tables["compression"] =
+        "pull = { kind = \"topk\", ratio = 0.05, values = 8, feedback = \"ef21p\" }\n";
+    tables["recovery"] = "restarts = 3\nsnapshot = \"none\"\n";
+  }
+};
+
+TEST(Compression, DifferencesGoOnWithTheSameBitsAfterLossesAndWithOtherWorkers) {
+  DifferencesJob job;
+  std::uint64_t steps = 0;
+  {
+    Running running(job);
+    for (const char* role : {"worker", "server"}) {  // the first is replaced, for the second all
+      ASSERT_TRUE(saves_another(job, running)) << running.errors();
+      running.signal(role, 1, SIGKILL);
+      ASSERT_TRUE(running.wait_until(
+          [&] {
+            const nlohmann::json row = running.rank(role, 1);
+            return row.is_object() && row["incarnation"] != 0 && row["state"] == "running";
+          },
+          kRun))
+          << running.errors();
+    }
+    running.signal(SIGTERM);
+    ASSERT_EQ(running.wait(patience(kRun)), 75) << running.errors();
+    EXPECT_TRUE(running.result()["bit_exact"]);
+    steps = running.result()["steps"].get<std::uint64_t>() + 20;
+  }
+  const std::string end = "run.steps=" + std::to_string(steps);
+  job.set_size(1, 4);
+  Running resumed(job, job.resume({end, "run.servers=1", "run.workers=4"}));
+  ASSERT_EQ(resumed.wait(patience(kRun)), 0) << resumed.errors();
+
+  DifferencesJob whole;
+  whole.overrides = {end};
+  Running undisturbed(whole);
+  ASSERT_EQ(undisturbed.wait(patience(kRun)), 0) << undisturbed.errors();
+  EXPECT_EQ(outcome_of(resumed.result()), outcome_of(undisturbed.result()));
+}
+
+// Through shared memory nothing is faster than none; and of one candidate there is no choice. The
+// choice is that of the job from then on: in its files, and when it goes on.
+TEST(Compression, WhatWasChosenIsRecordedAndKept) {
+  SmallJob job;
+  job.tables["run"] += "steps = 40\n";
+  job.tables["compression"] =
+      "push = { kind = \"auto\", candidates = [{ kind = \"int8\", block = 32 }] }\n"
+      "pull = { kind = \"auto\" }\n";
+  {
+    Running running(job);
+    ASSERT_EQ(running.wait(patience(kRun)), 0) << running.errors();
+    EXPECT_THAT(running.errors(), HasSubstr("compression.push: auto takes int8"));
+    EXPECT_THAT(running.errors(), HasSubstr("compression.pull: auto takes none: through shared"));
+    const std::string config = running.file("config.toml");
+    EXPECT_THAT(config, HasSubstr("[compression.push]\nkind = \"int8\"\nblock = 32\n"));
+    EXPECT_THAT(config, HasSubstr("[compression.pull]\nkind = \"none\"\n"));
+    EXPECT_THAT(running.file("checkpoints/step-000000000040/MANIFEST"),
+                ContainsRegex("\"compression.push.kind\": *\"int8\""));
+  }
+  Running resumed(job, job.resume({"run.steps=60"}));
+  ASSERT_EQ(resumed.wait(patience(kRun)), 0) << resumed.errors();
+  EXPECT_EQ(resumed.result()["steps"], 60);
+  EXPECT_THAT(resumed.errors(), testing::Not(HasSubstr("auto takes")));
+  EXPECT_THAT(resumed.file("config.toml"), HasSubstr("kind = \"int8\"\nblock = 32\n"));
 }
 
 TEST(Compression, AGradientThatIsNotFiniteHasDivergedAsWithoutCompression) {

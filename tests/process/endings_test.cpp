@@ -4,7 +4,7 @@
 
 #include <csignal>
 
-#include "launcher/model_file.h"
+#include "launcher/run/model_file.h"
 #include "tests/harness/job.h"
 
 namespace sheaf::harness {
@@ -21,7 +21,7 @@ constexpr Limit kDead(5000);  // timeouts.dead of the job
 void expect_drained(Running& running) {
   constexpr int code = 75;
   ASSERT_EQ(running.wait(patience(kEndOfJob)), code) << running.errors();
-  EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(patience(kAllGone)), IsEmpty());
   const nlohmann::json result = running.result();
   ASSERT_TRUE(result.is_object());
   EXPECT_EQ(result["exit"], code);
@@ -58,7 +58,7 @@ TEST(Faults, ASecondCtrlCEndsAtOnce) {
   ASSERT_TRUE(running.wait_for_message("again stops at once", Limit(1000)));
   running.signal(SIGINT);
   ASSERT_EQ(running.wait(patience(kEndOfJob)), 130) << running.errors();
-  EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(patience(kAllGone)), IsEmpty());
   EXPECT_EQ(running.result()["exit"], 130);
   EXPECT_TRUE(running.result()["model_sha256"].is_null());
 }
@@ -71,7 +71,7 @@ void interrupt_the_start(int signal, int code) {
   ASSERT_TRUE(running.wait_until([&] { return running.has_arrived("server", 1); }, Limit(10'000)));
   running.signal(signal);
   ASSERT_EQ(running.wait(patience(kEndOfJob)), code) << running.errors();
-  EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(patience(kAllGone)), IsEmpty());
   EXPECT_EQ(running.result()["exit"], code);
   EXPECT_THAT(running.result()["error"]["text"], "interrupted before training began");
 }

@@ -35,15 +35,29 @@ bool goes_on(Running& running, unsigned worker, unsigned incarnation) {
              kRun);
 }
 
+// Its beginning is: no newer checkpoint sets back the count of its losses.
+bool is_saved(const Job& job, Running& running) {
+  return running.wait_until(
+      [&] { return say(job, {"status"}).output.find("saved at step 0") != std::string::npos; },
+      kRun);
+}
+
 void expect_replaced(Running& running, unsigned replacements) {
   running.signal(SIGTERM);
   ASSERT_EQ(running.wait(patience(kRun)), 75) << running.errors();
-  EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
-  const nlohmann::json faults = running.result()["faults"];
+  EXPECT_THAT(wait_for_descendants(patience(kAllGone)), IsEmpty());
+  const nlohmann::json result = running.result();
+  const nlohmann::json& faults = result["faults"];
   EXPECT_EQ(faults["replacements"], replacements);
   EXPECT_EQ(faults["restarts"], 0);
   EXPECT_EQ(faults["rolled_back_steps"], 0);
   EXPECT_GT(faults["recovery_seconds"], 0);
+  // With what the lost ones had pushed, as the rows count it.
+  std::string rows = running.file("metrics.jsonl");
+  rows.pop_back();
+  const auto last = nlohmann::json::parse(rows.substr(rows.rfind('\n') + 1));
+  EXPECT_GE(result["traffic"]["push_bytes"], last["push_bytes"]);
+  EXPECT_GE(result["traffic"]["pull_bytes"], last["pull_bytes"]);
 }
 
 struct LostWorker {
@@ -147,23 +161,81 @@ TEST_P(CountingReplacements, AnEndMeetsASuccessorThatHasNotBegun) {
 INSTANTIATE_TEST_SUITE_P(Gates, CountingReplacements, testing::Values("bsp", "ssp", "asp"),
                          [](const auto& row) { return std::string(row.param); });
 
-TEST(ReplacementsTest, WhoCannotBeStartedEndsTheAttempt) {
+// A survivor is the lost worker as well, in its own process.
+TEST(ReplacementsTest, WhoCannotBeStartedIsTakenOnByASurvivor) {
+  LosingJob job;
+  job.set_size(2, 3);
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  std::filesystem::remove(job.run() / "control.json");  // which a successor reads
+  running.signal("worker", 0, SIGKILL);
+  ASSERT_TRUE(goes_on(running, 0, 2)) << running.errors();
+  EXPECT_THAT(running.errors(), HasSubstr("was to take the place of worker 0"));
+  EXPECT_THAT(running.errors(), HasSubstr("worker 1 takes on its partitions"));
+  EXPECT_EQ(running.rank("worker", 0)["pid"], running.rank("worker", 1)["pid"]);
+  running.signal("worker", 2, SIGKILL);  // worker 0 has no process of its own to be it in
+  ASSERT_TRUE(goes_on(running, 2, 4)) << running.errors();
+  EXPECT_EQ(running.rank("worker", 2)["pid"], running.rank("worker", 1)["pid"]);
+  expect_replaced(running, 2);
+  const nlohmann::json result = running.result();
+  EXPECT_EQ(result["model_sha256"], reference_model(result["steps"]));
+}
+
+TEST(ReplacementsTest, WhereNobodyIsLeftAllRanksStartAgain) {
   const LosingJob job;
   Running running(job);
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
   // A successor reads it; a new start writes it again.
   std::filesystem::remove(job.run() / "control.json");
   running.signal("worker", 0, SIGKILL);
-  ASSERT_TRUE(running.wait_for_message("was to take the place of worker 0", kRun))
+  running.signal("worker", 1, SIGKILL);
+  ASSERT_TRUE(running.wait_for_message("was to take the place of worker", kRun))
       << running.errors();
   ASSERT_TRUE(running.wait_for_message("goes on from step 0", kRun)) << running.errors();
-  ASSERT_TRUE(goes_on(running, 0, 2)) << running.errors();
+  ASSERT_TRUE(goes_on(running, 0, 3)) << running.errors();
   running.signal(SIGTERM);
   ASSERT_EQ(running.wait(patience(kRun)), 75) << running.errors();
   const nlohmann::json result = running.result();
   EXPECT_EQ(result["faults"]["restarts"], 1);
-  EXPECT_EQ(result["faults"]["replacements"], 1);
+  EXPECT_EQ(result["faults"]["replacements"], 2);
   EXPECT_EQ(result["model_sha256"], reference_model(result["steps"]));
+}
+
+// The budget of replacements is one, and nothing is saved meanwhile: the second loss has a survivor
+// take on the partitions, in every consistency model. A third one leaves nobody.
+TEST_P(CountingReplacements, WhoIsLostOnceTooOftenIsTakenOnByASurvivor) {
+  CountingJob job(std::string("kind = \"") + GetParam() + "\"\ntrace = true\n");
+  job.tables["recovery"] = "restarts = 1\n";
+  job.tables["checkpoint"] = "every = \"1h\"\n";
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  ASSERT_TRUE(is_saved(job, running)) << running.errors();
+  running.signal("worker", 1, SIGKILL);
+  ASSERT_TRUE(goes_on(running, 1, 1)) << running.errors();
+  running.signal("worker", 1, SIGKILL);
+  ASSERT_TRUE(goes_on(running, 1, 2)) << running.errors();
+  EXPECT_THAT(running.errors(), HasSubstr("worker 0 takes on its partitions"));
+  EXPECT_EQ(running.rank("worker", 1)["pid"], running.rank("worker", 0)["pid"]);
+  expect_replaced(running, 2);
+  const unsigned each = std::string_view(GetParam()) == "bsp" ? 1 : CountingJob::kPartitions;
+  EXPECT_EQ(count_of(job), each * running.result()["steps"].get<unsigned>());
+  const Said verified = say(job, {"verify"});
+  EXPECT_EQ(verified.code, 0) << verified.output << verified.errors;
+}
+
+TEST(ReplacementsTest, WhoLosesAlsoTheSurvivorEnds) {
+  LosingJob job;
+  job.tables["recovery"] = "restarts = 1\n";
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  ASSERT_TRUE(is_saved(job, running)) << running.errors();
+  running.signal("worker", 1, SIGKILL);
+  ASSERT_TRUE(goes_on(running, 1, 1)) << running.errors();
+  running.signal("worker", 1, SIGKILL);
+  ASSERT_TRUE(goes_on(running, 1, 2)) << running.errors();
+  running.signal("worker", 0, SIGKILL);
+  ASSERT_EQ(running.wait(patience(kRun)), 4) << running.errors();
+  EXPECT_THAT(running.errors(), HasSubstr("giving up (recovery.restarts)"));
 }
 
 // Of a job that ends by itself: also the final model, the evaluations and the report are complete.

@@ -17,7 +17,7 @@ using testing::IsEmpty;
 // It has no end: a test asks it to.
 struct EnduringJob : SmallJob {
   explicit EnduringJob(unsigned restarts) {
-    tables["recovery"] = "restarts = " + std::to_string(restarts) + "\n";
+    tables["recovery"] = "restarts = " + std::to_string(restarts) + "\nsnapshot = \"none\"\n";
   }
 };
 
@@ -48,7 +48,7 @@ bool has_begun(const Job& job, Running& running) {
 void expect_the_same_bits(Running& running, unsigned restarts) {
   running.signal(SIGTERM);
   ASSERT_EQ(running.wait(patience(kRun)), 75) << running.errors();
-  EXPECT_THAT(wait_for_descendants(patience(Limit(500))), IsEmpty());
+  EXPECT_THAT(wait_for_descendants(patience(kAllGone)), IsEmpty());
   const nlohmann::json result = running.result();
   EXPECT_EQ(result["faults"]["restarts"], restarts);
   EXPECT_GT(result["faults"]["recovery_seconds"], 0);

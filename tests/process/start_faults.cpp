@@ -2,6 +2,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "tests/harness/places.h"
 #include "tests/process/fault_rows.h"
 
 namespace sheaf::harness {
@@ -20,7 +21,7 @@ fs::path wrong_key_program(const Job& job) {
                 "#!/bin/sh\n"
                 "sed 's/\"key\": \"....\"*/\"key\": \"0123/' '" +
                     (job.run() / "control.json").string() + "' > '" + forged.string() + "'\n" +
-                    "exec '" + SHEAF_PROGRAM + "' \"$@\"\n");
+                    "exec '" + test_program() + "' \"$@\"\n");
   fs::permissions(file, fs::perms::owner_all);
   return file;
 }

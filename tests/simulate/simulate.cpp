@@ -1,64 +1,45 @@
-// A campaign of simulated jobs: the real shards, exchanges and wire code over a network that
-// delays, reorders, loses and repeats frames, while partitions move between workers. One seed is
-// one run, whose expected end is worked out serially. tests/simulate.sh builds and runs it.
+// A campaign of simulated jobs; simulation.h says what happens in one. One seed is one run, whose
+// expected end is worked out serially. tests/simulate.sh builds and runs it.
 //
 //   simulate --seeds N [--replay S] [--json]
 //
 // Looks for updates that are lost or counted twice (other parameters), for reads that break the
-// bound of their consistency model (histories of the lanes), for deadlocks (a standstill) and for
-// broken rules of the protocol (errors of the shards or exchanges). Every run is made twice
-// and must take the same course.
+// bound of their consistency model (histories of the lanes), for deadlocks (a standstill), for
+// checkpoints that are lost or damaged, and for broken rules of the protocol (errors of the real
+// code). Every run is made twice and must take the same course.
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <charconv>
-#include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
+#include <utility>
 
-#include "common/base/error.h"
-#include "tests/cluster/simulation.h"
+#include "tests/simulation/random_job.h"
 
 namespace sheaf::simulation {
 namespace {
 
-// A job of random size on a bad network, of every kind that there is.
-Options job_of(std::uint64_t seed) {
-  Stream stream(seed, Purpose::test, 11);
-  const auto from = [&](std::uint32_t low, std::uint32_t high) {
-    return low + stream.next() % (high - low + 1);
-  };
-  Options options;
-  options.seed = seed;
-  options.partitions = from(1, 12);
-  options.workers = std::min(options.partitions, from(1, 5));
-  options.servers = from(1, 4);
-  options.lanes = from(1, 3);
-  options.steps = from(1, 8);
-  options.window = from(1, 6);
-  options.clip_norm = from(0, 3) == 0 ? 40 : 0;
-  options.lossy_push = from(0, 3) == 0;
-  options.exhausted = from(0, 2) == 0;
-  options.faults = from(0, 16);
-  options.loss = 0.05 * from(0, 10);
-  options.repetition = 0.1 * from(0, 9);
-  options.delay = from(1, 5000);
-  constexpr std::array kGates = {"bsp", "bsp", "ssp", "asp", "drop"};
-  options.gate = kGates.at(from(0, 4));
-  const auto staleness = from(0, 4);
-  if (options.gate == "bsp") return options;
-  if (options.gate == "drop") {
-    options.gate_keys = fmt::format("backup = {}", 1 + staleness);
-    options.slow = from(0, 20);
-    return options;
-  }
-  if (options.gate == "ssp") options.gate_keys = fmt::format("staleness = {}", staleness);
-  options.clip_norm = 0;
-  options.slow = from(0, 20);
-  return options;
-}
+// What happened in the runs.
+constexpr std::pair<const char*, std::uint64_t Outcome::*> kFigures[] = {
+    {"moves", &Outcome::moves},
+    {"pushes_that_came_again", &Outcome::duplicates},
+    {"partial_answers", &Outcome::partial},
+    {"kills", &Outcome::kills},
+    {"stops", &Outcome::stops},
+    {"adopted_snapshots", &Outcome::adoptions},
+    {"lanes_from_replicas", &Outcome::taken_over},
+    {"replicas_made_whole", &Outcome::made_whole},
+    {"lost_without_one", &Outcome::pairs_lost},
+    {"restarts_from_checkpoints", &Outcome::restarts},
+    {"disk_crashes", &Outcome::crashes},
+    {"outdated_turned_away", &Outcome::turned_away},
+    {"balanced_books", &Outcome::books},
+    {"shares_of_the_late", &Outcome::stood_in},
+    {"steps_passed_by_them", &Outcome::passed},
+};
 
 struct Run {
   std::string violation;  // empty: none
@@ -66,47 +47,38 @@ struct Run {
 };
 
 Run run_seed(std::uint64_t seed) {
-  const Options options = job_of(seed);
   Run result;
-  try {
-    result.outcome = run(options);
-  } catch (const Error& error) {
-    result.violation = error.message();
-    return result;
-  }
-  Options taken = options;
-  taken.dropped = result.outcome.dropped;
-  const auto expected = reference(taken);
-  for (const auto& parameters : result.outcome.parameters) {
-    const bool same =
-        parameters.size() == expected.size() &&
-        std::memcmp(parameters.data(), expected.data(), expected.size() * sizeof(float)) == 0;
-    if (!same) result.violation = "a worker ends with other parameters than a serial loop";
-  }
-  if (result.outcome.parameters.empty()) result.violation = "no worker came to the end";
+  result.violation = violation(random_job(seed), result.outcome);
   return result;
+}
+
+std::string text_of(const Options& o) {
+  return fmt::format(
+      "{} {}, {} partitions, {} workers, {} servers of {} lanes, {} steps, window {}{}{}{}{}{}{}{}",
+      o.gate, o.gate_keys, o.partitions, o.workers, o.servers, o.lanes, o.steps, o.window,
+      o.clip_norm != 0 ? ", clipped" : "", o.skip ? ", skips" : "", o.feedback ? ", feedback" : "",
+      o.coordinated ? ", coordinated" : "", o.snapshot ? ", snapshots" : "",
+      o.replicas ? ", replicas" : "", o.coordinated && !o.one_host ? ", hosts" : "");
 }
 
 bool same_course(const Run& a, const Run& b) {
   return a.violation == b.violation && a.outcome.parameters == b.outcome.parameters &&
-         a.outcome.duplicates == b.outcome.duplicates && a.outcome.partial == b.outcome.partial &&
-         a.outcome.moves == b.outcome.moves && a.outcome.dropped == b.outcome.dropped;
+         a.outcome.course == b.outcome.course;
 }
 
 struct Tally {
   std::uint64_t runs = 0, violations = 0, other_courses = 0;
-  std::uint64_t duplicates = 0, partial = 0, moves = 0;
+  Outcome sum;  // of the figures of all runs
 };
 
 void count(Tally& tally, std::uint64_t seed) {
   const Run once = run_seed(seed);
   ++tally.runs;
-  tally.duplicates += once.outcome.duplicates;
-  tally.partial += once.outcome.partial;
-  tally.moves += once.outcome.moves;
+  for (const auto& figure : kFigures) tally.sum.*figure.second += once.outcome.*figure.second;
   if (!once.violation.empty()) {
     ++tally.violations;
-    std::cerr << fmt::format("simulate: seed {}: {} (--replay {})\n", seed, once.violation, seed);
+    std::cerr << fmt::format("simulate: seed {} ({}): {}\n", seed, text_of(random_job(seed)),
+                             once.violation);
   }
   if (!same_course(once, run_seed(seed))) {
     ++tally.other_courses;
@@ -115,21 +87,21 @@ void count(Tally& tally, std::uint64_t seed) {
 }
 
 void print(const Tally& tally, bool json) {
+  nlohmann::ordered_json figures = {{"runs", tally.runs},
+                                    {"violations", tally.violations},
+                                    {"identical_replays", tally.runs - tally.other_courses}};
+  std::string text;
+  for (const auto& [name, figure] : kFigures) {
+    figures[name] = tally.sum.*figure;
+    text += fmt::format("{}{} {}", text.empty() ? "in them: " : ", ", tally.sum.*figure, name);
+  }
+  std::ranges::replace(text, '_', ' ');
   if (json) {
-    std::cout << nlohmann::ordered_json{{"runs", tally.runs},
-                                        {"violations", tally.violations},
-                                        {"identical_replays", tally.runs - tally.other_courses},
-                                        {"moves", tally.moves},
-                                        {"duplicates", tally.duplicates},
-                                        {"partial_answers", tally.partial}}
-                     .dump(1)
-              << "\n";
+    std::cout << figures.dump(1) << "\n";
     return;
   }
-  fmt::print("{} runs: {} violations, {} identical replays\n", tally.runs, tally.violations,
-             tally.runs - tally.other_courses);
-  fmt::print("in them: {} moves of partitions, {} pushes that came again, {} answered in part\n",
-             tally.moves, tally.duplicates, tally.partial);
+  fmt::print("{} runs: {} violations, {} identical replays\n{}\n", tally.runs, tally.violations,
+             tally.runs - tally.other_courses, text);
 }
 
 }  // namespace

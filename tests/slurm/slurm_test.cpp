@@ -1,16 +1,18 @@
-// Jobs under a real Slurm, which this test starts for itself (slurm.sh): preempted and requeued
-// they go on by themselves, to the bits of a job that nobody interrupted.
-#include <fcntl.h>
+// Jobs under a real Slurm, which each test starts for itself, of this host or of three hosts:
+// preempted and requeued they go on by themselves, a lost worker is replaced on its node, and they
+// come to the bits of a job on one host that nobody interrupted.
 #include <gmock/gmock.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
-#include <cstdlib>
+#include <csignal>
+#include <functional>
+#include <optional>
+#include <set>
 
+#include "launcher/system/process_identity.h"
 #include "tests/harness/checkpoint_job.h"
+#include "tests/harness/places.h"
+#include "tests/slurm/private_slurm.h"
 
 namespace sheaf::harness {
 namespace {
@@ -28,79 +30,60 @@ bool wait_until(const std::function<bool()>& holds, Limit limit) {
   return true;
 }
 
-// A Slurm that ends with this object, and with its process. It is no descendant of the test, which
-// kills those of its jobs.
-class PrivateSlurm {
- public:
-  explicit PrivateSlurm(const std::filesystem::path& folder) : folder_(folder) {
-    std::array<int, 2> in{}, out{};
-    if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0) {
-      throw std::runtime_error("pipe");
-    }
-    int adopts = 0;
-    ::prctl(PR_GET_CHILD_SUBREAPER, &adopts);
-    ::prctl(PR_SET_CHILD_SUBREAPER, 0);
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      if (::fork() != 0) ::_exit(0);
-      ::setsid();
-      ::dup2(in[0], 0);
-      ::dup2(out[1], 1);
-      ::dup2(out[1], 2);
-      ::execl(SHEAF_SOURCE_DIR "/tests/slurm/slurm.sh", "slurm.sh", folder.c_str(), nullptr);
-      ::_exit(127);
-    }
-    ::waitpid(pid, nullptr, 0);
-    ::prctl(PR_SET_CHILD_SUBREAPER, adopts);
-    ::close(in[0]);
-    ::close(out[1]);
-    alive_ = in[1];
-    says_ = out[0];
-    std::string said;
-    for (char c = 0; !said.ends_with("up\n") && ::read(says_, &c, 1) == 1;) said += c;
-    if (said.ends_with("up\n")) return;
-    if (said.find("slurm: skipped: ") == std::string::npos) throw std::runtime_error(said);
-    missing_ = said;
-  }
-  ~PrivateSlurm() {
-    ::close(alive_);
-    for (char c = 0; ::read(says_, &c, 1) == 1;) {  // until it has ended
-    }
-    ::close(says_);
-  }
-  PrivateSlurm(const PrivateSlurm&) = delete;
-  PrivateSlurm& operator=(const PrivateSlurm&) = delete;
-
-  const std::string& missing() const { return missing_; }
-
-  // Runs a line of shell with it; what it says on both streams.
-  std::string run(const std::string& line) const {
-    const std::filesystem::path log = folder_ / "said";
-    const std::string whole = "cd '" + folder_.string() + "' && SLURM_CONF='" +
-                              (folder_ / "slurm.conf").string() + "' && export SLURM_CONF && { " +
-                              line + "; } >'" + log.string() + "' 2>&1";
-    code_ = std::system(whole.c_str());
-    return contents_of(log);
-  }
-  int code() const { return WEXITSTATUS(code_); }  // of the last one
-
- private:
-  std::filesystem::path folder_;
-  int alive_ = -1;  // slurm.sh reads the other end: that it is open keeps it
-  int says_ = -1;
-  std::string missing_;
-  mutable int code_ = 0;
-};
-
 class Slurm : public testing::Test {
  protected:
-  Slurm() : slurm_(job_ / "slurm") { file_ = job_.write_job(); }
+  // `nodes` hosts of the test; 0: this host is the only node.
+  explicit Slurm(unsigned nodes = 0) : nodes_(nodes) {}
   void SetUp() override {
-    if (!slurm_.missing().empty()) GTEST_SKIP() << slurm_.missing();
+    if (nodes_ > 0) {
+      hosts_.emplace(nodes_);
+      if (!hosts_->missing().empty()) GTEST_SKIP() << hosts_->missing();
+    }
+    slurm_.emplace(job_ / "slurm", hosts_ ? &*hosts_ : nullptr);
+    if (!slurm_->missing().empty()) GTEST_SKIP() << slurm_->missing();
   }
-  std::string log(const std::string& id) const {
-    return contents_of(job_ / "slurm" / ("small-" + id + ".log"));
+
+  // Submits the script that `sheaf slurm` writes; sets id_.
+  void submit(const std::string& arguments = "") {
+    const std::string said = run("'" + test_program() + "' slurm '" + job_.write_job().string() +
+                                 "' run.dir='" + job_.run().string() +
+                                 "' >job.sbatch && sbatch --parsable " + arguments + " job.sbatch");
+    ASSERT_EQ(slurm_->code(), 0) << said;
+    id_ = said.substr(0, said.find('\n'));
   }
+  // A job of the other partition takes all cores for a moment. Returns when ours is back.
+  void preempt() {
+    const std::string key = control();
+    const std::string all = std::to_string(4 * std::max(nodes_, 1U));
+    const std::string said =
+        run("sbatch --partition=high --ntasks=" + all + " --output=/dev/null --wrap true");
+    ASSERT_EQ(slurm_->code(), 0) << said;
+    ASSERT_TRUE(wait_until([&] { return control() != key; }, kSlurm)) << what_happened();
+    EXPECT_THAT(log(), HasSubstr("goes on from step "));
+  }
+  void wait_for_checkpoint() {
+    const auto before = newest();
+    ASSERT_TRUE(wait_until([&] { return newest() > before; }, kSlurm)) << what_happened();
+  }
+  // The signal goes to the script alone. Returns what the job has come to.
+  nlohmann::json end_by(const std::string& signal) {
+    run("scancel --batch --signal=" + signal + " " + id_);
+    nlohmann::json ended;
+    const auto has_ended = [&] { return (ended = result()).is_object(); };
+    EXPECT_TRUE(wait_until(has_ended, kSlurm)) << what_happened();
+    return ended;
+  }
+  static void expect_bits_of_one_host(const nlohmann::json& ended) {
+    ASSERT_TRUE(ended.is_object());
+    EXPECT_EQ(ended["model_sha256"], reference_model(ended["steps"]));
+  }
+
+  std::string run(const std::string& line) { return slurm_->run(line); }
+  // What Slurm and the job say, for who reads that a test has failed.
+  std::string what_happened() { return run("squeue -t all; grep -v ^epoch small-" + id_ + ".log"); }
+  // Its name is that of the job file.
+  std::string log() const { return contents_of(job_ / "slurm" / ("small-" + id_ + ".log")); }
+  std::string control() const { return contents_of(job_.run() / "control.json"); }
   nlohmann::json result() const {
     return nlohmann::json::parse(contents_of(job_.run() / "result.json"), nullptr, false);
   }
@@ -108,57 +91,109 @@ class Slurm : public testing::Test {
     const auto steps = checkpoints_of(job_);
     return steps.empty() ? 0 : steps.front();
   }
+  // The rows of processes.json.
+  nlohmann::json ranks() const {
+    const auto all =
+        nlohmann::json::parse(contents_of(job_.run() / "processes.json"), nullptr, false);
+    return all.is_object() ? all["processes"] : nlohmann::json::array();
+  }
+  std::set<std::string> hosts_of_ranks() const {
+    std::set<std::string> names;
+    for (const auto& row : ranks()) names.insert(row["host"]);
+    return names;
+  }
+  bool is_gone(const std::string& state) {
+    return run("squeue --noheader --states=all --format=%T --job " + id_) == state + "\n";
+  }
 
+  const unsigned nodes_;
   SmallJob job_;
-  PrivateSlurm slurm_;
-  std::filesystem::path file_;
+  std::optional<TestHosts> hosts_;
+  std::optional<PrivateSlurm> slurm_;
+  std::string id_;
 };
 
 TEST_F(Slurm, APreemptedJobIsRequeuedAndGoesOnToTheSameBits) {
-  const std::string program = SHEAF_PROGRAM;
-  ASSERT_THAT(slurm_.run("'" + program + "' slurm '" + file_.string() + "' run.dir='" +
-                         job_.run().string() + "' >job.sbatch"),
-              "");
-  // Its name is that of the job file.
-  const std::string submitted = slurm_.run("sbatch --parsable job.sbatch");
-  const std::string id = submitted.substr(0, submitted.find('\n'));
-  ASSERT_EQ(slurm_.code(), 0) << submitted;
+  ASSERT_NO_FATAL_FAILURE(submit());
   for (int n = 1; n <= 2; ++n) {
-    const std::uint64_t before = newest();
-    ASSERT_TRUE(wait_until([&] { return newest() > before; }, kSlurm)) << log(id);
-    slurm_.run("sbatch --parsable --partition=high --ntasks=4 --output=/dev/null --wrap true");
-    ASSERT_EQ(slurm_.code(), 0);
-    const auto has_come = [&, key = contents_of(job_.run() / "control.json")] {
-      return contents_of(job_.run() / "control.json") != key;
-    };
-    ASSERT_TRUE(wait_until(has_come, kSlurm)) << slurm_.run("squeue") << log(id);
-    EXPECT_THAT(log(id), HasSubstr("goes on from step "));
+    ASSERT_NO_FATAL_FAILURE(wait_for_checkpoint());
+    ASSERT_NO_FATAL_FAILURE(preempt());
   }
-  const std::uint64_t before = newest();
-  ASSERT_TRUE(wait_until([&] { return newest() > before; }, kSlurm)) << log(id);
+  ASSERT_NO_FATAL_FAILURE(wait_for_checkpoint());
   // As two minutes before its time limit: its own script has it requeued.
-  const std::string key = contents_of(job_.run() / "control.json");
-  slurm_.run("scancel --batch --signal=USR1 " + id);
-  nlohmann::json drained;
-  const auto has_ended = [&] { return (drained = result()).is_object(); };
-  ASSERT_TRUE(wait_until(has_ended, kSlurm)) << log(id);
-  EXPECT_TRUE(wait_until([&] { return contents_of(job_.run() / "control.json") != key; }, kSlurm))
-      << slurm_.run("squeue") << log(id);
-  slurm_.run("scancel " + id);
-  const auto is_gone = [&] {
-    return slurm_.run("squeue --noheader --states=all --format=%T --job " + id) == "CANCELLED\n";
-  };
-  EXPECT_TRUE(wait_until(is_gone, kSlurm)) << slurm_.run("squeue --states=all");
-  EXPECT_EQ(drained["exit"], 75) << log(id);
-  EXPECT_EQ(drained["model_sha256"], reference_model(drained["steps"]));
+  const std::string key = control();
+  const nlohmann::json drained = end_by("USR1");
+  EXPECT_TRUE(wait_until([&] { return control() != key; }, kSlurm)) << what_happened();
+  run("scancel " + id_);
+  EXPECT_TRUE(wait_until([&] { return is_gone("CANCELLED"); }, kSlurm)) << what_happened();
+  EXPECT_EQ(drained["exit"], 75) << what_happened();
+  expect_bits_of_one_host(drained);
 }
 
 TEST_F(Slurm, SrunStartsTheRanksItself) {
   const std::string said =
-      slurm_.run("srun --mpi=pmix --ntasks=4 '" + std::string(SHEAF_PROGRAM) + "' rank '" +
-                 file_.string() + "' run.steps=50 run.dir='" + job_.run().string() + "'");
-  ASSERT_EQ(slurm_.code(), 0) << said;
-  EXPECT_EQ(result()["model_sha256"], reference_model(50));
+      run("srun --mpi=pmix --ntasks=4 '" + test_program() + "' rank '" + job_.write_job().string() +
+          "' run.steps=50 run.dir='" + job_.run().string() + "'");
+  ASSERT_EQ(slurm_->code(), 0) << said;
+  EXPECT_EQ(result()["steps"], 50);
+  expect_bits_of_one_host(result());
+}
+
+// Of the ranks 0 to 3, servers first, the nodes h1, h2, h3 and h1 have one each.
+class SlurmOfThree : public Slurm {
+ protected:
+  SlurmOfThree() : Slurm(3) {}
+  const std::set<std::string> three_ = {"h1", "h2", "h3"};
+};
+
+TEST_F(SlurmOfThree, APreemptedJobIsRequeuedAndGoesOnToTheSameBits) {
+  ASSERT_NO_FATAL_FAILURE(submit("--nodes=3"));
+  ASSERT_NO_FATAL_FAILURE(wait_for_checkpoint());
+  EXPECT_EQ(hosts_of_ranks(), three_);
+  ASSERT_NO_FATAL_FAILURE(preempt());
+  ASSERT_NO_FATAL_FAILURE(wait_for_checkpoint());
+  EXPECT_EQ(hosts_of_ranks(), three_);
+  const nlohmann::json drained = end_by("TERM");  // which nothing is requeued for
+  EXPECT_TRUE(wait_until([&] { return is_gone("FAILED"); }, kSlurm)) << what_happened();
+  EXPECT_EQ(drained["exit"], 75) << what_happened();
+  expect_bits_of_one_host(drained);
+}
+
+TEST_F(SlurmOfThree, AWorkerThatIsKilledIsReplacedOnItsNode) {
+  job_.tables["recovery"] = "restarts = 10\n";
+  ASSERT_NO_FATAL_FAILURE(submit("--nodes=3"));
+  ASSERT_NO_FATAL_FAILURE(wait_for_checkpoint());
+  const auto first_worker = [&] {
+    for (const auto& row : ranks()) {
+      if (row["role"] == "worker" && row["id"] == 0) return row;
+    }
+    return nlohmann::json::object();
+  };
+  const nlohmann::json lost = first_worker();
+  ASSERT_EQ(lost.value("host", ""), "h3") << lost;
+  ASSERT_TRUE(launcher::send_signal({lost["pid"].get<pid_t>(), lost["started"]}, SIGKILL));
+  const auto is_replaced = [&] {
+    const nlohmann::json row = first_worker();
+    return row.value("incarnation", 0) == 1 && row.value("state", "") == "running";
+  };
+  ASSERT_TRUE(wait_until(is_replaced, kSlurm)) << first_worker() << what_happened();
+  EXPECT_EQ(first_worker().value("host", ""), "h3");
+  ASSERT_NO_FATAL_FAILURE(wait_for_checkpoint());
+  const nlohmann::json drained = end_by("TERM");
+  EXPECT_EQ(drained["faults"]["replacements"], 1) << what_happened();
+  EXPECT_EQ(drained["faults"]["restarts"], 0) << what_happened();
+  EXPECT_EQ(drained["faults"]["rolled_back_steps"], 0);
+  expect_bits_of_one_host(drained);
+}
+
+TEST_F(SlurmOfThree, SrunStartsTheRanksItself) {
+  const std::string said =
+      run("srun --mpi=pmix --nodes=3 --ntasks=4 '" + test_program() + "' rank '" +
+          job_.write_job().string() + "' run.steps=50 run.dir='" + job_.run().string() + "'");
+  ASSERT_EQ(slurm_->code(), 0) << said;
+  EXPECT_EQ(hosts_of_ranks(), three_);
+  EXPECT_EQ(result()["steps"], 50);
+  expect_bits_of_one_host(result());
 }
 
 }  // namespace

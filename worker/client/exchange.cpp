@@ -61,8 +61,8 @@ void Exchange::end(Step step, PartitionRange partitions, std::uint64_t examples)
 }
 
 void Exchange::pull(Step clock, std::uint32_t chunk, PartitionRange partitions,
-                    std::span<std::byte> into) {
-  add({make_header(FrameType::pull, clock, chunk, partitions, 0, 0), {}, into});
+                    std::span<std::byte> into, Version next) {
+  add({make_header(FrameType::pull, clock, chunk, partitions, next, 0), {}, into});
 }
 
 void Exchange::add(Entry entry) {
@@ -132,7 +132,19 @@ void Exchange::on_frame(const Header& header) {
   const Header request = entry->header;
   if (header.type == FrameType::pull_reply) {
     settle(*entry);
-    return events_.on_arrived(request.chunk, request.step, header.value, header.payload_bytes);
+    if (header.status != static_cast<std::uint8_t>(wire::PullStatus::difference)) {
+      if (header.status == static_cast<std::uint8_t>(wire::PullStatus::superseded)) {
+        events_.on_superseded(request.chunk);
+      }
+      return events_.on_arrived(request.chunk, request.step, header.value, header.payload_bytes);
+    }
+    if (request.value == 0 || header.value != request.value) {
+      fail(Fault::network, "pull_reply of chunk {}: found what is new in version {}, expected {}",
+           request.chunk, header.value,
+           request.value == 0 ? "the whole version"
+                              : fmt::format("that of {} or a whole one", request.value));
+    }
+    return events_.on_difference(request.chunk, request.step, header.value, header.payload_bytes);
   }
   if (header.type == FrameType::push_ack &&
       header.status == static_cast<std::uint8_t>(PushStatus::partial)) {

@@ -24,6 +24,11 @@ class ExchangeEvents {
   virtual ~ExchangeEvents() = default;
   // What a pull at `clock` asked for lies where it said, `bytes` long; it is that version.
   virtual void on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) = 0;
+  // The same of a pull by who has the version before: only the difference to it has come.
+  virtual void on_difference(std::uint32_t /*chunk*/, Step /*clock*/, Version /*version*/,
+                             std::size_t /*bytes*/) {}
+  // Before that: the chunk has a newer version already.
+  virtual void on_superseded(std::uint32_t /*chunk*/) {}
   // A push, end or init is acknowledged; its payload may be overwritten.
   virtual void on_settled(const wire::Header& request) = 0;
   // Part of a push was there already and nothing was added: the caller pushes each of `missing`
@@ -51,7 +56,9 @@ class Exchange {
             std::span<const std::byte> payload, Lend lend = Lend::until_applied);
   void end(Step step, PartitionRange partitions, std::uint64_t examples);
   // The reply, of at most that size, is received into `into`, which stays valid until on_arrived.
-  void pull(Step clock, std::uint32_t chunk, PartitionRange partitions, std::span<std::byte> into);
+  // `next`: who asks has the version before that one and takes a difference to it; 0: it does not.
+  void pull(Step clock, std::uint32_t chunk, PartitionRange partitions, std::span<std::byte> into,
+            Version next = 0);
 
   // The next frame to send, if any; it counts as sent at `now`.
   std::optional<wire::OutFrame> next(TimePoint now);

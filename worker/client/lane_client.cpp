@@ -49,14 +49,18 @@ void LaneClient::flush() {
   if (std::exchange(unsent_, false)) wakeup_.notify();
 }
 
-std::span<std::byte> LaneClient::staging(std::uint32_t chunk, std::span<float> parameters) {
+std::span<std::byte> LaneClient::staging(std::uint32_t chunk, std::span<float> parameters,
+                                         std::span<const float> before) {
   Staged& staged = staged_[chunk];
-  staged.bytes.resize(owner_.pull_.max_bytes(parameters.size()));
+  std::size_t most = owner_.pull_.max_bytes(parameters.size());
+  if (owner_.options_.pull_feedback) most = std::max(most, parameters.size_bytes());
+  staged.bytes.resize(most);
   staged.into = parameters;
+  staged.before = before;
   return staged.bytes;
 }
 
-TrafficCount LaneClient::traffic() const {
+wire::Traffic LaneClient::traffic() const {
   const std::lock_guard lock(mutex_);
   return traffic_;
 }
@@ -135,10 +139,10 @@ void LaneClient::drain_inbox() {
     switch (r.type) {
       case FrameType::init: exchange_.init(r.chunk, r.payload); break;
       case FrameType::push:
-        exchange_.push(r.step, r.chunk, r.partitions, r.examples, r.payload);
+        exchange_.push(r.step, r.chunk, r.partitions, r.value, r.payload);
         break;
-      case FrameType::end: exchange_.end(r.step, r.partitions, r.examples); break;
-      default: exchange_.pull(r.step, r.chunk, r.partitions, r.into); break;
+      case FrameType::end: exchange_.end(r.step, r.partitions, r.value); break;
+      default: exchange_.pull(r.step, r.chunk, r.partitions, r.into, r.value); break;
     }
   }
   taken_.clear();
@@ -171,24 +175,51 @@ std::optional<wire::OutFrame> LaneClient::next_frame() {
 
 void LaneClient::on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) {
   const std::size_t expected = owner_.chunks_[chunk].bytes();
-  if (owner_.pull_.identity()) {
-    if (bytes != expected) {
-      fail(Fault::network, "pull_reply of chunk {}: found {} bytes, expected {}", chunk, bytes,
-           expected);
-    }
-  } else {
-    const Staged& staged = staged_[chunk];
-    std::ranges::fill(staged.into, 0.0F);
-    // Without seed and version: what draws the places of its values is no compressor of parameters.
-    owner_.pull_.decode_add(std::span(staged.bytes).first(bytes), {.chunk = chunk}, staged.into);
+  const bool floats = owner_.pull_.identity() || owner_.options_.pull_feedback;
+  if (floats && bytes != expected) {
+    fail(Fault::network, "pull_reply of chunk {}: found {} bytes, expected {}", chunk, bytes,
+         expected);
   }
+  if (!owner_.pull_.identity()) {
+    const Staged& staged = staged_[chunk];
+    if (floats) {
+      std::ranges::copy(std::span(staged.bytes).first(bytes),
+                        std::as_writable_bytes(staged.into).begin());
+    } else {
+      std::ranges::fill(staged.into, 0.0F);
+      decode(chunk, version, bytes);
+    }
+  }
+  count_arrived(chunk, clock, version, bytes);
+}
+
+// The very operations of the server, on the same values: it knows the bits that this gives.
+void LaneClient::on_difference(std::uint32_t chunk, Step clock, Version version,
+                               std::size_t bytes) {
+  const Staged& staged = staged_[chunk];
+  std::ranges::copy(staged.before, staged.into.begin());
+  decode(chunk, version, bytes);
+  count_arrived(chunk, clock, version, bytes);
+}
+
+void LaneClient::decode(std::uint32_t chunk, Version version, std::size_t bytes) {
+  const Staged& staged = staged_[chunk];
+  owner_.pull_.decode_add(std::span(staged.bytes).first(bytes),
+                          {owner_.options_.seed, version, compression::kEveryPartition, chunk},
+                          staged.into);
+}
+
+void LaneClient::count_arrived(std::uint32_t chunk, Step clock, Version version,
+                               std::size_t bytes) {
   {  // before anybody can see that it has arrived: the figures of a run are complete
     const std::lock_guard lock(mutex_);
     traffic_.pull_bytes += wire::kHeaderBytes + bytes;
-    traffic_.pull_bytes_raw += wire::kHeaderBytes + expected;
+    traffic_.pull_bytes_raw += wire::kHeaderBytes + owner_.chunks_[chunk].bytes();
   }
   owner_.arrived(chunk, clock, version);
 }
+
+void LaneClient::on_superseded(std::uint32_t chunk) { owner_.superseded(chunk); }
 
 void LaneClient::on_settled(const Header&) { owner_.settled(); }
 

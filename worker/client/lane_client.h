@@ -29,7 +29,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
     Step step;
     std::uint32_t chunk;
     PartitionRange partitions;
-    std::uint64_t examples;
+    std::uint64_t value;  // as FORMAT.md has it for the type
     std::span<const std::byte> payload;
     std::span<std::byte> into;
   };
@@ -37,7 +37,9 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   // Wakes the lane's thread for what was submitted since the last time.
   void flush();
   // For compressed pulls: where the bytes of a chunk are received before they are decoded.
-  std::span<std::byte> staging(std::uint32_t chunk, std::span<float> parameters);
+  // `before`: the version before, where differences are sent.
+  std::span<std::byte> staging(std::uint32_t chunk, std::span<float> parameters,
+                               std::span<const float> before);
 
   // From the lane's thread, except before it runs. The connection is made outside, then attached.
   net::Connection& connection() { return connection_; }
@@ -56,8 +58,10 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   bool closing() const { return closing_; }
   // The incarnation of the server that it is connected to, or is being; there is a newer one.
   void join_to(std::uint32_t incarnation) { joins_ = incarnation; }
-  std::optional<std::uint32_t> joins() const { return joins_; }
   void move_to(std::uint32_t incarnation);
+  // That which was last offered our rings, and may use them: nobody is offered them twice.
+  void offer_to(std::optional<std::uint32_t> incarnation) { offered_ = incarnation; }
+  std::optional<std::uint32_t> offered() const { return offered_; }
   // How many requests were sent again when it was attached.
   std::size_t sent_again() const { return sent_again_; }
   // Ends it, whether it is attached or only being made.
@@ -65,7 +69,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   params::LaneId lane() const { return lane_; }
   net::asio::io_context& context() { return context_; }
 
-  TrafficCount traffic() const;
+  wire::Traffic traffic() const;
   std::optional<wire::Header> oldest() const;  // of the unanswered requests
 
   // net::FrameHandler
@@ -74,6 +78,8 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   std::optional<wire::OutFrame> next_frame() override;
   // ExchangeEvents
   void on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) override;
+  void on_difference(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) override;
+  void on_superseded(std::uint32_t chunk) override;
   void on_settled(const wire::Header& request) override;
   void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing) override;
 
@@ -82,8 +88,11 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   struct Staged {
     std::vector<std::byte> bytes;
     std::span<float> into;
+    std::span<const float> before;
   };
   void drain_inbox();
+  void decode(std::uint32_t chunk, Version version, std::size_t bytes);
+  void count_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes);
 
   PushPull& owner_;
   const params::LaneId lane_;
@@ -94,7 +103,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
 
   mutable std::mutex mutex_;
   std::vector<Request> inbox_;          // guarded
-  TrafficCount traffic_;                // guarded
+  wire::Traffic traffic_;               // guarded
   std::optional<wire::Header> oldest_;  // guarded
 
   // The lane thread's own.
@@ -104,6 +113,7 @@ class LaneClient final : public net::FrameHandler, public ExchangeEvents {
   std::unique_ptr<net::FrameChannel> channel_;
   bool closing_ = false;
   std::optional<std::uint32_t> joins_;
+  std::optional<std::uint32_t> offered_;
   std::size_t sent_again_ = 0;
   std::optional<TimePoint> lost_at_;
   std::string why_lost_;

@@ -30,6 +30,8 @@ PushPull::PushPull(Options options, const params::ChunkMap& chunks, const params
               chunks, shards),
       arrived_(chunks.size(), 0),
       versions_(chunks.size(), 0),
+      superseded_(chunks.size(), false),
+      servers_(shards.servers()),
       shared_(shards.lane_count()) {
   for (std::uint32_t lane = 0; lane < shards.lanes(); ++lane) {
     contexts_.push_back(std::make_unique<net::asio::io_context>(1));
@@ -69,132 +71,6 @@ void PushPull::adopt(params::LaneId lane, net::Connection connection) {
   LaneClient& client = *clients_[shards_.index(lane)];
   client.connection() = std::move(connection);
   client.attach();
-}
-
-// ---- connecting ---------------------------------------------------------------------------------
-
-wire::ProcessInfo PushPull::server_of(const LaneClient& client) const {
-  const std::lock_guard lock(mutex_);
-  return servers_.at(client.lane().server);
-}
-
-net::Task<void> PushPull::join(LaneClient& client) {
-  const params::LaneId lane = client.lane();
-  const wire::ProcessInfo server = server_of(client);
-  const ProcessId whom{Role::server, lane.server};
-  throw_if_ended("connecting to", to_string(whom));
-  const SharedLane* const shared = shared_[shards_.index(lane)].get();
-  if (shared != nullptr && server.incarnation == client.joins()) {
-    fail(Fault::network, "{} is lost, and nobody has taken its place", to_string(whom));
-  }
-  client.join_to(server.incarnation);
-  net::Credentials credentials = options_.credentials;
-  credentials.self.lane = lane.lane;
-  const net::Endpoint endpoint{server.address, server.ports.at(lane.lane)};
-  // From here on, closing the connection ends whatever waits for it.
-  net::Connection& connection = client.connection();
-  co_await connection.connect(endpoint, options_.dead_limit);
-  co_await net::greet(connection, credentials, whom, options_.dead_limit);
-  const bool may_share = memory_.shared() && server.host_id == options_.host_id;
-  if (started_ ? shared != nullptr : may_share) co_await share(client);
-  if (!client.closing()) client.attach();
-}
-
-// Who has once shared memory with a lane goes on so: its requests are in that conversation.
-net::Task<void> PushPull::share(LaneClient& client) {
-  const params::LaneId lane = client.lane();
-  std::unique_ptr<SharedLane>& shared = shared_[shards_.index(lane)];
-  if (shared) memory_.clear_rings(lane);
-  auto offered = co_await memory_.offer(client.connection(), lane, options_.share_limit);
-  if (offered && shared) {
-    shared->resume(std::move(*offered));
-  } else if (offered) {
-    shared = std::make_unique<SharedLane>(*this, lane, std::move(*offered));
-  } else if (shared) {
-    fail(Fault::internal, "server {} shares no memory, as the one before it did", lane.server);
-  }
-}
-
-void PushPull::moved(const wire::ProcessInfo& server) {
-  {
-    const std::lock_guard lock(mutex_);
-    wire::ProcessInfo& known = servers_.at(server.process.id);
-    if (known.incarnation >= server.incarnation) return;  // of the roster that it began with
-    known = server;
-  }
-  for (const auto& client : clients_) {
-    if (client->lane().server != server.process.id) continue;
-    net::asio::post(client->context(),
-                    [c = client.get(), n = server.incarnation] { c->move_to(n); });
-  }
-}
-
-bool PushPull::can_rejoin(const LaneClient& client) const {
-  if (options_.rejoin_limit == Duration{0} || !connects_ || shutdown_.ended()) return false;
-  return options_.servers_return || !shared_[shards_.index(client.lane())];
-}
-
-// In the lane's thread, which has lost its connection. Throws when there has been none for too
-// long.
-net::Task<void> PushPull::rejoin(LaneClient& client) {
-  const bool again = client.lost_at().has_value();  // without a word from the server in between
-  const TimePoint lost = client.lost();
-  if (const auto& shared = shared_[shards_.index(client.lane())]) shared->suspend();
-  if (again) co_await client.pause();
-  for (bool joined = false; !joined; joined = client.attached()) {
-    if (client.closing()) co_return;
-    std::exception_ptr failure;
-    try {
-      co_await join(client);
-    } catch (const Error& error) {
-      if (error.fault() != Fault::network) throw;  // somebody else has our place
-      failure = std::current_exception();
-    }
-    if (client.closing()) co_return;
-    if (!failure) continue;
-    if (std::chrono::steady_clock::now() - lost > options_.rejoin_limit) {
-      std::rethrow_exception(failure);
-    }
-    co_await client.pause();
-    if (client.closing()) co_return;
-  }
-  const auto& shared = shared_[shards_.index(client.lane())];
-  options_.warn(fmt::format(
-      "server {}, lane {}: lost ({}) and made again after {:.1f} s; {} requests are sent again",
-      client.lane().server, client.lane().lane, client.why_lost(),
-      seconds(std::chrono::steady_clock::now() - lost),
-      shared ? shared->sent_again() : client.sent_again()));
-  if (shared) client.answered();  // its answers come another way
-}
-
-void PushPull::connect(const std::vector<wire::ProcessInfo>& servers) {
-  {
-    const std::lock_guard lock(mutex_);
-    servers_ = servers;
-  }
-  connects_ = true;
-  const cluster::Shutdown::Subscription on_end(shutdown_, [this] {
-    if (options_.keeper != nullptr) options_.keeper->interrupt();
-    close_connections();
-  });
-  throw_if_ended("connecting to", "the servers");
-  if (options_.keeper != nullptr && pull_.identity()) {
-    memory_.share(*options_.keeper, options_.credentials.self);
-  }
-  for (const auto& client : clients_) {
-    bool done = false;
-    std::exception_ptr failure;
-    net::asio::co_spawn(client->context(), join(*client), [&](std::exception_ptr error) {
-      failure = error;
-      done = true;
-    });
-    // Run only until this connection stands; its channel goes on when the threads start.
-    while (!done) client->context().run_one();
-    client->context().restart();
-    if (!failure) continue;
-    throw_if_ended("connecting to", fmt::format("server {}", client->lane().server));
-    std::rethrow_exception(failure);
-  }
 }
 
 void PushPull::throw_if_ended(std::string_view doing, std::string_view what) const {
@@ -272,14 +148,29 @@ void PushPull::pull(Step clock, std::uint32_t chunk) {
   {
     const std::lock_guard lock(mutex_);
     ++awaited_;
+    superseded_[chunk] = false;
   }
   const std::size_t lane = lane_of(chunk);
   const auto values = memory_.own(chunk, clock);
   if (shared_[lane]) return shared_[lane]->pull(clock, chunk, values);
   LaneClient& client = *clients_[lane];
-  const auto into =
-      pull_.identity() ? std::as_writable_bytes(values) : client.staging(chunk, values);
-  client.submit({FrameType::pull, clock, chunk, options_.hosted, 0, {}, into});
+  if (pull_.identity()) {
+    return client.submit(
+        {FrameType::pull, clock, chunk, options_.hosted, 0, {}, std::as_writable_bytes(values)});
+  }
+  std::span<const float> before;
+  if (options_.pull_feedback && clock != 0) {
+    const std::lock_guard lock(mutex_);
+    if (arrived_[chunk] == clock) before = memory_.own(chunk, clock - 1);
+  }
+  const Version next = before.empty() ? 0 : clock;
+  client.submit({FrameType::pull,
+                 clock,
+                 chunk,
+                 options_.hosted,
+                 next,
+                 {},
+                 client.staging(chunk, values, before)});
 }
 
 void PushPull::pull_again(Step clock, std::uint32_t chunk) {
@@ -312,7 +203,7 @@ bool PushPull::poll_shared() {
 // ---- waits --------------------------------------------------------------------------------------
 
 template <typename Ready>
-void PushPull::wait(Awaited awaited, Ready ready) {
+bool PushPull::wait(Awaited awaited, Ready ready, std::optional<TimePoint> until) {
   const char* what = awaited == Awaited::parameters ? "parameters" : "acknowledgements";
   const auto is_ready = [&] {
     const std::lock_guard lock(mutex_);
@@ -320,13 +211,14 @@ void PushPull::wait(Awaited awaited, Ready ready) {
   };
   flush();
   poll_shared();
-  if (is_ready()) return;
+  if (is_ready()) return true;
   const Elapsed before = clocks();
   const auto since = std::chrono::steady_clock::now();
   net::Doorbell& bell = memory_.bell();
   auto warn_at = since + options_.stall_warning;
   spin_.start(since);
   bool slept = false;
+  bool over = true;
   while (true) {
     const std::uint32_t seen = bell.count();
     const bool moved = poll_shared();
@@ -336,6 +228,10 @@ void PushPull::wait(Awaited awaited, Ready ready) {
     }
     throw_if_ended("waiting for", what);
     const auto now = std::chrono::steady_clock::now();
+    if (until && (now >= *until || nudged_.exchange(false))) {
+      over = false;
+      break;
+    }
     if (moved) spin_.start(now);
     if (spin_.look(now)) {
       net::spin_pause();
@@ -343,7 +239,7 @@ void PushPull::wait(Awaited awaited, Ready ready) {
     }
     slept = true;
     for_shared([&](SharedLane& lane) { lane.ask_wake(awaited); });
-    if (!poll_shared()) bell.wait(seen, warn_at);
+    if (!poll_shared()) bell.wait(seen, std::min(warn_at, until.value_or(warn_at)));
     for_shared([](SharedLane& lane) { lane.stay_awake(); });
     if (std::chrono::steady_clock::now() < warn_at) continue;
     warn_at += options_.stall_warning;
@@ -351,6 +247,7 @@ void PushPull::wait(Awaited awaited, Ready ready) {
                               seconds(std::chrono::steady_clock::now() - since), what, oldest()));
   }
   waited_ = waited_ + (clocks() - before);
+  return over;
 }
 
 std::string PushPull::oldest() const {
@@ -374,10 +271,13 @@ void PushPull::wait_arrived(std::size_t begin, std::size_t end, Step clock) {
   });
 }
 
-void PushPull::wait_settled() {
+void PushPull::wait_settled() { settle(std::nullopt); }
+
+bool PushPull::settle(std::optional<TimePoint> until) {
   std::vector<Partial> partials;
   for (bool done = false; !done;) {
-    wait(Awaited::acknowledgements, [&] { return unsettled_ == 0 || !partials_.empty(); });
+    const auto changed = [&] { return unsettled_ == 0 || !partials_.empty(); };
+    if (!wait(Awaited::acknowledgements, changed, until)) return false;
     {
       const std::lock_guard lock(mutex_);
       partials.swap(partials_);
@@ -386,6 +286,26 @@ void PushPull::wait_settled() {
     for (const Partial& p : partials) resend_(p.step, p.chunk, p.missing);
     partials.clear();
   }
+  return true;
+}
+
+bool PushPull::is_at(Step clock) const {
+  return std::ranges::all_of(arrived_, [&](Step arrived) { return arrived >= clock + 1; });
+}
+
+bool PushPull::all_arrived(Step clock) {
+  poll_shared();
+  const std::lock_guard lock(mutex_);
+  return is_at(clock);
+}
+
+bool PushPull::wait_over(Step clock, TimePoint until) {
+  return settle(until) && wait(Awaited::parameters, [&] { return is_at(clock); }, until);
+}
+
+void PushPull::nudge() {
+  nudged_.store(true);
+  memory_.bell().ring();
 }
 
 void PushPull::arrived(std::uint32_t chunk, Step clock, Version version) {
@@ -398,6 +318,11 @@ void PushPull::arrived(std::uint32_t chunk, Step clock, Version version) {
     }
   }
   memory_.bell().ring();
+}
+
+void PushPull::superseded(std::uint32_t chunk) {
+  const std::lock_guard lock(mutex_);
+  superseded_[chunk] = true;
 }
 
 void PushPull::settled() {
@@ -422,21 +347,20 @@ Version PushPull::version(std::uint32_t chunk) const {
   return versions_[chunk];
 }
 
+bool PushPull::is_superseded(std::uint32_t chunk) const {
+  const std::lock_guard lock(mutex_);
+  return superseded_[chunk];
+}
+
 double PushPull::exchange_seconds() const {
   const std::lock_guard lock(mutex_);
   return seconds(exchanged_);
 }
 
-TrafficCount PushPull::traffic() const {
-  TrafficCount total;
-  const auto add = [&](const TrafficCount& t) {
-    total.push_bytes += t.push_bytes;
-    total.pull_bytes += t.pull_bytes;
-    total.push_bytes_raw += t.push_bytes_raw;
-    total.pull_bytes_raw += t.pull_bytes_raw;
-  };
-  for (const auto& client : clients_) add(client->traffic());
-  for_shared([&](const SharedLane& lane) { add(lane.traffic()); });
+wire::Traffic PushPull::traffic() const {
+  wire::Traffic total;
+  for (const auto& client : clients_) total += client->traffic();
+  for_shared([&](const SharedLane& lane) { total += lane.traffic(); });
   return total;
 }
 

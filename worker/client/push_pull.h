@@ -7,6 +7,7 @@
 // settles it. Every wait ends with the job; its error names what was waited for.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,14 +36,6 @@ namespace sheaf::worker {
 class LaneClient;
 class SharedLane;
 
-// Bytes of frames, header and payload, as FORMAT.md counts them; raw: the same as floats.
-struct TrafficCount {
-  std::uint64_t push_bytes = 0;
-  std::uint64_t pull_bytes = 0;
-  std::uint64_t push_bytes_raw = 0;
-  std::uint64_t pull_bytes_raw = 0;
-};
-
 class PushPull {
  public:
   struct Options {
@@ -52,6 +45,9 @@ class PushPull {
     std::size_t workspaces = 1;       // that are pushed from, and the bytes of each
     std::size_t workspace_bytes = 0;  // 0: the parameters as floats
     bool synchronous = true;          // all workers read the same versions
+    // Who has a version is sent the encoded difference to the next one. REQUIRES: synchronous.
+    bool pull_feedback = false;
+    std::uint64_t seed = 0;  // of the run, for compressors of pulls that draw
     // To share memory with servers of this host: its keeper, and what their roster calls this host.
     cluster::KeeperClient* keeper = nullptr;
     std::string host_id;
@@ -77,11 +73,12 @@ class PushPull {
            const compression::Compressor& pull, cluster::Shutdown& shutdown);
   ~PushPull();
 
-  // Connects to every lane and proves the key; shares memory where it can. Throws Fault::network or
-  // Fault::auth; when the job ends, at once.
+  // Connects to every lane and proves the key; shares memory where it can. Servers that are gone
+  // meanwhile are waited for as later (rejoin_limit); one without ports has no process yet. Throws
+  // Fault::network or Fault::auth; when the job ends, at once.
   void connect(const std::vector<wire::ProcessInfo>& servers);
   // A server of that id is at work there, in the place of one that has ended: connections are made
-  // again, and what has no answer is sent again. After connect(). Thread-safe.
+  // again, and what has no answer is sent again. Thread-safe; also before and during connect().
   void moved(const wire::ProcessInfo& server);
   // Uses a connection made elsewhere for one lane (tests). Its context runs in our threads.
   net::asio::io_context& context(std::uint32_t lane);
@@ -125,12 +122,21 @@ class PushPull {
   void wait_arrived(std::size_t begin, std::size_t end, Step clock);
   // The version of a chunk that arrived last.
   Version version(std::uint32_t chunk) const;
+  // Whether its server had a newer one when it sent that.
+  bool is_superseded(std::uint32_t chunk) const;
   // Until every push, end and init so far is acknowledged. A push through shared memory is when its
   // step has been applied: then this is where a worker waits for the others.
   void wait_settled();
+  // Until that is so and every chunk has arrived at `clock`. False at `until`, or when nudge() has
+  // been called since the last time.
+  bool wait_over(Step clock, TimePoint until);
+  // There is something else to do for the compute thread. Thread-safe.
+  void nudge();
+  // Whether every chunk has arrived at `clock`.
+  bool all_arrived(Step clock);
 
   // From the compute thread, or when the exchange has stopped.
-  TrafficCount traffic() const;
+  wire::Traffic traffic() const;
   // Seconds the compute thread has waited so far.
   double waited_seconds() const { return waited_.wall; }
   // The same on both clocks: a wait that spins works, too.
@@ -147,11 +153,15 @@ class PushPull {
     std::vector<std::uint32_t> missing;
   };
   enum class Awaited : std::uint8_t { parameters, acknowledgements };
+  // False at `until`, or when it was nudged: asked only where there is such a time.
   template <typename Ready>
-  void wait(Awaited awaited, Ready ready);
+  bool wait(Awaited awaited, Ready ready, std::optional<TimePoint> until = std::nullopt);
+  bool settle(std::optional<TimePoint> until);
+  bool is_at(Step clock) const;
   template <typename Body>
   void for_shared(Body body) const;
   void arrived(std::uint32_t chunk, Step clock, Version version);
+  void superseded(std::uint32_t chunk);
   void settled();
   void partial(Partial partial);
   std::size_t lane_of(std::uint32_t chunk) const { return shards_.index(shards_.at(chunk)); }
@@ -160,7 +170,9 @@ class PushPull {
   wire::ProcessInfo server_of(const LaneClient& client) const;
   net::Task<void> join(LaneClient& client);
   net::Task<void> share(LaneClient& client);
+  net::Task<void> reach(LaneClient& client);
   bool can_rejoin(const LaneClient& client) const;
+  void require_same_host(const LaneClient& client) const;
   net::Task<void> rejoin(LaneClient& client);
   void close_connections();
   void throw_if_ended(std::string_view doing, std::string_view what) const;
@@ -173,12 +185,14 @@ class PushPull {
   Resend resend_;
   net::Spin spin_;
   Elapsed waited_;
+  std::atomic<bool> nudged_{false};
 
   ExchangeMemory memory_;
 
   mutable std::mutex mutex_;
   std::vector<Step> arrived_;      // guarded: 1 + the newest clock of each chunk here; 0 = none
   std::vector<Version> versions_;  // guarded: that arrived last, of each chunk
+  std::vector<bool> superseded_;   // guarded: what arrived last, of each chunk
   std::uint64_t unsettled_ = 0;    // guarded: pushes, ends and inits without an answer
   std::vector<Partial> partials_;  // guarded
   std::uint64_t awaited_ = 0;      // guarded: pulls without an answer
@@ -186,7 +200,7 @@ class PushPull {
   TimePoint exchange_began_{};     // guarded
   Duration exchanged_{0};          // guarded
 
-  std::vector<wire::ProcessInfo> servers_;                        // guarded: if it connects itself
+  std::vector<wire::ProcessInfo> servers_;                        // guarded: the newest of each
   std::vector<std::unique_ptr<net::asio::io_context>> contexts_;  // one per lane index
   std::vector<std::unique_ptr<LaneClient>> clients_;              // by ShardMap::index
   std::vector<std::unique_ptr<SharedLane>> shared_;               // by ShardMap::index; null = none

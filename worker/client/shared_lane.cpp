@@ -139,7 +139,7 @@ std::size_t SharedLane::sent_again() const {
   return sent_again_;
 }
 
-TrafficCount SharedLane::traffic() const {
+wire::Traffic SharedLane::traffic() const {
   const std::lock_guard lock(mutex_);
   return traffic_;
 }
@@ -156,6 +156,8 @@ void SharedLane::on_arrived(std::uint32_t chunk, Step clock, Version version, st
   traffic_.pull_bytes_raw += wire::kHeaderBytes + c.bytes();
   owner_.arrived(chunk, clock, version);
 }
+
+void SharedLane::on_superseded(std::uint32_t chunk) { owner_.superseded(chunk); }
 
 void SharedLane::on_settled(const Header&) {
   --unsettled_;

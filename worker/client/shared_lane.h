@@ -45,11 +45,12 @@ class SharedLane final : public ExchangeEvents {
   // How many requests that was.
   std::size_t sent_again() const;
 
-  TrafficCount traffic() const;
+  wire::Traffic traffic() const;
   std::optional<wire::Header> oldest() const;
 
   // ExchangeEvents
   void on_arrived(std::uint32_t chunk, Step clock, Version version, std::size_t bytes) override;
+  void on_superseded(std::uint32_t chunk) override;
   void on_settled(const wire::Header& request) override;
   void on_partial(const wire::Header& request, std::span<const std::uint32_t> missing) override;
 
@@ -67,7 +68,7 @@ class SharedLane final : public ExchangeEvents {
   std::size_t open_ = 0;            // requests sent without an answer
   std::size_t unsettled_ = 0;       // pushes and ends, sent or not, without an answer
   std::vector<std::byte> missing_;  // of a partial push whose answer is not complete
-  TrafficCount traffic_;
+  wire::Traffic traffic_;
 };
 
 }  // namespace sheaf::worker

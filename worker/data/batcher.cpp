@@ -56,17 +56,29 @@ const Batch& Batcher::next(Step step, std::uint32_t partition) {
 }
 
 Batcher::Fill training_batches(const PartitionSet& data, const BatchPlan& plan,
-                               const Normaliser& normaliser) {
+                               const Normaliser& normaliser, const PoissonSampler* sampler) {
+  const bool samples = plan.sampling() == Sampling::poisson;
+  check(!samples || sampler != nullptr, "who draws samples");
   std::uint64_t largest = 0;
   for (std::uint32_t p = data.hosted().first; p < data.hosted().end(); ++p) {
     largest = std::max(largest, plan.rows(p));
   }
   std::vector<std::uint64_t> places;
   places.reserve(largest);
-  return [&data, &plan, &normaliser, places = std::move(places)](Step step, std::uint32_t partition,
-                                                                 Batch& into) mutable {
-    plan.indices(step, partition, places);
-    data.train(partition).gather(places, normaliser, into);
+  return [&data, &plan, &normaliser, sampler, samples, places = std::move(places)](
+             Step step, std::uint32_t partition, Batch& into) mutable {
+    const Partition share = data.train(partition);
+    if (!samples) {
+      plan.indices(step, partition, places);
+    } else if (data.by_user()) {
+      sampler->sample_users(step, partition, data.user_begins(partition), places);
+    } else {
+      sampler->sample(step, partition, share.size(), places);
+    }
+    if (places.size() * data.schema().features > into.inputs.size()) {
+      into = make_batch(places.size(), data.schema());
+    }
+    share.gather(places, normaliser, into);
   };
 }
 

@@ -17,6 +17,7 @@
 #include "worker/data/batch.h"
 #include "worker/data/batch_plan.h"
 #include "worker/data/partition.h"
+#include "worker/data/poisson_sampler.h"
 
 namespace sheaf::worker {
 
@@ -29,7 +30,7 @@ class Batcher {
     PartitionRange hosted;     // at least one partition
     Step first = 0;            // where to begin
     std::size_t prefetch = 2;  // batches kept ready beside the one in use; at least 1
-    std::size_t examples = 0;  // the largest batch
+    std::size_t examples = 0;  // that a batch has room for
     Schema schema;
   };
 
@@ -61,9 +62,11 @@ class Batcher {
   std::jthread thread_;  // last, so that it ends before what it uses
 };
 
-// Fills batches of the training part as the plan says.
-// REQUIRES: the arguments outlive the result.
+// Fills batches of the training part as the plan says, or the sampler if it leaves that open. A
+// sample that finds no room in its batch gives it more: nothing is ever cut off.
+// REQUIRES: the arguments outlive the result; a sampler where the plan is of Poisson sampling.
 Batcher::Fill training_batches(const PartitionSet& data, const BatchPlan& plan,
-                               const Normaliser& normaliser);
+                               const Normaliser& normaliser,
+                               const PoissonSampler* sampler = nullptr);
 
 }  // namespace sheaf::worker

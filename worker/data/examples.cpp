@@ -64,6 +64,11 @@ void Examples::copy(std::size_t i, const Normaliser& normaliser, Batch& into,
   std::ranges::copy(targets(i), into.targets.span().subspan(slot * schema_.targets).begin());
 }
 
+std::size_t Examples::memory() const {
+  return bytes_.capacity() + sizeof(float) * (floats_.capacity() + targets_.capacity()) +
+         sizeof(std::uint64_t) * rows_.capacity();
+}
+
 void Examples::prefetch(std::size_t i) const {
   constexpr std::size_t kLine = 64;    // bytes
   constexpr std::size_t kMost = 4096;  // the rest of a long row the processor foresees by itself

@@ -38,6 +38,9 @@ class Examples {
   std::span<const std::uint8_t> bytes(std::size_t i) const;
   std::span<const float> floats(std::size_t i) const;
 
+  // What they take, in bytes.
+  std::size_t memory() const;
+
   // Writes example i, normalised, to row `slot` of `into`. Allocates nothing.
   // REQUIRES: `into` has room for the row.
   void copy(std::size_t i, const Normaliser& normaliser, Batch& into, std::size_t slot) const;

@@ -2,6 +2,9 @@
 // hosts, and no others. A Partition is one partition's share of one part, a view into its set.
 // The content and order of a partition do not depend on what else the process hosts. The set owns
 // the examples; after construction both are immutable and thread-safe.
+//
+// By user it is users that are dealt out to parts and partitions, each with all examples that the
+// source gives for training; within a partition those of a user stand together, in file order.
 #pragma once
 
 #include <array>
@@ -54,7 +57,11 @@ struct Partitioning {
   std::uint32_t partitions = 1;
   Split::Fractions fractions;  // of what the source offers for training
   std::uint64_t seed = 0;
+  bool by_user = false;  // REQUIRES: the source says whose each row is
 };
+
+// How many things a source has for training that are dealt out: rows, or users.
+std::uint64_t dealt_out(Source& source, bool by_user);
 
 // Why a source with these row counts cannot be split this way, or nothing. (A test fraction and a
 // test set of the source's own contradict each other.)
@@ -63,8 +70,9 @@ std::optional<std::string> partitioning_problem(std::uint64_t train_rows, std::u
 
 class PartitionSet {
  public:
-  // Reads the source once for each set it has. Throws Fault::data if it has no examples or gives
-  // other rows than it announced, and Fault::config where partitioning_problem() has a reason.
+  // Reads the source once for each set it has, and its users before. Throws Fault::data if it has
+  // no examples or gives other rows than it announced, and Fault::config where
+  // partitioning_problem() has a reason.
   PartitionSet(Source& source, const Partitioning& how, PartitionRange hosted);
 
   const Schema& schema() const { return train_.examples.schema(); }
@@ -72,16 +80,24 @@ class PartitionSet {
   std::uint32_t partitions() const { return train_.split.partitions(); }
 
   // Examples of a part: in all partitions, and in any one of them (hosted or not).
-  std::uint64_t size(Part part) const { return home(part).split.size(part); }
-  std::uint64_t size(Part part, std::uint32_t partition) const {
-    return home(part).split.size(part, partition);
-  }
+  std::uint64_t size(Part part) const;
+  std::uint64_t size(Part part, std::uint32_t partition) const;
+
+  bool by_user() const { return train_.by_user.has_value(); }
+  // The user u of a partition has the places from [u] to [u + 1] of its training examples.
+  // REQUIRES: by_user(), hosted().contains(partition).
+  std::span<const std::uint64_t> user_begins(std::uint32_t partition) const;
 
   // REQUIRES: hosted().contains(partition).
   Partition part(Part part, std::uint32_t partition) const;
   Partition train(std::uint32_t partition) const { return part(Part::train, partition); }
   Partition validation(std::uint32_t partition) const { return part(Part::validation, partition); }
   Partition test(std::uint32_t partition) const { return part(Part::test, partition); }
+
+  // What the examples kept here take, in bytes.
+  std::size_t memory() const {
+    return train_.examples.memory() + (test_ ? test_->examples.memory() : 0);
+  }
 
   // Visits every example kept here, to check its targets; Source::locate() names the row.
   using TargetVisitor =
@@ -90,13 +106,19 @@ class PartitionSet {
 
  private:
   // One of the source's two sets of rows, as far as this process keeps it.
+  struct ByUser {
+    std::array<std::vector<std::uint64_t>, 3> examples;  // by part and partition, hosted or not
+    std::vector<std::vector<std::uint64_t>> begins;      // user_begins, from hosted().first
+  };
   struct Home {
-    Split split;
+    Split split;  // of rows, or of users
     Examples examples;
     // By part, then by partition from hosted().first: where the partition's examples are.
     std::array<std::vector<std::vector<std::uint32_t>>, 3> rows;
+    std::optional<ByUser> by_user;
   };
   static Home load(Source& source, SourcePart part, const Split& split, PartitionRange hosted);
+  static Home load_by_user(Source& source, const Partitioning& how, PartitionRange hosted);
   const Home& home(Part part) const { return part == Part::test && test_ ? *test_ : train_; }
 
   PartitionRange hosted_;

@@ -40,6 +40,11 @@ class Source {
   virtual void read(SourcePart part, const RowFilter& keep, Examples& into) = 0;
   // "train-labels-idx1-ubyte: example 17", "prices.csv:18": for messages.
   virtual std::string locate(SourcePart part, std::uint64_t row) const = 0;
+  // By what [data] says whose example each training row is, as a text; empty: it does not say.
+  virtual std::string users_by() const { return {}; }
+  // The user of each training row, in file order: numbers from 0, by who comes first, none left
+  // out. REQUIRES: users_by() is not empty.
+  virtual std::vector<std::uint32_t> users() { return {}; }
   // The files behind it, for the proof that every host sees the same data. Empty when synthetic.
   virtual std::vector<std::filesystem::path> files() const = 0;
   // What [data] normalise means when the job file does not say.

@@ -1,5 +1,7 @@
 #include "worker/data/synthetic.h"
 
+#include <algorithm>
+
 #include "common/base/error.h"
 #include "common/config/section.h"
 #include "worker/data/examples.h"
@@ -8,6 +10,7 @@ namespace sheaf::worker {
 namespace {
 
 constexpr std::int64_t kMostExamples = std::int64_t{1} << 40;
+constexpr std::uint64_t kMostUsers = std::uint64_t{1} << 31;
 
 std::uint64_t read_count(const config::Section& section, std::string_view key,
                          std::optional<std::int64_t> otherwise, std::int64_t least) {
@@ -19,7 +22,11 @@ std::uint64_t read_count(const config::Section& section, std::string_view key,
 SyntheticSource::SyntheticSource(const config::Section& section, std::uint64_t seed)
     : seed_(seed),
       examples_(read_count(section, "examples", std::nullopt, 1)),
-      test_examples_(read_count(section, "test_examples", 0, 0)) {}
+      test_examples_(read_count(section, "test_examples", 0, 0)) {
+  if (!section.has("users")) return;
+  const auto most = static_cast<std::int64_t>(std::min<std::uint64_t>(examples_, kMostUsers));
+  users_ = static_cast<std::uint32_t>(section.integer("users", std::nullopt, {1, most}));
+}
 
 std::uint64_t SyntheticSource::rows(SourcePart part) {
   return part == SourcePart::train ? examples_ : test_examples_;
@@ -37,6 +44,14 @@ void SyntheticSource::read(SourcePart part, const RowFilter& keep, Examples& int
     make(stream, inputs, targets);
     into.append(row, inputs, targets);
   }
+}
+
+std::vector<std::uint32_t> SyntheticSource::users() {
+  std::vector<std::uint32_t> all(examples_);
+  for (std::uint64_t row = 0; row < examples_; ++row) {
+    all[row] = static_cast<std::uint32_t>(row % users_);
+  }
+  return all;
 }
 
 std::string SyntheticSource::locate(SourcePart part, std::uint64_t row) const {

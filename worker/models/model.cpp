@@ -143,15 +143,17 @@ void Model::forward(std::span<const float> parameters, const Batch& batch, const
 double Model::gradient(std::span<const float> parameters, const Batch& batch, const PassKey& key,
                        std::span<float> gradient, PassObserver* observer) {
   check(gradient.size() == layout_.size(), "the gradient fills the layout");
+  if (batch.examples == 0) {
+    empty_pass(gradient, observer);
+    return 0;
+  }
   forward(parameters, batch, key, true, observer);
   const std::size_t n = batch.examples;
   std::span<float> d_out = gradients_[0].first(n * width_);
   const double loss =
       loss_->sum(n, input(layers_.size(), batch), batch.targets.first(n * schema_.targets), d_out);
 
-  // Below the lowest layer with parameters nobody asks for a gradient.
-  std::size_t lowest = 0;
-  while (lowest < layers_.size() && ranges_[lowest].size == 0) ++lowest;
+  const std::size_t lowest = lowest_with_parameters();
   const Layer::Forward pass{n, key, true};
   for (std::size_t i = layers_.size(); i-- > lowest;) {
     const Range range = ranges_[i];
@@ -164,6 +166,18 @@ double Model::gradient(std::span<const float> parameters, const Batch& batch, co
     d_out = d_in;
   }
   return loss;
+}
+
+std::size_t Model::lowest_with_parameters() const {
+  std::size_t lowest = 0;
+  while (lowest < layers_.size() && ranges_[lowest].size == 0) ++lowest;
+  return lowest;
+}
+
+void Model::empty_pass(std::span<float> gradient, PassObserver* observer) {
+  if (observer != nullptr) observer->before_forward(0, layout_.size());
+  std::ranges::fill(gradient, 0.0F);
+  if (observer != nullptr) observer->after_backward(0);
 }
 
 double Model::evaluate(std::span<const float> parameters, const Batch& batch,

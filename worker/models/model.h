@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,10 @@
 
 namespace sheaf::config {
 class Section;
+}
+
+namespace sheaf::privacy {
+struct Clip;
 }
 
 namespace sheaf::worker {
@@ -44,6 +49,14 @@ class PassObserver {
   virtual void after_backward(std::size_t begin) = 0;
 };
 
+// What a pass with clipping tells beside the gradient. A function of the examples without any
+// noise: to be released it would have to be accounted for.
+struct ClippedPass {
+  double loss = 0;  // the sum of the example losses; no number if one is not finite
+  std::size_t examples = 0;
+  std::size_t left_out = 0;  // of those, whose gradient is not finite
+};
+
 class Model {
  public:
   // Reads [model]: `layers` and `loss`. Faults (unknown kinds, shapes that do not fit the data or
@@ -64,11 +77,28 @@ class Model {
   // Allocates for passes of up to `examples` rows. Later passes allocate nothing.
   void reserve(std::size_t examples);
 
-  // Forward and backward pass over one batch. REQUIRES: 1 <= examples <= what was reserved.
+  // Forward and backward pass over one batch. REQUIRES: examples <= what was reserved.
   // Overwrites all of `gradient` with the gradient of the SUM of the example losses, and returns
-  // that sum (fp64).
+  // that sum (fp64); without examples both are 0.
   double gradient(std::span<const float> parameters, const Batch& batch, const PassKey& key,
                   std::span<float> gradient, PassObserver* observer = nullptr);
+
+  // The place in the stack of the first layer that keeps gradients of single examples from being
+  // clipped (no rule, or examples that are not apart), or nothing.
+  std::optional<std::size_t> layer_without_example_rule() const;
+
+  // Allocates for clipped_gradient(); includes reserve().
+  void reserve_clipping(std::size_t examples);
+
+  // The same pass, but the gradient of each example is multiplied by what `clip` makes of its norm
+  // over all tensors before it is summed; an example whose gradient is not finite adds nothing.
+  // Without examples the gradient is 0. Computes no gradient of a single example, and no more
+  // matrix products than gradient(); the observer hears of the first one that is done only when all
+  // norms are known. REQUIRES: examples <= what reserve_clipping() was told, no
+  // layer_without_example_rule().
+  ClippedPass clipped_gradient(std::span<const float> parameters, const Batch& batch,
+                               const PassKey& key, const privacy::Clip& clip,
+                               std::span<float> gradient, PassObserver* observer = nullptr);
 
   // Forward pass without dropout. Returns the sum of the example losses; the outputs
   // (examples x outputs) stay valid until the next pass.
@@ -85,6 +115,12 @@ class Model {
   std::span<const float> input(std::size_t layer, const Batch& batch) const;
   void forward(std::span<const float> parameters, const Batch& batch, const PassKey& key,
                bool training, PassObserver* observer);
+  void empty_pass(std::span<float> gradient, PassObserver* observer);
+  // Below it nobody asks for a gradient.
+  std::size_t lowest_with_parameters() const;
+  double propagate(std::span<const float> parameters, const Batch& batch, const PassKey& key,
+                   std::span<double> squares);
+  void clear_left_out(const Batch& batch, std::span<const float> weights);
 
   params::Layout layout_;
   Schema schema_;
@@ -96,6 +132,13 @@ class Model {
   std::size_t reserved_ = 0;                       // examples
   std::vector<AlignedBuffer<float>> activations_;  // of layers_: (examples x outputs)
   std::array<AlignedBuffer<float>, 2> gradients_;  // with respect to activations, by turns
+
+  // Of clipped_gradient().
+  std::size_t reserved_clipping_ = 0;          // examples
+  std::vector<AlignedBuffer<float>> signals_;  // of layers_: (examples x outputs)
+  std::vector<double> squares_;                // of the examples
+  std::vector<float> weights_;                 // of the examples
+  AlignedBuffer<float> clean_inputs_;          // without what is not finite, when there was any
 };
 
 }  // namespace sheaf::worker

@@ -27,7 +27,7 @@ LocalStep::LocalStep(const Parts& parts)
                 .prefetch = parts.prefetch,
                 .examples = largest_batch(parts.plan, parts.data.hosted()),
                 .schema = parts.model.schema()},
-               training_batches(parts.data, parts.plan, parts.normaliser)) {
+               training_batches(parts.data, parts.plan, parts.normaliser, parts.sampler)) {
   parts.model.reserve(largest_batch(parts.plan, parts.data.hosted()));
   std::size_t buffers = 1;
   for (const PartitionRange node : nodes_) {
@@ -61,9 +61,10 @@ bool LocalStep::sum(PartitionRange node, std::size_t depth, std::span<const floa
 bool LocalStep::leaf(std::uint32_t partition, std::size_t depth,
                      std::span<const float> parameters) {
   const Batch& batch = batcher_.next(step_, partition);
-  if (batch.examples == 0) return false;
+  if (parts_.plan.count(step_, partition) == 0) return false;
+  parts_.model.reserve(batch.examples);  // a sample may be larger than expected
   parts_.model.gradient(parameters, batch, {parts_.seed, step_, partition}, sums_[depth].span());
-  examples_ += batch.examples;
+  examples_ += parts_.plan.count(step_, partition);
   return true;
 }
 

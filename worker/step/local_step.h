@@ -15,6 +15,7 @@
 #include "worker/data/batcher.h"
 #include "worker/data/normaliser.h"
 #include "worker/data/partition.h"
+#include "worker/data/poisson_sampler.h"
 #include "worker/models/model.h"
 
 namespace sheaf::worker {
@@ -28,11 +29,12 @@ class LocalStep {
     const Normaliser& normaliser;
     std::size_t prefetch;  // batches
     std::uint64_t seed;
+    const PoissonSampler* sampler = nullptr;  // of a plan of Poisson sampling
   };
   explicit LocalStep(const Parts& parts);
 
   // Leaves in gradient() the sum over the hosted partitions, with the bits that the servers' sum
-  // has if all partitions are hosted here. Returns the examples in it. REQUIRES: steps from 0 on.
+  // has if all partitions are hosted here. Returns what they count for. REQUIRES: steps from 0 on.
   std::uint64_t run(Step step, std::span<const float> parameters);
   std::span<float> gradient() { return sums_.front().span(); }
   std::span<const float> gradient() const { return sums_.front().span(); }

@@ -1,41 +1,19 @@
 #include "worker/step/training_step.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/math/kernels.h"
+#include "worker/step/pushed_nodes.h"
 
 namespace sheaf::worker {
 
 namespace {
 
 constexpr std::size_t kWorkspaces = 2;  // one is computed while the other is in flight
-
-// Of one encoded chunk in a workspace: from cache line to cache line.
-std::size_t encoded_stride(const params::ChunkMap& chunks,
-                           const compression::Compressor& compressor) {
-  constexpr std::size_t kLine = 64;
-  return (compressor.max_bytes(chunks.largest()) + kLine - 1) / kLine * kLine;
-}
-
-// The nodes that a worker pushes for, ascending.
-std::vector<PartitionRange> pushed_nodes(const params::PartitionTree& tree, PartitionRange hosted,
-                                         const compression::Compressor& compressor,
-                                         const privacy::Mechanism& mechanism, bool synchronous) {
-  if (synchronous && compressor.identity() && !mechanism.perturbs_at_worker()) {
-    return tree.cover(hosted);
-  }
-  std::vector<PartitionRange> nodes;
-  for (std::uint32_t p = hosted.first; p < hosted.end(); ++p) nodes.push_back({p, 1});
-  return nodes;
-}
-
-bool is_finite(double loss, std::span<const float> gradient) {
-  return std::isfinite(loss) && math::all_finite(gradient);
-}
 
 }  // namespace
 
@@ -56,6 +34,7 @@ void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
 
 TrainingStep::TrainingStep(const Parts& parts)
     : parts_(parts),
+      gradient_(parts.model, parts.mechanism),
       rejects_(parts.non_finite == optimization::NonFinite::reject),
       tree_(parts.plan.partitions()),
       nodes_(
@@ -63,21 +42,30 @@ TrainingStep::TrainingStep(const Parts& parts)
       workspaces_(parts.exchange.workspaces()) {
   std::uint32_t widest = 1;
   for (const PartitionRange node : nodes_) widest = std::max(widest, node.count);
-  const auto depth = static_cast<std::size_t>(std::bit_width(widest - 1)) + 1;
+  const std::size_t depth = sum_depth(widest);
   const bool lossless = parts.compressor.identity();
   const std::size_t size = parts.model.layout().size();
+  check(!gradient_.clips() || (!rejects_ && parts.local == nullptr),
+        "clipped gradients are finite, and of one step");
   if (!lossless) encoded_chunk_bytes_ = encoded_stride(parts.chunks, parts.compressor);
-  for (std::uint32_t p = 0; !lossless && parts.feedback && p < parts.hosted.count; ++p) {
-    feedback_.emplace_back(parts.compressor, size, parts.chunks.largest());
+  check(parts.residuals == nullptr || !lossless, "what loses nothing leaves nothing out");
+  if (parts.residuals != nullptr) {
+    const std::size_t largest = parts.chunks.largest();
+    if (const auto momentum = parts.compressor.momentum()) {
+      momentum_.emplace(parts.compressor, momentum->factor, largest);
+      most_norm_ = momentum->clip_norm / std::sqrt(parts.plan.partitions());
+    } else {
+      feedback_.emplace(parts.compressor, largest);
+    }
   }
   for (std::size_t i = 0; i < workspaces_.size(); ++i) {
     Workspace& workspace = workspaces_[i];
     const std::span<std::byte> pushed = parts.exchange.workspace(i);
     workspace.own.reserve(depth);
-    if (lossless) {
+    if (in_place()) {
       workspace.sums.emplace_back(reinterpret_cast<float*>(pushed.data()), size);
     } else {
-      workspace.encoded = pushed;
+      workspace.pushed = pushed;
     }
     while (workspace.sums.size() < depth) {
       workspace.sums.push_back(workspace.own.emplace_back(size).span());
@@ -91,7 +79,10 @@ TrainingStep::TrainingStep(const Parts& parts)
 }
 
 void TrainingStep::run(Step step) {
+  const auto began = std::chrono::steady_clock::now();
+  if (parts_.saver != nullptr) parts_.saver->on_begin(step);
   step_ = step;
+  pushed_ = 0;
   const auto has_examples = [&](PartitionRange node) { return examples(node) != 0; };
   // Behind its last push a chunk is asked for at once; where a node may push nothing, all of them
   // are at the end.
@@ -111,12 +102,44 @@ void TrainingStep::run(Step step) {
       parts_.exchange.pull(step + 1, c);
     }
   }
-  parts_.exchange.wait_settled();
+  if (parts_.stand_in != nullptr) {
+    own_pace_.add(std::chrono::steady_clock::now() - began);
+    stand_in();
+  } else {
+    parts_.exchange.wait_settled();
+  }
   again_bytes_.clear();
 }
 
+// Until the step is over. Its parameters stay here until the next step asks for the version after
+// the next one.
+void TrainingStep::stand_in() {
+  constexpr Duration kLeast = std::chrono::milliseconds(5);  // a question is not worth less
+  const Duration patience =
+      std::max(kLeast, std::chrono::duration_cast<Duration>(parts_.patience * own_pace_.median()));
+  TimePoint ask_at = std::chrono::steady_clock::now() + patience;
+  std::optional<PartitionRange> share;  // to be computed
+  while (!parts_.exchange.wait_over(step_ + 1, ask_at)) {
+    while (!share) {
+      const auto help = parts_.coordination.take_help();
+      if (!help) break;
+      if (help->step == step_) share = PartitionRange{help->first, help->count};
+    }
+    if (share && parts_.stand_in->compute(step_, *share)) share.reset();
+    if (std::chrono::steady_clock::now() < ask_at) continue;
+    if (!share) parts_.coordination.offer_help(step_);  // else it waits for its examples
+    ask_at = std::chrono::steady_clock::now() + patience;
+  }
+}
+
 void TrainingStep::pass(Step from, Step to) {
-  for (step_ = from; step_ < to; ++step_) skip(parts_.hosted);
+  for (step_ = from; step_ < to; ++step_) {
+    // What others have computed they have reported, too.
+    for (std::uint32_t p = parts_.hosted.first; p < parts_.hosted.end(); ++p) {
+      parts_.batcher.next(step_, p);
+      if (parts_.stand_in == nullptr) report(p, 0, 0);
+    }
+  }
 }
 
 std::uint64_t TrainingStep::examples(PartitionRange node) const {
@@ -126,7 +149,7 @@ std::uint64_t TrainingStep::examples(PartitionRange node) const {
 }
 
 void TrainingStep::contribute(PartitionRange node) {
-  if (rejects_) return contribute_whole(node);
+  if (rejects_ || most_norm_ > 0) return contribute_whole(node);
   node_ = node;
   node_examples_ = examples(node);
   pushed_from_ = parts_.chunks.size();
@@ -140,11 +163,13 @@ void TrainingStep::contribute(PartitionRange node) {
   parts_.exchange.end(step_, node, node_examples_);
 }
 
-// Nothing of a partition leaves before all of it is known to be finite. So what is left out is left
-// out by all chunks, and depends on step and parameters alone, not on who computes it.
+// Nothing of a partition leaves before all of it is known, to be finite, or no longer than it may
+// be. So what is left out is left out by all chunks, and depends on step and parameters alone, not
+// on who computes it.
 void TrainingStep::contribute_whole(PartitionRange node) {
   node_ = node;
-  node_examples_ = gather(node, 0);
+  const auto one = [this](std::uint32_t p, std::size_t depth) { return gather_leaf(p, depth); };
+  node_examples_ = sum_over(tree_, node, 0, workspace_->sums, one);
   partition_ = node.first;
   depth_ = 0;
   if (node_examples_ == 0) {
@@ -153,15 +178,6 @@ void TrainingStep::contribute_whole(PartitionRange node) {
     for (auto c = static_cast<std::uint32_t>(parts_.chunks.size()); c-- > 0;) push_chunk(c);
   }
   parts_.exchange.end(step_, node, node_examples_);
-}
-
-// Leaves the sum over what is finite of `node` in sums[depth]; returns the examples in it.
-std::uint64_t TrainingStep::gather(PartitionRange node, std::size_t depth) {
-  if (node.count == 1) return gather_leaf(node.first, depth);
-  const std::uint64_t left = gather(tree_.left(node), depth);
-  const std::uint64_t right = gather(tree_.right(node), left != 0 ? depth + 1 : depth);
-  if (left != 0 && right != 0) math::add(workspace_->sums[depth + 1], workspace_->sums[depth]);
-  return left + right;
 }
 
 std::uint64_t TrainingStep::gather_leaf(std::uint32_t partition, std::size_t depth) {
@@ -173,9 +189,29 @@ std::uint64_t TrainingStep::gather_leaf(std::uint32_t partition, std::size_t dep
   const Batch& batch = parts_.batcher.next(step_, partition);
   const std::span<float> into = workspace_->sums[depth];
   const double loss = compute(step_, partition, batch, into, this);
-  const bool finite = is_finite(loss, into);
+  const bool finite = !rejects_ || is_finite(loss, into);
+  expect_finite(partition, loss);
+  if (most_norm_ > 0) clip(batch.examples, into);
   report(partition, finite ? batch.examples : 0, finite ? loss : 0, !finite);
-  return finite ? batch.examples : 0;
+  return finite ? parts_.plan.count(step_, partition) : 0;
+}
+
+// The gradient is a sum over examples; what is bounded is its mean. One that is not finite stays
+// so, and has no encoding.
+void TrainingStep::clip(std::uint64_t examples, std::span<float> gradient) const {
+  const double most = most_norm_ * static_cast<double>(examples);
+  const double norm = std::sqrt(math::sum_squares(gradient));
+  if (!(norm > most)) return;
+  const auto factor = static_cast<float>(most / norm);
+  for (float& value : gradient) value *= factor;
+}
+
+void TrainingStep::expect_finite(std::uint32_t partition, double loss) const {
+  if (std::isfinite(loss) || parts_.non_finite != optimization::NonFinite::abort) return;
+  fail(Fault::diverged, "the loss of partition {} is {}; lower {}", partition, loss,
+       parts_.local != nullptr ? "consistency.inner.rate or optimizer.rate"
+       : parts_.synchronous    ? "optimizer.rate, warm up, or set optimizer.clip_norm"
+                               : "optimizer.rate or warm up");
 }
 
 // Leaves the sum over `node` in sums[depth], unless it streams: then push_chunk() adds the deeper
@@ -209,9 +245,8 @@ void TrainingStep::skip(PartitionRange node) {
 
 void TrainingStep::report(std::uint32_t partition, std::uint64_t examples, double loss,
                           bool rejected) {
-  const TrafficCount traffic = parts_.exchange.traffic();
-  parts_.coordination.report_loss({step_, partition, examples, loss, rejected}, traffic.push_bytes,
-                                  traffic.pull_bytes);
+  parts_.coordination.report_loss({step_, partition, examples, loss, rejected},
+                                  parts_.exchange.traffic());
 }
 
 void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams) {
@@ -220,13 +255,12 @@ void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams
   streams_ = streams;
   const Batch& batch = parts_.batcher.next(step_, partition);
   const double loss = compute(step_, partition, batch, workspace_->sums[depth], this);
-  if (!std::isfinite(loss) && parts_.non_finite == optimization::NonFinite::abort) {
-    fail(Fault::diverged, "the loss of partition {} is {}; lower {}", partition, loss,
-         parts_.local != nullptr ? "consistency.inner.rate or optimizer.rate"
-         : parts_.synchronous    ? "optimizer.rate, warm up, or set optimizer.clip_norm"
-                                 : "optimizer.rate or warm up");
+  expect_finite(partition, loss);
+  if (gradient_.clips()) {  // neither the losses nor how many there are is for anybody
+    report(partition, parts_.plan.count(step_, partition), std::nan(""));
+  } else {
+    report(partition, batch.examples, loss);
   }
-  report(partition, batch.examples, loss);
 }
 
 // What this partition pushes for its examples. With an observer: parameters are waited for, and
@@ -234,8 +268,8 @@ void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams
 double TrainingStep::compute(Step step, std::uint32_t partition, const Batch& batch,
                              std::span<float> into, PassObserver* observer) {
   if (!replica_) {
-    return parts_.model.gradient(parts_.exchange.parameters(step), batch,
-                                 {parts_.seed, step, partition}, into, observer);
+    return gradient_.compute(parts_.exchange.parameters(step), batch,
+                             {parts_.seed, step, partition}, into, observer);
   }
   if (observer != nullptr) observer->before_forward(0, into.size());
   const double loss = replica_->run(step, partition, parts_.exchange.parameters(step), batch,
@@ -257,36 +291,77 @@ void TrainingStep::after_backward(std::size_t begin) {
 }
 
 void TrainingStep::push_chunk(std::uint32_t chunk) {
+  if (pushed_ == 0) parts_.coordination.await_release(step_);
+  ++pushed_;
   const params::Chunk& c = parts_.chunks[chunk];
   for (std::size_t d = depth_; d > 0; --d) {
     math::add(workspace_->sums[d].subspan(c.offset, c.size),
               workspace_->sums[d - 1].subspan(c.offset, c.size));
   }
-  const auto values = Releasable::noised(Clipped(workspace_->sums[0].subspan(c.offset, c.size)),
-                                         parts_.mechanism, {step_, partition_, chunk});
   std::span<std::byte> into;
   if (!parts_.compressor.identity()) {
-    into = workspace_->encoded.subspan(chunk * encoded_chunk_bytes_, encoded_chunk_bytes_);
+    into = workspace_->pushed.subspan(chunk * encoded_chunk_bytes_, encoded_chunk_bytes_);
+  } else if (!in_place()) {
+    into = workspace_->pushed.subspan(c.offset * sizeof(float), c.bytes());
   }
-  parts_.exchange.push(step_, chunk, node_, node_examples_, encode(chunk, values, partition_, into),
-                       needed_back_);
+  const auto payload =
+      release(step_, chunk, workspace_->sums[0].subspan(c.offset, c.size), partition_, into);
+  parts_.exchange.push(step_, chunk, node_, node_examples_, payload, needed_back_);
+  if (chunk == 0 && parts_.mechanism.perturbs_at_worker()) {  // the last one of its partition
+    const auto chunks = static_cast<std::uint32_t>(parts_.chunks.size());
+    parts_.coordination.released(step_, partition_, chunks, std::exchange(digest_, {}));
+  }
   if (last_node_) parts_.exchange.pull(step_ + 1, chunk);
 }
 
-std::span<const std::byte> TrainingStep::encode(std::uint32_t chunk, Releasable values,
+// What leaves of a chunk: where it lies, or in `into` unless that is empty.
+std::span<const std::byte> TrainingStep::release(Step step, std::uint32_t chunk,
+                                                 std::span<float> sum, std::uint32_t partition,
+                                                 std::span<std::byte> into) {
+  const Clipped clipped = gradient_.chunk(sum);
+  std::span<const std::byte> payload;
+  if (parts_.mechanism.perturbs_at_server()) {
+    payload = for_server(clipped, parts_.mechanism);
+  } else {
+    const Noised noised(clipped, parts_.mechanism, {step, partition, chunk});
+    for (std::size_t i = 0; i < digest_.size(); ++i) digest_[i] ^= noised.digest()[i];
+    if (!parts_.compressor.identity()) return encode(step, chunk, noised, partition, into);
+    payload = std::as_bytes(noised.values());
+  }
+  if (into.empty()) return payload;
+  std::ranges::copy(payload, into.begin());
+  return into.first(payload.size());
+}
+
+std::span<const std::byte> TrainingStep::encode(Step step, std::uint32_t chunk, Noised values,
                                                 std::uint32_t partition,
                                                 std::span<std::byte> into) {
-  if (parts_.compressor.identity()) return std::as_bytes(values.values());
-  const compression::EncodingKey key{parts_.seed, step_, partition, chunk};
-  if (feedback_.empty()) return into.first(parts_.compressor.encode(values.values(), key, into));
-  compression::ErrorFeedback& feedback = feedback_[partition - parts_.hosted.first];
-  return into.first(feedback.encode(parts_.chunks[chunk].offset, values.values(), key, into));
+  const compression::EncodingKey key{parts_.seed, step, partition, chunk};
+  if (!feedback_ && !momentum_) {
+    return into.first(parts_.compressor.encode(values.values(), key, into));
+  }
+  ResidualSlots& residuals = parts_.residuals->of(partition);
+  // Whoever was this worker before may have pushed it: then the same goes out again.
+  if (const auto pushed = residuals.pushed(chunk, step)) {
+    std::ranges::copy(*pushed, into.begin());
+    return into.first(pushed->size());
+  }
+  const std::span<const float> before = residuals.before(chunk, step);
+  const std::span<float> after = residuals.open(chunk, step);
+  const std::size_t n = values.values().size();
+  const auto payload = into.first(
+      momentum_ ? momentum_->encode({before.first(n), before.subspan(n)}, values.values(), key,
+                                    into, {after.first(n), after.subspan(n)})
+                : feedback_->encode(before, values.values(), key, into, after));
+  residuals.commit(chunk, step, payload);
+  return payload;
 }
 
 // A server has part of what was pushed for a node (its partitions have moved in the meantime): the
 // missing partitions are computed again, from the same parameters and examples, and pushed alone.
 void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing) {
-  check(feedback_.empty(), "what is pushed with feedback is one partition's: there or not there");
+  check(!feedback_ && !momentum_,
+        "what is pushed with feedback is one partition's: there or not there");
   const params::Chunk& c = parts_.chunks[chunk];
   if (again_gradient_.size() == 0) {
     again_gradient_ = AlignedBuffer<float>(parts_.model.layout().size());
@@ -310,13 +385,9 @@ void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::u
       continue;
     }
     again_bytes_.emplace_back(std::max(c.bytes(), encoded_chunk_bytes_));
-    const auto values =
-        Releasable::noised(Clipped(again_gradient_.span().subspan(c.offset, c.size)),
-                           parts_.mechanism, {step, partition, chunk});
-    auto payload = encode(chunk, values, partition, again_bytes_.back());
-    std::ranges::copy(payload, again_bytes_.back().begin());
     parts_.exchange.push(step, chunk, {partition, 1}, count,
-                         std::span(again_bytes_.back()).first(payload.size()));
+                         release(step, chunk, again_gradient_.span().subspan(c.offset, c.size),
+                                 partition, again_bytes_.back()));
   }
 }
 

@@ -1,19 +1,22 @@
 // One training step of one worker, in order: the worker's half of the data path.
 //
-//   wait for the parameters, layer by layer → forward, backward → [noise] → [encode] → push,
-//   chunk by chunk while backward still runs → ask for the next version
+//   wait for the parameters, layer by layer → forward, backward, [clip] → [noise] → [encode] →
+//   push, chunk by chunk while backward still runs → ask for the next version
 //
-// Where partitions whose gradient is not finite are to be rejected, a push waits for the end of its
-// backward pass instead.
+// Where partitions whose gradient is not finite are to be rejected, or gradients are clipped before
+// momentum, a push waits for the end of its backward pass instead.
 //
 // With local steps a round of them (Replica) stands for forward and backward; how far it went is
 // pushed like a gradient.
 //
+// With a stand-in a step ends here when it is over everywhere, and the wait for that is used.
+//
 // Hosted partitions are taken one after the other. Where sums may be taken before the push
 // (synchronous, lossless and without noise), whole nodes of the partition tree are summed here and
 // pushed once; otherwise each partition pushes for itself. What is pushed is written once, into the
-// workspaces of the exchange; other buffers are allocated once. Belongs to the compute thread. What
-// it borrows outlives it.
+// workspaces of the exchange, which others may map; but what the worker adds noise to is computed
+// in memory of its own. Buffers are allocated once. Belongs to the compute thread. What it borrows
+// outlives it.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +28,7 @@
 #include "common/cluster/coordination.h"
 #include "common/compression/compressor.h"
 #include "common/compression/error_feedback.h"
+#include "common/compression/momentum_feedback.h"
 #include "common/params/chunk_map.h"
 #include "common/params/partition_tree.h"
 #include "common/privacy/mechanism.h"
@@ -32,8 +36,12 @@
 #include "worker/data/batch_plan.h"
 #include "worker/data/batcher.h"
 #include "worker/models/model.h"
-#include "worker/step/release.h"
+#include "worker/residuals/residual_saver.h"
+#include "worker/residuals/residuals.h"
+#include "worker/step/own_pace.h"
+#include "worker/step/partition_gradient.h"
 #include "worker/step/replica.h"
+#include "worker/step/stand_in.h"
 
 namespace sheaf::worker {
 
@@ -55,7 +63,14 @@ class TrainingStep final : public PassObserver {
     bool drops;  // see WorkerParts
     optimization::NonFinite non_finite;
     const LocalSteps* local;  // null: a step is a gradient
-    bool feedback = false;    // what a lossy push leaves out goes with the next one
+    // What lossy pushes leave out, which goes with the next ones, and who saves it. Null: nobody
+    // keeps it; it is not saved.
+    Residuals* residuals = nullptr;
+    ResidualSaver* saver = nullptr;
+    // Who computes for others while this worker waits, as soon as that takes so many times its own
+    // part of a step; null: nobody.
+    StandIn* stand_in = nullptr;
+    double patience = 0;
   };
   explicit TrainingStep(const Parts& parts);
   // The workspaces that the exchange must have for it.
@@ -85,15 +100,21 @@ class TrainingStep final : public PassObserver {
  private:
   // What one push at a time works in; two, so that one is computed while the other is in flight.
   struct Workspace {
-    std::vector<std::span<float>> sums;     // sums[0] is pushed; deeper ones wait in the tree
+    std::vector<std::span<float>> sums;     // sums[0] is of the node; deeper ones wait in the tree
     std::vector<AlignedBuffer<float>> own;  // memory of those that the exchange does not read
-    std::span<std::byte> encoded;           // if the push is lossy
+    std::span<std::byte> pushed;            // where what is pushed is written, if not in sums[0]
   };
+  // Whether gradients are computed where the exchange reads them.
+  bool in_place() const {
+    return parts_.compressor.identity() && !parts_.mechanism.perturbs_at_worker();
+  }
   std::uint64_t examples(PartitionRange node) const;
   void contribute(PartitionRange node);
   void contribute_whole(PartitionRange node);
-  std::uint64_t gather(PartitionRange node, std::size_t depth);
+  void stand_in();
   std::uint64_t gather_leaf(std::uint32_t partition, std::size_t depth);
+  void clip(std::uint64_t examples, std::span<float> gradient) const;
+  void expect_finite(std::uint32_t partition, double loss) const;
   void sum_node(PartitionRange node, std::size_t depth, bool streams);
   void skip(PartitionRange node);
   void report(std::uint32_t partition, std::uint64_t examples, double loss, bool rejected = false);
@@ -101,17 +122,23 @@ class TrainingStep final : public PassObserver {
                  PassObserver* observer);
   void leaf(std::uint32_t partition, std::size_t depth, bool streams);
   void push_chunk(std::uint32_t chunk);
-  std::span<const std::byte> encode(std::uint32_t chunk, Releasable values, std::uint32_t partition,
-                                    std::span<std::byte> into);
+  std::span<const std::byte> release(Step step, std::uint32_t chunk, std::span<float> sum,
+                                     std::uint32_t partition, std::span<std::byte> into);
+  std::span<const std::byte> encode(Step step, std::uint32_t chunk, Noised values,
+                                    std::uint32_t partition, std::span<std::byte> into);
   void resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing);
 
   Parts parts_;
+  PartitionGradient gradient_;
   bool rejects_;  // partitions whose gradient is not finite
   std::optional<Replica> replica_;
   params::PartitionTree tree_;
   std::vector<PartitionRange> nodes_;  // pushed for, ascending
   std::size_t encoded_chunk_bytes_ = 0;
-  std::vector<compression::ErrorFeedback> feedback_;  // of each hosted partition, or none
+  // Where residuals are kept, one of them.
+  std::optional<compression::ErrorFeedback> feedback_;
+  std::optional<compression::MomentumFeedback> momentum_;
+  double most_norm_ = 0;  // of a partition's mean gradient before momentum; 0: any
   std::vector<Workspace> workspaces_;
   // For a repeated push; allocated when it happens.
   Batch again_;
@@ -128,8 +155,11 @@ class TrainingStep final : public PassObserver {
   bool streams_ = false;         // its backward pass completes chunks of the node
   bool last_node_ = false;       // with examples: then the next version is asked for
   bool needed_back_ = false;     // a later node waits until this one is settled
+  std::size_t pushed_ = 0;       // chunks of this step
+  wire::Digest digest_{};        // of what a partition has released of it
   std::size_t pushed_from_ = 0;  // chunks [pushed_from_, size) have been pushed
   double compute_seconds_ = 0;
+  OwnPace own_pace_;
 };
 
 }  // namespace sheaf::worker

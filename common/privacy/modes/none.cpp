@@ -6,7 +6,7 @@ namespace {
 class None final : public Mechanism {
  public:
   bool perturbs_at_worker() const override { return false; }
-  void perturb(std::span<float>, const NoiseKey&) const override {}
+  wire::Digest perturb(std::span<float>, const NoiseKey&) const override { return {}; }
 };
 
 std::unique_ptr<Mechanism> make_none(const config::Section&) { return std::make_unique<None>(); }

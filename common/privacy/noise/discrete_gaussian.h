@@ -4,8 +4,8 @@
 // divergences are at most those of normal noise (theorem 4 there), and its bits betray nothing. How
 // long a draw takes depends on what is drawn: do not let others time it.
 //
-// Some millions of draws a second, a hundredth of what normal noise does, so it is an option and
-// not the default. Not thread-safe.
+// Some millions of draws a second, a hundredth of what normal noise does. No mechanism adds it yet.
+// Not thread-safe.
 #pragma once
 
 #include <cstdint>

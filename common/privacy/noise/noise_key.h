@@ -26,8 +26,10 @@
 namespace sheaf::privacy {
 
 enum class NoisePurpose : std::uint32_t {
-  local = 1,    // added by a worker to a partition's gradient
-  central = 2,  // added by a server to a sum
+  local = 1,       // added by a worker to a partition's gradient
+  central = 2,     // added by a server to a sum
+  sampling = 3,    // none: which examples of a partition take part
+  correlated = 4,  // white noise that several steps add, or the digest of a sum that it hides
   test = 1000,
 };
 
@@ -44,7 +46,7 @@ class NoiseSecret {
  public:
   explicit NoiseSecret(const wire::Digest& secret);
 
-  // The key of the noise that hides `input` under this name.
+  // The key of the noise that hides `input` under this name; or, without an input, of draws.
   math::ChachaKey key(const NoiseName& name, std::span<const std::byte> input) const;
 
  private:

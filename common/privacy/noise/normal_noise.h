@@ -4,8 +4,8 @@
 // The deviates have 24 digits of precision and reach up to 11.1 deviations: what lies beyond has
 // probability 1e-28. They are floats, and so is the sum of noise and value: the exact bits of a
 // sum say a little about what was hidden, which the theory of real numbers does not know of
-// (Mironov, "On significance of the least significant bits for differential privacy", 2012). Where
-// that matters there is DiscreteGaussian.
+// (Mironov, "On significance of the least significant bits for differential privacy", 2012). No
+// mechanism is without that yet: DiscreteGaussian is what it would be made of.
 #pragma once
 
 #include <span>

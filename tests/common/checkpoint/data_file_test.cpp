@@ -10,12 +10,12 @@
 #include "common/base/error.h"
 #include "common/checkpoint/names.h"
 #include "common/checkpoint/posix_disk.h"
-#include "launcher/model_file.h"
+#include "launcher/run/model_file.h"
 #include "tests/common/checkpoint/sample.h"
 #include "tests/common/checkpoint/virtual_disk.h"
 #include "tests/common/checkpoint/watched_disk.h"
-#include "tests/launcher_files/full_disk.h"
-#include "tests/launcher_files/temporary_folder.h"
+#include "tests/harness/full_disk.h"
+#include "tests/harness/temporary_folder.h"
 
 namespace sheaf::checkpoint {
 namespace {

@@ -9,7 +9,8 @@
 #include "common/checkpoint/reader.h"
 #include "tests/common/checkpoint/sample.h"
 #include "tests/common/checkpoint/virtual_disk.h"
-#include "tests/launcher_files/temporary_folder.h"
+#include "tests/harness/places.h"
+#include "tests/harness/temporary_folder.h"
 
 namespace sheaf::checkpoint {
 namespace {
@@ -133,7 +134,7 @@ TEST(GoldenTest, WhatIsWrittenIsWhatTheFormatSays) {
 
 TEST(GoldenTest, TheExampleOfTheDocumentIsThisOne) {
   const std::string document =
-      launcher::contents_of(std::string(SHEAF_SOURCE_DIR) + "/common/checkpoint/FORMAT.md");
+      launcher::contents_of(source_folder() + "/common/checkpoint/FORMAT.md");
   EXPECT_THAT(document, testing::HasSubstr(kManifestText));
 }
 

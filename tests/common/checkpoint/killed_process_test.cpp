@@ -12,7 +12,7 @@
 #include "common/checkpoint/posix_disk.h"
 #include "tests/common/checkpoint/sample.h"
 #include "tests/common/checkpoint/watched_disk.h"
-#include "tests/launcher_files/temporary_folder.h"
+#include "tests/harness/temporary_folder.h"
 
 namespace sheaf::checkpoint {
 namespace {

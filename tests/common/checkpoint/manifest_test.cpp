@@ -135,8 +135,8 @@ TEST(ManifestTest, TheLastLineHasOneForm) {
 }
 
 TEST(ManifestTest, AnotherVersionIsRefusedByItsNumber) {
-  EXPECT_THAT(refusal("\"version\": 1", "\"version\": 2, \"new\": 0"),
-              HasSubstr("its format has version 2, this build reads 1"));
+  EXPECT_THAT(refusal("\"version\": 1", "\"version\": 4, \"new\": 0"),
+              HasSubstr("its format has version 4, this build reads 1 to 3"));
   EXPECT_THAT(refusal("sheaf checkpoint", "leaf"), HasSubstr("its format is \"leaf\""));
 }
 

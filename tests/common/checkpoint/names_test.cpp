@@ -22,8 +22,9 @@ TEST(NamesTest, FoldersAreNamedBySteps) {
 
 TEST(NamesTest, OnlyOurFilesAreOurs) {
   EXPECT_EQ(data_file_name(12), "server-12.safetensors");
-  for (const char* name : {"MANIFEST", "MANIFEST.tmp", "server-0.safetensors",
-                           "server-4294967295.safetensors", "server-0.safetensors.tmp"}) {
+  for (const char* name :
+       {"MANIFEST", "MANIFEST.tmp", "server-0.safetensors", "server-4294967295.safetensors",
+        "server-0.safetensors.tmp", "worker-0.safetensors", "worker-7.safetensors.tmp"}) {
     EXPECT_TRUE(is_own_name(name)) << name;
   }
   for (const char* name :

@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 
 #include "common/base/error.h"
-#include "tests/launcher_files/full_disk.h"
-#include "tests/launcher_files/temporary_folder.h"
+#include "tests/harness/full_disk.h"
+#include "tests/harness/temporary_folder.h"
 
 namespace sheaf::checkpoint {
 namespace {

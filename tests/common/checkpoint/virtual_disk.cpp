@@ -104,6 +104,15 @@ std::unique_ptr<File> VirtualDisk::open(const fs::path& path) {
   return std::make_unique<VirtualFile>(*this, node, path);
 }
 
+std::unique_ptr<File> VirtualDisk::open_to_append(const fs::path& path, std::uint64_t size) {
+  const int node = find(path);
+  if (node == kNone) fail_at(path, ENOENT);
+  Node& file = nodes_[static_cast<std::size_t>(node)];
+  if (file.folder) fail_at(path, EISDIR);
+  file.now.resize(size);
+  return std::make_unique<VirtualFile>(*this, node, path);
+}
+
 void VirtualDisk::rename(const fs::path& from, const fs::path& to) {
   const int node = find(from);
   if (node == kNone) fail_at(from, ENOENT);
@@ -152,22 +161,28 @@ void VirtualDisk::sync_folder(const fs::path& folder) {
   }
 }
 
-void VirtualDisk::crash_file(Node& node, std::uint64_t seed, Stream& random) {
+void VirtualDisk::crash_file(Node& node, std::uint64_t seed, Stream& random) const {
   if (seed == 1) node.synced = node.now;
-  if (seed > 1 && !node.written.empty()) {
+  if (seed > 1 && (!node.written.empty() || node.now.size() < node.synced.size())) {
     const std::size_t most = std::max(node.now.size(), node.synced.size());
+    const std::size_t kept = std::min(node.now.size(), node.synced.size());
+    const auto safe = [&](std::size_t at) {
+      return spares_synced_bytes && at < kept && node.now[at] == node.synced[at];
+    };
+    const std::size_t least = spares_synced_bytes ? kept : 0;
     std::vector<std::byte> found = node.synced;
     node.now.resize(most);
     found.resize(most);
     for (const std::size_t block : node.written) {
       const std::uint32_t fate = random.next() % 4;
       for (std::size_t at = block * kBlock; at < std::min(most, (block + 1) * kBlock); ++at) {
+        if (safe(at)) continue;
         if (fate == 1) found[at] = node.now[at];
         if (fate == 2) found[at] = std::byte{0};
         if (fate == 3) found[at] = static_cast<std::byte>(random.next());
       }
     }
-    if (random.next() % 2 == 0) found.resize(random.next() % (most + 1));
+    if (random.next() % 2 == 0) found.resize(least + random.next() % (most - least + 1));
     node.synced = std::move(found);
   }
   node.now = node.synced;

@@ -26,6 +26,8 @@ class VirtualDisk final : public Disk {
 
   std::unique_ptr<File> create(const std::filesystem::path& path) override;
   std::unique_ptr<File> open(const std::filesystem::path& path) override;
+  std::unique_ptr<File> open_to_append(const std::filesystem::path& path,
+                                       std::uint64_t size) override;
   void rename(const std::filesystem::path& from, const std::filesystem::path& to) override;
   bool remove(const std::filesystem::path& file) override;
   void make_folder(const std::filesystem::path& folder) override;
@@ -38,6 +40,11 @@ class VirtualDisk final : public Disk {
 
   // The bytes of a file, to damage them.
   std::vector<std::byte>& bytes(const std::filesystem::path& file);
+
+  // True: bytes that were synced and have the same value since are safe, though their block was
+  // written again, and a file that has not been cut keeps them. So says SQLite of real disks
+  // ("powersafe overwrite"); whoever appends to a file relies on it.
+  bool spares_synced_bytes = false;
 
   // Disks that lie: false = a sync does nothing.
   bool syncs_files = true;
@@ -61,7 +68,7 @@ class VirtualDisk final : public Disk {
   Node& folder_of(const std::filesystem::path& path);
   int add(const std::filesystem::path& path, bool folder);
   void unlink(const std::filesystem::path& path);
-  static void crash_file(Node& node, std::uint64_t seed, Stream& random);
+  void crash_file(Node& node, std::uint64_t seed, Stream& random) const;
 
   std::vector<Node> nodes_;  // the first is "/run"
 };

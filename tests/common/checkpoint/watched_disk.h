@@ -30,6 +30,11 @@ class WatchedDisk final : public Disk {
     before_({"open", path, false, {}});
     return std::make_unique<Watched>(disk_.open(path), path, before_);
   }
+  std::unique_ptr<File> open_to_append(const std::filesystem::path& path,
+                                       std::uint64_t size) override {
+    before_({"open_to_append", path, true, {}});
+    return std::make_unique<Watched>(disk_.open_to_append(path, size), path, before_);
+  }
   void rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
     before_({"rename", from, true, {}});
     disk_.rename(from, to);

@@ -168,6 +168,9 @@ TEST_F(MembershipTest, ASuccessorIsAwaitedFromTheLossOn) {
   members_.await_successor(kWorker1, 3, at(100), std::chrono::seconds(20));
   EXPECT_EQ(state(kWorker1), MemberState::absent);
   EXPECT_EQ(members_.member(kWorker1).info.incarnation, 3U);
+  EXPECT_EQ(members_.member(kWorker1).follows.pid, 812U);
+  members_.await_successor(kWorker1, 3, at(100), std::chrono::seconds(20));  // the first never came
+  EXPECT_EQ(members_.member(kWorker1).follows.pid, 812U);
   hear_all_but(kWorker1, 120);
   EXPECT_THAT(tick(120), IsEmpty());
   hear_all_but(kWorker1, 121);
@@ -176,6 +179,7 @@ TEST_F(MembershipTest, ASuccessorIsAwaitedFromTheLossOn) {
   successor.process = kWorker1;
   successor.incarnation = 3;
   members_.on_registered(successor, at(121));
+  EXPECT_EQ(members_.member(kWorker1).follows.pid, 0U);
   members_.on_running();
   EXPECT_EQ(state(kWorker1), MemberState::running);
   EXPECT_EQ(state(kWorker0), MemberState::running);

@@ -114,19 +114,15 @@ TEST(Codecs, SixteenBitFloatsAreThoseOfTheScalarTwin) {
 }
 
 TEST(Codecs, BlockCodesAreThoseOfTheScalarTwin) {
-  const Stream stream(5, Purpose::test);
-  std::vector<std::byte> random(2 * 4099);
-  for (std::uint32_t i = 0; auto& byte : random)
-    byte = static_cast<std::byte>(stream.block(i++)[0]);
+  const RoundingKey key{0x01234567, 0x89ABCDEF};
   for (const std::size_t place : {0U, 1U}) {
     const std::size_t bits = place == 0 ? 8 : 4;
     for (const std::size_t block : {16U, 64U, 1024U}) {
-      for (const std::byte* words :
-           {static_cast<const std::byte*>(nullptr), static_cast<const std::byte*>(random.data())}) {
+      for (const RoundingKey* random : {static_cast<const RoundingKey*>(nullptr), &key}) {
         expect_twins(
             [&](std::size_t n) { return std::pair((n + block - 1) / block, (n * bits + 7) / 8); },
             [&](const CodecSet& set, const auto& x, Room& exponents, Room& codes) {
-              return set.to_codes[place](block, x.data(), x.size(), words, exponents.data(),
+              return set.to_codes[place](block, x.data(), x.size(), random, exponents.data(),
                                          codes.data());
             },
             [&](const CodecSet& set, Room& exponents, Room& codes, auto& y) {
@@ -134,6 +130,47 @@ TEST(Codecs, BlockCodesAreThoseOfTheScalarTwin) {
             });
       }
     }
+  }
+}
+
+// Halves of one stream are as if drawn at random: their mean, the share of ones in each of their
+// bits, and how a value goes with the next one and with the one of the same word, all within five
+// standard errors.
+TEST(Codecs, RandomBitsAreEvenAndGoTheirOwnWays) {
+  constexpr std::size_t kValues = 1 << 18;
+  for (const RoundingKey key : {RoundingKey{0, 0}, {1, 0}, {0, 1}, {0xDEADBEEF, 0x12345678}}) {
+    const auto uniform = [&](std::size_t i) {  // mean 0, variance (1 - 2^-30) / 12
+      return (random_bits(key, i) + 0.5) / (1 << kStepBits) - 0.5;
+    };
+    double sum = 0, next = 0, same_word = 0;
+    std::array<double, kStepBits> ones{};
+    for (std::size_t i = 0; i < kValues; ++i) {
+      sum += uniform(i);
+      next += uniform(i) * uniform(i + 1);
+      same_word += uniform(i) * uniform(i ^ kWordsOfGroup);
+      for (std::size_t bit = 0; bit < ones.size(); ++bit) {
+        ones[bit] += random_bits(key, i) >> bit & 1;
+      }
+    }
+    const double root = std::sqrt(static_cast<double>(kValues));
+    EXPECT_LE(std::abs(sum), 5 * root / std::sqrt(12));
+    EXPECT_LE(std::abs(next), 5 * root / 12);
+    EXPECT_LE(std::abs(same_word), 5 * root * std::sqrt(2) / 12);  // each pair counts twice
+    for (const double count : ones) EXPECT_LE(std::abs(count - kValues / 2.0), 5 * root / 2);
+  }
+}
+
+// FORMAT.md once more: x / s to the nearest 2^-15, a random number of 15 bits, and down.
+TEST(Codecs, RoundingAtRandomGoesUpAsOftenAsTheFractionSays) {
+  for (const float x : {0.0F, 0.25F, -0.25F, 126.75F, -126.75F, 127.0F, -127.0F, 0x1.8p-15F}) {
+    double sum = 0;
+    for (std::int32_t random = 0; random < 1 << kStepBits; ++random) {
+      const std::int32_t code = random_code(x, 1, random, 127);
+      ASSERT_GE(code, std::floor(x));
+      ASSERT_LE(code, std::ceil(x));
+      sum += code;
+    }
+    EXPECT_EQ(sum, std::nearbyint(x * (1 << kStepBits))) << x;
   }
 }
 

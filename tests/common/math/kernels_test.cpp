@@ -175,6 +175,20 @@ TEST(Kernels, RowPassesGiveTheBitsOfTheScalarTwin) {
   }
 }
 
+TEST(Kernels, WeighedRowsAreThoseOfTheScalarTwin) {
+  for (const bool sums : {false, true}) {
+    for (const std::size_t columns : {1U, 3U, 16U, 17U, 100U}) {
+      expect_same_bits<3>([=](const KernelSet& set, auto& x, std::size_t n) {
+        const std::size_t rows = n / columns;
+        if (rows == 0) return 0.0;
+        if (rows > 2) x[0].data()[1] = 0;
+        set.weigh_rows(x[0].data(), rows, columns, x[1].data(), sums ? x[2].data() : nullptr);
+        return 0.0;
+      });
+    }
+  }
+}
+
 // The scalar twin calls philox(), which tests/common/base/random_test.cpp holds against the known
 // answers of its authors.
 TEST(Kernels, RandomWordsAreThoseOfTheScalarTwin) {
@@ -330,6 +344,13 @@ TEST(Kernels, BiasGradientIsTheColumnSumBehindTheActivation) {
   bias_gradient(Activation::relu, y, 2, dy, sum);
   EXPECT_THAT(dy, ElementsAre(0, 20, 30, 0, 50, 60));
   EXPECT_THAT(sum, ElementsAre(0, 70, 90));
+}
+
+TEST(Kernels, ARowOfWeightZeroLeavesNoTrace) {
+  std::vector<float> x = {1, 2, kQuietNan, INFINITY, 5, 6}, sum(2, kQuietNan);
+  weigh_rows(std::vector<float>{2, 0, 0.5F}, x, sum);
+  EXPECT_THAT(x, ElementsAre(2, 4, 0, 0, 2.5F, 3));
+  EXPECT_THAT(sum, ElementsAre(4.5F, 7));
 }
 
 TEST(Kernels, DropoutKeepsWordsFromTheBoundOnAndScalesThem) {

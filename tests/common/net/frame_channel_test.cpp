@@ -15,7 +15,10 @@ class Talker final : public FrameHandler {
  public:
   explicit Talker(std::vector<Step> says) : says_(std::move(says)) {}
   std::span<std::byte> receive_into(const wire::Header&) override { return {}; }
-  void on_frame(const wire::Header& header) override { heard.push_back(header.step); }
+  void on_frame(const wire::Header& header) override {
+    heard.push_back(header.step);
+    if (on_heard) on_heard();
+  }
   std::optional<wire::OutFrame> next_frame() override {
     if (said_ == says_.size()) return std::nullopt;
     wire::OutFrame frame;
@@ -27,6 +30,7 @@ class Talker final : public FrameHandler {
     if (said_ == says_.size() && leave) leave();
   }
   std::vector<Step> heard;
+  std::function<void()> on_heard;
   std::function<void()> leave;  // when all is said
 
  private:
@@ -59,6 +63,26 @@ TEST(FrameChannelTest, WhatWasSaidBeforeLeavingIsHeard) {
   EXPECT_THAT(talker.heard, ElementsAre(1, 2, 3));
   ASSERT_TRUE(error);
   EXPECT_THROW(std::rethrow_exception(error), ConnectionLost);
+}
+
+// The second frame has been read when the channel is closed, and is waiting for its turn.
+TEST(FrameChannelTest, WhoIsClosedIsNotHeardAnyMore) {
+  asio::io_context there{1};
+  asio::io_context here{1};
+  auto [ours, theirs] = connected_pair(here, there);
+  {
+    Talker leaving({1, 2, 3});
+    FrameChannel channel(std::move(theirs), leaving, [](std::exception_ptr) {});
+    leaving.leave = [&] { channel.close(); };
+    channel.start();
+    there.run();
+  }
+  Talker talker({});
+  FrameChannel channel(std::move(ours), talker, [](std::exception_ptr) {});
+  talker.on_heard = [&] { asio::post(here, [&] { channel.close(); }); };
+  channel.start();
+  here.run();
+  EXPECT_THAT(talker.heard, ElementsAre(1));
 }
 
 }  // namespace

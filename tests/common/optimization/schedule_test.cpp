@@ -31,6 +31,19 @@ TEST(Schedule, WarmUpIsLinearAndEndsAtTheRate) {
   EXPECT_EQ(schedule.rate(1'000'000'000'000), 2.0);
 }
 
+// rate(t) = rate * (8 - t) / (8 - 4) behind a warm-up of 4
+TEST(Schedule, FromTheWarmUpOnItFallsLinearlyToZero) {
+  const Schedule schedule = read("rate = 2.0\nwarmup_steps = 4\nfalls_until = 8");
+  EXPECT_EQ(schedule.rate(0), 0.5);
+  EXPECT_EQ(schedule.rate(4), 2.0);
+  EXPECT_EQ(schedule.rate(5), 1.5);
+  EXPECT_EQ(schedule.rate(7), 0.5);
+  EXPECT_EQ(schedule.rate(8), 0);
+  EXPECT_EQ(schedule.rate(1'000'000'000'000), 0);
+  EXPECT_EQ(read("rate = 2.0\nfalls_until = 4").rate(1), 1.5);
+  EXPECT_THROW(read("rate = 2.0\nwarmup_steps = 4\nfalls_until = 4"), Error);
+}
+
 TEST(Schedule, RateIsRequiredAndPositive) {
   EXPECT_THROW(read(""), Error);
   EXPECT_THROW(read("rate = 0"), Error);

@@ -99,7 +99,7 @@ HeaderFault fault_with(std::size_t at, std::byte value) {
 
 TEST(FrameTest, UnknownTypesAreRefused) {
   for (int type = 0; type < 256; ++type) {
-    const bool known = type >= 1 && type <= 14;
+    const bool known = type >= 1 && type <= 18;
     EXPECT_EQ(fault_with(4, static_cast<std::byte>(type)),
               known ? HeaderFault::none : HeaderFault::type);
   }
@@ -116,7 +116,7 @@ TEST(FrameTest, OtherVersionsAreRefused) {
 }
 
 TEST(FrameTest, TypesAndFaultsHaveNames) {
-  for (std::uint8_t type = 1; type <= 12; ++type) {
+  for (std::uint8_t type = 1; type <= 18; ++type) {
     EXPECT_NE(to_string(static_cast<FrameType>(type)), "unknown");
   }
   for (const HeaderFault fault : {HeaderFault::none, HeaderFault::magic, HeaderFault::checksum,

@@ -58,6 +58,8 @@ Registration registration() {
   m.outputs = 4;
   m.targets = 1;
   m.steps = 1000;
+  m.has_residuals = true;
+  m.residuals_of = 7;
   m.steps_per_epoch = 10;
   m.keeper_pid = 77;
   m.keeper_started = 1234567;
@@ -73,19 +75,32 @@ void each_message(Visit visit) {
               "/runs/a/checkpoints",
               120,
               "{}",
-              registration().info});
+              "00ff",
+              1.5,
+              registration().info,
+              {1, 0}});
+  visit(Released{7, 1, 2, 16, {1, 2, 3, 4}});
   visit(registration().info);
-  visit(Losses{{{5, 1, 32, 0.25, false}, {6, 0, 0, 0, true}}, 100, 200});
+  visit(Return{registration(), 1, 2, 3, true, true, 4, {5, 6}, {1, 0}});
+  visit(Losses{{{5, 1, 32, 0.25, false}, {6, 0, 0, 0, true}}, {100, 200, 300, 400}});
   visit(Contribution{"validation 10", false, {{0, {1.5, -2.5}}, {7, {}}}});
   visit(Total{"t", {0.1, std::numeric_limits<double>::infinity()}});
   visit(Log{true, "a warning\nof two lines"});
   visit(Failure{{Role::server, 1}, 6, "training", "not finite"});
   visit(Drain{99});
-  visit(Finished{1, 2, 3, 4, 5, 6.5, 7, 8.5, 9, 10, 11, 12.5, 13, {0.25, 0.5}});
+  visit(Finished{
+      {1, 2, 3, 4}, 5, 6.5, 7, 8.5, 9, 10, 11, 12.5, 13, 14, {0.25, 0.5}, Survives::snapshot});
   visit(CheckpointAt{120, true, true});
   visit(CheckpointAnswer{120, false, true});
-  visit(
-      Saved{120, "no space", "step-120/server-0", 10, 2, 3, "n2", {{0, 16, 64, 7}, {16, 1, 4, 9}}});
+  visit(Saved{120,
+              "no space",
+              "step-120/server-0",
+              10,
+              2,
+              3,
+              "n2",
+              {{0, 16, 64, 7}, {16, 1, 4, 9}},
+              {{3, 1, {0, 16, 64, 7}}}});
 }
 
 template <typename Message>
@@ -203,14 +218,16 @@ TEST(MessagesTest, AnUnknownRoleIsRefused) {
 
 // One tensor "t" with this shape, written by hand: its extents are what the message says.
 Bytes start_with_shape(const std::vector<std::uint32_t>& shape) {
-  Bytes bytes(8 + 8 + 8 + 1 + 8 + 4 * shape.size() + 8 + 3 * 8);  // at the end, no checkpoint
-  put<std::uint64_t>(bytes, 8, 1);                                // no processes; one tensor
-  put<std::uint64_t>(bytes, 16, 1);                               // its name
+  Bytes bytes(8 + 8 + 8 + 1 + 8 + 4 * shape.size() + 8 +
+              5 * 8);                // at the end, no checkpoint, no secret
+  put<std::uint64_t>(bytes, 8, 1);   // no processes; one tensor
+  put<std::uint64_t>(bytes, 16, 1);  // its name
   bytes[24] = std::byte{'t'};
   put<std::uint64_t>(bytes, 25, shape.size());
   for (std::size_t i = 0; i < shape.size(); ++i) put(bytes, 33 + 4 * i, shape[i]);
   const Bytes nobody = to_bytes(ProcessInfo{});  // no predecessor
   bytes.insert(bytes.end(), nobody.begin(), nobody.end());
+  bytes.resize(bytes.size() + 3 * 8);  // no backups, no branches of noise
   return bytes;
 }
 

@@ -56,6 +56,25 @@ TEST(TraceTest, ASynchronousVersionIsTheStepOfAll) {
   EXPECT_THAT(check_text(begin + "pull 0 0 2 4 5\n").problem, HasSubstr("with version 5"));
 }
 
+// What another process has left is where a chunk begins, each partition where it was.
+TEST(TraceTest, AChunkMayBeginWhereAnotherProcessHasEnded) {
+  const std::string begin =
+      "sheaf-trace 3 partitions 2 first 0 staleness 1\n"
+      "begin 0 0 1 5\nbegin 0 1 1 6\n";
+  EXPECT_EQ(check_text(begin + "pull 0 1 1 6 11\npush 0 0 1 5\nend 6 1\n").problem, "");
+  EXPECT_THAT(check_text(begin + "push 0 0 1 4\n").problem, HasSubstr("it counts twice"));
+  EXPECT_THAT(check_text(begin + "push 0 1 1 7\n").problem, HasSubstr("one was lost"));
+  EXPECT_THAT(check_text(begin + "push 0 0 1 5\nbegin 0 0 2 5\n").problem,
+              HasSubstr("line 5: chunk 0 begins at clock 5, expected at least 0, before anything"));
+  EXPECT_EQ(check_text(begin + "push 1 0 1 0\n").problem, "");  // that one has nothing yet
+  EXPECT_THAT(check_text("sheaf-trace 3 partitions 2 first 4 synchronous\nbegin 0 0 2 3\n").problem,
+              HasSubstr("expected at least 4"));
+  EXPECT_EQ(check_text("sheaf-trace 3 partitions 3 first 0 backup 1\nbegin 0 0 3 7\n"
+                       "push 0 0 1 7\npush 0 2 1 7\npull 0 1 1 8 8\n")
+                .problem,
+            "");
+}
+
 TEST(TraceTest, NothingBoundsAnUnboundedOne) {
   const std::string begin = "sheaf-trace 2 partitions 2 first 0 unbounded\n";
   const auto found = check_text(begin + "push 0 0 1 0\npush 0 0 1 1\npull 0 0 1 2 2\n");
@@ -91,20 +110,21 @@ TEST(TraceTest, AStepWithBackupHasEnoughAndTheSameInEveryChunk) {
 TEST(TraceTest, LinesAreReadAsTheyAreWritten) {
   const TraceHead head{.partitions = 3, .first = 2, .synchronous = false, .staleness = 4};
   const std::string text =
-      to_line(head) + to_line(TraceEvent{TraceEvent::Kind::push, 7, {1, 2}, 2, 0}) +
+      to_line(head) + to_line(TraceEvent{TraceEvent::Kind::begin, 7, {1, 2}, 2, 0}) +
+      to_line(TraceEvent{TraceEvent::Kind::push, 7, {1, 2}, 2, 0}) +
       to_line(TraceEvent{TraceEvent::Kind::pull, 7, {1, 2}, 3, 8}) + to_line(TraceEnd{3, 5});
-  EXPECT_EQ(
-      text,
-      "sheaf-trace 2 partitions 3 first 2 staleness 4\npush 7 1 2 2\npull 7 1 2 3 8\nend 3 5\n");
+  EXPECT_EQ(text,
+            "sheaf-trace 3 partitions 3 first 2 staleness 4\nbegin 7 1 2 2\npush 7 1 2 2\n"
+            "pull 7 1 2 3 8\nend 3 5\n");
   const TraceFindings found = check_text(text);
   EXPECT_EQ(found.problem, "");
   ASSERT_TRUE(found.end);
   EXPECT_EQ(found.end->step, 3U);
   EXPECT_EQ(found.end->traces, 5U);
   EXPECT_THAT(check_text(text + "end 3 5\n").problem,
-              HasSubstr("line 5: found more behind the end"));
+              HasSubstr("line 6: found more behind the end"));
   EXPECT_EQ(to_line(TraceHead{.partitions = 3, .backup = 2, .staleness = {}}),
-            "sheaf-trace 2 partitions 3 first 0 backup 2\n");
+            "sheaf-trace 3 partitions 3 first 0 backup 2\n");
 }
 
 TEST(TraceTest, WhatIsNoTraceIsSaidWithItsLine) {

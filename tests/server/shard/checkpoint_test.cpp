@@ -125,5 +125,21 @@ TEST(ShardCheckpointTest, RestoredShardsGoOnAsTheOthersWouldHave) {
   }
 }
 
+// A job that goes on from its first version: a worker that sends first values, and then a push,
+// before a chunk is read. What it was told is here stays here.
+TEST(ShardCheckpointTest, FirstValuesMayComeBeforeTheCheckpointOfStepZero) {
+  ShardJob job({.tensors = {16}});
+  job.init_all(10);
+  job.push(0, 0, {0, 1}, 1);
+  const auto read = [](const params::Chunk&, std::span<float> parameters, std::span<float> state) {
+    std::ranges::fill(parameters, 10.0F);
+    std::ranges::fill(state, 0.0F);
+  };
+  EXPECT_TRUE(job.shard().restore(0, 0, read));
+  EXPECT_EQ(job.shard().clock(0), 1U);
+  for (std::uint32_t p = 1; p < 4; ++p) job.push(0, 0, {p, 1}, 1);
+  EXPECT_THAT(job.parameters(1, 0), Each(9.0F));
+}
+
 }  // namespace
 }  // namespace sheaf::server

@@ -1,4 +1,4 @@
-#include "server/shard/partition_clocks.h"
+#include "server/chunk/partition_clocks.h"
 
 #include <gtest/gtest.h>
 

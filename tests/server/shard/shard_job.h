@@ -7,13 +7,17 @@
 #include <cmath>
 #include <cstring>
 #include <deque>
+#include <functional>
+#include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "common/config/section.h"
 #include "common/wire/checksum.h"
+#include "server/replica/replica.h"
 #include "server/shard/shard.h"
 
 namespace sheaf::server {
@@ -92,11 +96,15 @@ struct ShardJobOptions {
   std::uint32_t lanes = 1;
   std::string gate = "bsp";
   std::string gate_keys = "";
+  const privacy::Mechanism* mechanism = nullptr;
   double clip_norm = 0;
   bool skip_non_finite = false;
   bool lossy_push = false;
   bool lossy_pull = false;
+  bool pull_feedback = false;
   bool snapshot = false;  // is kept
+  bool replica = false;   // is kept by another server
+  bool restores_rest = false;
 };
 
 // What a shard has said, decoded as a worker would.
@@ -125,15 +133,70 @@ class ShardJob {
       for (std::uint32_t l = 0; l < options.lanes; ++l) add_lane({s, l});
     }
   }
+  // Frames that were kept lie in buffers of the shards.
+  ~ShardJob() { kept.clear(); }
+  ShardJob(const ShardJob&) = delete;
+  ShardJob& operator=(const ShardJob&) = delete;
 
-  // As if the process had been killed: all is gone but the snapshots, with which another one
-  // begins.
-  void replace_server() {
+  // As if a process, or all, had been killed: all is gone but the snapshots or the replicas, with
+  // which another one begins; or a host, and the snapshots with it. Scalars that were on their way
+  // to it or from it are lost.
+  void replace_server(std::optional<std::uint32_t> server = std::nullopt, bool host = false) {
     replies.clear();
+    const bool from_snapshot = options_.snapshot && !host;
+    const auto is_lost = [&](std::size_t lane) {
+      return !server || lanes_[lane]->lane.server == *server;
+    };
+    std::erase_if(scalars_, [&](const Scalar& s) { return is_lost(s.to) || is_lost(s.from); });
     for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      if (!is_lost(i)) continue;
       lanes_[i]->shard.reset();
-      open(*lanes_[i], snapshots_[i].bytes, true);
+      open(*lanes_[i], snapshots_[i].bytes, from_snapshot);
+      if (options_.replica && !from_snapshot) adopt_replica(*lanes_[i]);
     }
+    if (options_.replica && from_snapshot) connect_backup();
+    for (const auto& lane : lanes_) lane->shard->share_scalars();
+    deliver_scalars();
+  }
+  // The server that has got the last frame or scalar.
+  std::uint32_t last_server() const { return lanes_[last_lane_]->lane.server; }
+
+  // The same of the process that keeps the replicas; and the connections to it are new.
+  void replace_backup() {
+    for (const auto& lane : lanes_) lane->replica.emplace(replica_parts(*lane), false);
+    connect_backup();
+  }
+  void connect_backup() {
+    for (const auto& lane : lanes_) {
+      lane->replica->on_connected();
+      lane->shard->on_backup();
+    }
+  }
+  // Frames between shard and replica that are moved after each frame of a worker, and how many may
+  // be until lost() is called.
+  std::size_t pumped = std::numeric_limits<std::size_t>::max();
+  std::size_t until_lost = std::numeric_limits<std::size_t>::max();
+  std::function<void()> lost;
+  // How many were moved: 0, 1.
+  std::size_t pump_one() {
+    for (const auto& lane : lanes_) {
+      std::optional<wire::OutFrame> frame = lane->replica->next_frame();
+      const bool answer = frame.has_value();
+      if (!frame) frame = lane->shard->next_for_backup();
+      if (!frame) continue;
+      if (until_lost-- == 0) {
+        lost();
+        return 1;
+      }
+      if (answer) {
+        lane->shard->on_replicated(frame->header);
+      } else {
+        give(*lane->replica, *frame);
+        lane->shard->on_written_to_backup();
+      }
+      return 1;
+    }
+    return 0;
   }
 
   Shard& shard(std::size_t lane = 0) { return *lanes_[lane]->shard; }
@@ -166,8 +229,10 @@ class ShardJob {
     push(step, chunk, node, std::vector<float>(chunks_[chunk].size, value), examples, session);
   }
   void pull(Step clock, std::uint32_t chunk, SessionId session = 0,
-            PartitionRange partitions = {0, 1}) {
-    send(header(wire::FrameType::pull, clock, chunk, partitions), {}, session);
+            PartitionRange partitions = {0, 1}, Version next = 0) {
+    wire::Header h = header(wire::FrameType::pull, clock, chunk, partitions);
+    h.value = next;
+    send(h, {}, session);
   }
   void end(Step step, PartitionRange node, std::uint64_t examples, std::size_t lane = 0) {
     wire::Header h = header(wire::FrameType::end, step, 0, node);
@@ -216,6 +281,7 @@ class ShardJob {
     std::size_t index = 0;
     params::LaneId lane;
     std::unique_ptr<Shard> shard;
+    std::optional<Replica> replica;
     void reply(SessionId session, wire::OutFrame frame) override {
       job->on_reply(session, std::move(frame));
     }
@@ -253,6 +319,48 @@ class ShardJob {
     output.index = lanes_.size() - 1;
     output.lane = lane;
     open(output, snapshots_.emplace_back().bytes, false);
+    if (!options_.replica) return;
+    output.replica.emplace(replica_parts(output), true);
+    output.shard->on_backup();
+  }
+  Replica::Parts replica_parts(const LaneOutput& output) const {
+    return {.layout = layout_,
+            .chunks = chunks_,
+            .ids = shards_.chunks_of(output.lane),
+            .optimizer = optimizer_,
+            .clocks = gate_->synchronous() ? 0 : options_.partitions,
+            .local = false,
+            .pull = options_.pull_feedback ? pull_.get() : nullptr,
+            .seed = 0};
+  }
+  // As over the wire.
+  static void give(Replica& replica, const wire::OutFrame& frame) {
+    const auto into = replica.receive_into(frame.header);
+    check(into.size() == frame.payload.size(), "a frame has the size that it says");
+    std::ranges::copy(frame.payload, into.begin());
+    replica.on_frame(frame.header);
+  }
+  // Throws Fault::network if the replica is not whole.
+  void adopt_replica(LaneOutput& output) {
+    Replica& replica = *output.replica;
+    replica.on_connected();
+    wire::OutFrame word;
+    word.header.type = wire::FrameType::replica;
+    word.header.status = static_cast<std::uint8_t>(wire::ReplicaWord::give);
+    give(replica, word);
+    CopyReceiver receiver(replica_parts(output).shape());
+    while (const auto frame = replica.next_frame()) {
+      if (frame->header.type == wire::FrameType::replica) {
+        if (frame->header.status == static_cast<std::uint8_t>(wire::ReplicaWord::whole)) break;
+        fail(Fault::network, "the replica is not whole");
+      }
+      const auto into = receiver.receive_into(frame->header, output.shard->elements(frame->header));
+      std::ranges::copy(frame->payload, into.begin());
+      if (const auto copy = receiver.on_part(frame->header)) {
+        output.shard->adopt(frame->header.chunk, *copy);
+      }
+    }
+    output.shard->on_adopted();
   }
   // A snapshot in `memory`, which is made or begun with.
   void open(LaneOutput& output, AlignedBuffer<std::byte>& memory, bool adopt) {
@@ -267,6 +375,8 @@ class ShardJob {
                      .schedule = schedule_,
                      .push = *push_,
                      .pull = *pull_,
+                     .mechanism = options_.mechanism,
+                     .pull_feedback = options_.pull_feedback,
                      .clip_norm = options_.clip_norm,
                      .skip_non_finite = options_.skip_non_finite};
     if (options_.snapshot) {
@@ -275,6 +385,8 @@ class ShardJob {
       parts.snapshot =
           adopt ? Snapshot::adopt(memory.span(), shape) : Snapshot::begin(memory.span(), shape);
     }
+    parts.replicated = options_.replica;
+    parts.restores_rest = options_.restores_rest;
     output.shard = std::make_unique<Shard>(parts, output);
   }
   void deliver(Shard& shard, wire::Header h, std::span<const std::byte> payload,
@@ -287,8 +399,14 @@ class ShardJob {
       buffer = shard.take_buffer();
       std::ranges::copy(payload, buffer.bytes().begin());
     }
+    last_lane_ = static_cast<std::size_t>(
+        std::ranges::find(lanes_, &shard, [](const auto& l) { return l->shard.get(); }) -
+        lanes_.begin());
     shard.on_frame(session, h, std::move(buffer));
     deliver_scalars();
+    if (!options_.replica) return;
+    for (std::size_t i = 0; i < pumped && pump_one() != 0; ++i) {
+    }
   }
   void on_reply(SessionId session, wire::OutFrame frame) {
     Reply reply{session, frame.header, {frame.payload.begin(), frame.payload.end()}};
@@ -300,18 +418,21 @@ class ShardJob {
   // Scalars travel between lanes later, as over the links, never within the call that made them.
   void on_scalar(std::size_t from, Step step, std::uint32_t chunk, double value) {
     for (std::size_t to = 0; to < lanes_.size(); ++to) {
-      if (to != from) scalars_.push_back({to, step, chunk, value});
+      if (to != from) scalars_.push_back({from, to, step, chunk, value});
     }
   }
   void deliver_scalars() {
     while (!scalars_.empty()) {
-      const auto [to, step, chunk, value] = scalars_.back();  // the newest first: any order will do
+      // The newest first: any order will do.
+      const auto [from, to, step, chunk, value] = scalars_.back();
       scalars_.pop_back();
+      last_lane_ = to;
       lanes_[to]->shard->on_scalar(step, chunk, value);
     }
   }
 
   struct Scalar {
+    std::size_t from;
     std::size_t to;
     Step step;
     std::uint32_t chunk;
@@ -327,6 +448,7 @@ class ShardJob {
   std::unique_ptr<compression::Compressor> push_;
   std::unique_ptr<compression::Compressor> pull_;
   std::vector<Scalar> scalars_;
+  std::size_t last_lane_ = 0;
   struct Kept {
     AlignedBuffer<std::byte> bytes;
   };

@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/server/shard/shard_job.h"
+#include "tests/server/shard/lossy_workers.h"
 
 namespace sheaf::server {
 namespace {
@@ -15,101 +15,27 @@ using testing::Each;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-constexpr std::uint32_t kPartitions = 3;
-constexpr Step kSteps = 4;
+// Who is killed between two frames; within a step it is who takes it.
+using Victim = std::optional<std::uint32_t>;
+constexpr Victim kAll = std::nullopt;
 
-// What one worker sends; sent again until it is acknowledged.
-struct Request {
-  wire::Header header;
-  float value = 0;
-  bool settled = false;
-};
-
-bool answers(const Reply& reply, const Request& request) {
-  const wire::Header& r = reply.header;
-  const wire::Header& q = request.header;
-  const auto type = q.type == wire::FrameType::init   ? wire::FrameType::init_ack
-                    : q.type == wire::FrameType::push ? wire::FrameType::push_ack
-                                                      : wire::FrameType::end_ack;
-  return r.type == type && r.chunk == q.chunk && r.step == q.step && r.partitions == q.partitions;
-}
-
-class Workers {
- public:
-  explicit Workers(ShardJob& job) : job_(job) {}
-
-  // Everything of one step: partition 1 has nothing in the third one.
-  void begin(Step step) {
-    for (std::uint32_t p = 0; p < kPartitions; ++p) {
-      if (step == 2 && p == 1) {
-        open_.push_back({ShardJob::header(wire::FrameType::end, step, 0, {p, 1})});
-        continue;
-      }
-      for (std::uint32_t c = 0; c < job_.chunks().size(); ++c) {
-        Request push{ShardJob::header(wire::FrameType::push, step, c, {p, 1})};
-        push.header.value = 1 + p;
-        push.value = static_cast<float>(static_cast<int>(p + 1 + step) * (c % 2 == 0 ? 1 : -1));
-        open_.push_back(push);
-      }
-    }
-  }
-  void initialise() {
-    for (std::uint32_t c = 0; c < job_.chunks().size(); ++c) {
-      open_.push_back({ShardJob::header(wire::FrameType::init, 0, c, {}), 0.5F});
-    }
-  }
-  // Sends what is open, at most as many frames as are left; false: the server was killed before.
-  bool send_all(std::size_t& left) {
-    for (Request& request : open_) {
-      if (left-- == 0) return false;
-      std::vector<float> values(job_.chunks()[request.header.chunk].size, request.value);
-      if (request.header.type == wire::FrameType::end) values.clear();
-      try {
-        job_.send(request.header, std::as_bytes(std::span(values)));
-      } catch (const Descent::Died&) {
-        return false;
-      }
-      settle();
-    }
-    return true;
-  }
-  void settle() {
-    for (const Reply& reply : job_.replies) {
-      for (Request& request : open_) request.settled |= answers(reply, request);
-    }
-    job_.replies.clear();
-  }
-  void drop_settled() {
-    std::erase_if(open_, [](const Request& r) { return r.settled; });
-  }
-  const std::vector<Request>& open() const { return open_; }
-
- private:
-  ShardJob& job_;
-  std::vector<Request> open_;
-};
-
-struct Ending {
-  std::vector<float> parameters;
-  std::vector<float> state;
-  bool operator==(const Ending&) const = default;
-};
-
-// Runs the job; kills the server before the frame of that number and, if `dies_at` is not 0, in
-// that call of the optimizer.
-Ending run(const ShardJobOptions& options, std::size_t frames, std::size_t dies_at, bool& over) {
+// Runs the job; kills a server before the frame of that number and, if `dies_at` is not 0, in that
+// call of the optimizer.
+Ending run(const ShardJobOptions& options, std::size_t frames, std::size_t dies_at, bool& over,
+           Victim victim = kAll) {
   ShardJob job(options);
   job.optimizer().dies_at = dies_at;
-  Workers workers(job);
+  Workers workers(job, options.skip_non_finite);
   bool killed = false;
   const auto settle_all = [&] {
     while (true) {
       if (!workers.send_all(frames)) {
         EXPECT_FALSE(killed);
         killed = true;
+        const bool within = dies_at != 0 && victim;
         frames = 100000;
         job.optimizer().dies_at = 0;
-        job.replace_server();
+        job.replace_server(within ? job.last_server() : victim);
       }
       workers.drop_settled();
       if (workers.open().empty()) return;
@@ -122,24 +48,13 @@ Ending run(const ShardJobOptions& options, std::size_t frames, std::size_t dies_
     settle_all();
   }
   over = !killed;
-  Ending ending;
-  for (std::uint32_t c = 0; c < job.chunks().size(); ++c) {
-    const auto values = job.parameters(kSteps, c);
-    ending.parameters.insert(ending.parameters.end(), values.begin(), values.end());
-  }
-  EXPECT_TRUE(job.shard().checkpoint_at(kSteps, true));
-  for (const auto& saved : job.saved) {
-    ending.state.insert(ending.state.end(), saved.values.begin(), saved.values.end());
-  }
-  return ending;
+  return ending_of(job);
 }
 
 ShardJobOptions options_of(const std::string& gate, bool snapshot) {
-  return {.tensors = {16, 16, 16},
-          .partitions = kPartitions,
-          .gate = gate,
-          .gate_keys = gate == "ssp" ? "staleness = 1" : "",
-          .snapshot = snapshot};
+  ShardJobOptions options = lossy_options(gate);
+  options.snapshot = snapshot;
+  return options;
 }
 
 class SnapshotGates : public testing::TestWithParam<const char*> {};
@@ -163,7 +78,58 @@ TEST_P(SnapshotGates, AServerThatIsKilledWithinAStepHasTheVersionBefore) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Gates, SnapshotGates, testing::Values("bsp", "ssp", "asp"),
+// Steps that need a figure of all chunks, of two servers of two lanes each: clipped, and left out
+// where it is not finite.
+struct Scalars {
+  const char* name;
+  double clip_norm;
+  bool skip;
+  Victim victim;
+};
+
+class SnapshotScalars : public testing::TestWithParam<Scalars> {
+ protected:
+  static ShardJobOptions options(bool snapshot) {
+    ShardJobOptions options = options_of("bsp", snapshot);
+    options.tensors = {16, 16, 16, 16, 16};
+    options.servers = 2;
+    options.lanes = 2;
+    options.clip_norm = GetParam().clip_norm;
+    options.skip_non_finite = GetParam().skip;
+    return options;
+  }
+};
+
+TEST_P(SnapshotScalars, AServerThatIsKilledBetweenAnyTwoFramesLosesNothing) {
+  bool over = false;
+  const Ending expected = run(options(false), 100000, 0, over);
+  EXPECT_THAT(expected.parameters, SizeIs(80));
+  over = false;
+  for (std::size_t frames = 0; !over; ++frames) {
+    EXPECT_EQ(run(options(true), frames, 0, over, GetParam().victim), expected)
+        << frames << " frames";
+  }
+}
+
+TEST_P(SnapshotScalars, AServerThatIsKilledWithinAStepHasWhatTheStepWasTakenWith) {
+  bool over = false;
+  const Ending expected = run(options(false), 100000, 0, over);
+  over = false;
+  for (std::size_t call = 1; !over; ++call) {
+    EXPECT_EQ(run(options(true), 100000, call, over, GetParam().victim), expected)
+        << "call " << call;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Scalars, SnapshotScalars,
+                         testing::Values(Scalars{"ClippedFirst", 2, false, 0},
+                                         Scalars{"ClippedSecond", 2, false, 1},
+                                         Scalars{"ClippedBoth", 2, false, kAll},
+                                         Scalars{"SkippedFirst", 0, true, 0},
+                                         Scalars{"SkippedBoth", 2, true, kAll}),
+                         [](const auto& row) { return std::string(row.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(Gates, SnapshotGates, testing::Values("bsp", "followed", "ssp", "asp"),
                          [](const auto& row) { return std::string(row.param); });
 
 TEST(SnapshotTest, APushIsAcknowledgedWhenItsStepIsCommitted) {

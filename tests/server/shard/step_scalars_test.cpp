@@ -42,6 +42,19 @@ TEST(StepScalarsTest, RepetitionsCountOnce) {
   EXPECT_EQ(scalars.total(0), 2);
 }
 
+TEST(StepScalarsTest, ASumThatWasSaidStandsForValuesThatAreNotKnown) {
+  StepScalars scalars(2);
+  scalars.add(4, 1, 10);
+  scalars.add_total(4, 13);
+  EXPECT_EQ(scalars.total(4), 13);
+  EXPECT_EQ(scalars.value(4, 1), 10);
+  EXPECT_EQ(scalars.value(4, 0), std::nullopt);
+  scalars.add_total(2, 99);  // of a step that is over
+  EXPECT_EQ(scalars.total(2), std::nullopt);
+  scalars.add(6, 0, 1);
+  EXPECT_EQ(scalars.total(6), std::nullopt);
+}
+
 TEST(StepScalarsTest, TwoStepsAreOpenAndOlderOnesAreIgnored) {
   StepScalars scalars(2);
   scalars.add(3, 0, 1);

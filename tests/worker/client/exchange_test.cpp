@@ -23,6 +23,9 @@ class Events final : public ExchangeEvents {
   void on_arrived(std::uint32_t chunk, Step version, Version, std::size_t bytes) override {
     log.push_back(fmt::format("arrived {} v{} {}", chunk, version, bytes));
   }
+  void on_difference(std::uint32_t chunk, Step version, Version, std::size_t bytes) override {
+    log.push_back(fmt::format("difference {} v{} {}", chunk, version, bytes));
+  }
   void on_settled(const Header& request) override {
     log.push_back(fmt::format("settled {} {}", to_string(request.type), request.chunk));
   }
@@ -225,6 +228,28 @@ TEST_F(ExchangeTest, RepeatedAnswersAreIgnored) {
   }
   EXPECT_THAT(events_.log, ElementsAre("settled push 1", "arrived 1 v1 64"));
   EXPECT_TRUE(exchange.idle());
+}
+
+TEST_F(ExchangeTest, WhoHasTheVersionBeforeTakesADifference) {
+  const auto difference = [](std::uint32_t chunk, Version version) {
+    Header header = answer(FrameType::pull_reply, 3, chunk, kHosted);
+    header.status = static_cast<std::uint8_t>(wire::PullStatus::difference);
+    header.value = version;
+    return header;
+  };
+  Exchange exchange = make();
+  for (const std::uint32_t chunk : {1U, 2U, 3U}) exchange.pull(3, chunk, kHosted, into_, 3);
+  exchange.pull(3, 4, kHosted, into_);  // it has none
+  sent(exchange);
+  deliver(exchange, difference(1, 3), std::vector<std::byte>(5));
+  deliver(exchange, difference(1, 3), std::vector<std::byte>(5));  // a repetition
+  Header whole = answer(FrameType::pull_reply, 3, 2, kHosted);
+  whole.value = 3;
+  deliver(exchange, whole, std::vector<std::byte>(64));
+  EXPECT_THAT(events_.log, ElementsAre("difference 1 v3 5", "arrived 2 v3 64"));
+  EXPECT_THAT(refusal(exchange, difference(3, 4), 5),
+              HasSubstr("new in version 4, expected that of 3"));
+  EXPECT_THAT(refusal(exchange, difference(4, 3), 5), HasSubstr("expected the whole version"));
 }
 
 TEST_F(ExchangeTest, ALateReplyDoesNotTouchWhatIsBeingReceivedNow) {

@@ -18,10 +18,15 @@ class LaneStub {
     asked_to_share,     // and does not answer
     shares,
   };
-  // `stopped` is called from the stub's thread, with the last header that it has read.
-  LaneStub(const wire::JobKey& key, Until until, std::function<void(const wire::Header&)> stopped)
-      : until_(until), stopped_(std::move(stopped)), credentials_{key, wire::Identity{}} {
-    credentials_.self.process = {Role::server, 0};
+  // `stopped` is called from the stub's thread, with the last header that it has read. `server` is
+  // whom it proves to be; the first `drops` connections are closed without a word.
+  LaneStub(const wire::JobKey& key, Until until, std::function<void(const wire::Header&)> stopped,
+           std::uint32_t server = 0, unsigned drops = 0)
+      : until_(until),
+        stopped_(std::move(stopped)),
+        drops_(drops),
+        credentials_{key, wire::Identity{}} {
+    credentials_.self.process = {Role::server, server};
     net::asio::co_spawn(context_, serve(), [](std::exception_ptr) {});
     thread_ = std::jthread([this] { context_.run(); });
   }
@@ -43,6 +48,10 @@ class LaneStub {
   static constexpr Duration kLimit = std::chrono::minutes(10);
 
   net::Task<void> serve() {
+    for (unsigned n = 0; n < drops_; ++n) {
+      net::Connection dropped = co_await listener_.accept(kLimit);
+      dropped.close();
+    }
     net::Connection connection = co_await listener_.accept(kLimit);
     wire::Header request;
     if (until_ == Until::greeted_by_worker) {
@@ -68,6 +77,7 @@ class LaneStub {
 
   const Until until_;
   const std::function<void(const wire::Header&)> stopped_;
+  const unsigned drops_;
   net::Credentials credentials_;
   net::asio::io_context context_{1};
   net::Listener listener_{context_, "127.0.0.1", {}};

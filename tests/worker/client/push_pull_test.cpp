@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <future>
 #include <latch>
 
 #include "common/base/error.h"
@@ -21,15 +22,15 @@ class PushPullTest : public testing::Test {
  protected:
   PushPullTest() { layout_.add("weight", {32}, {}); }
 
-  std::unique_ptr<PushPull> make(Duration share_limit = kNotInThisTest) {
-    PushPull::Options options;
+  std::unique_ptr<PushPull> make(Duration share_limit = kNotInThisTest,
+                                 PushPull::Options options = {}) {
     options.keeper = client_.get();
     options.host_id = LaneStub::kHost;
     options.dead_limit = kNotInThisTest;
     options.share_limit = share_limit;
     options.hosted = {0, 1};
     options.credentials = {key_, wire::Identity{}};
-    options.warn = [](const std::string&) {};
+    if (!options.warn) options.warn = [](const std::string&) {};
     return std::make_unique<PushPull>(std::move(options), chunks(), shards(), *pull_, shutdown_);
   }
   const params::ChunkMap& chunks() {
@@ -39,6 +40,26 @@ class PushPullTest : public testing::Test {
   const params::ShardMap& shards() {
     if (!shards_) shards_ = std::make_unique<params::ShardMap>(chunks(), 1, 1);
     return *shards_;
+  }
+
+  // Of a job whose servers return. `on_first_try` is called when a connection was tried in vain.
+  std::unique_ptr<PushPull> make_returning(std::function<void()> on_first_try) {
+    PushPull::Options options;
+    options.servers_return = true;
+    options.rejoin_limit = kNotInThisTest;
+    options.warn = [said = std::move(on_first_try)](const std::string&) { said(); };
+    return make(kNotInThisTest, std::move(options));
+  }
+  wire::ProcessInfo nobody_there() {
+    wire::ProcessInfo info;
+    info.address = "127.0.0.1";
+    const net::Listener listener(other_, "127.0.0.1", {});
+    info.ports = {listener.endpoint().port};  // free again when this returns
+    return info;
+  }
+  static wire::ProcessInfo in_its_next_life(wire::ProcessInfo info) {
+    ++info.incarnation;
+    return info;
   }
 
   // As the failure of another rank ends the job.
@@ -111,19 +132,56 @@ TEST_F(PushPullTest, AServerThatLeavesIsNamed) {
 
 TEST_F(PushPullTest, AServerThatIsNotThereIsNamed) {
   const auto exchange = make();
-  wire::ProcessInfo info;
-  info.address = "127.0.0.1";
-  {
-    const net::Listener listener(other_, "127.0.0.1", {});
-    info.ports = {listener.endpoint().port};  // free again below
-  }
   try {
-    exchange->connect({info});
+    exchange->connect({nobody_there()});
     FAIL() << "connected to nobody";
   } catch (const Error& error) {
     EXPECT_EQ(error.fault(), Fault::network);
     EXPECT_THAT(error.message(), HasSubstr("cannot connect to server 0"));
   }
+}
+
+// It is lost before a worker comes; where its successor is the worker hears before, or meanwhile.
+TEST_F(PushPullTest, ConnectingWaitsForTheSuccessorOfALostServer) {
+  const LaneStub successor(key_, LaneStub::Until::asked_to_share, [](const wire::Header&) {});
+  const wire::ProcessInfo moved = in_its_next_life(successor.info());
+  PushPull* told = nullptr;
+  const auto exchange = make_returning([&] { told->moved(moved); });
+  told = exchange.get();
+  EXPECT_EQ(message_of_connecting(*exchange, nobody_there()), "connected");
+}
+
+TEST_F(PushPullTest, ASuccessorThatIsKnownBeforeIsConnectedToAtOnce) {
+  const LaneStub successor(key_, LaneStub::Until::asked_to_share, [](const wire::Header&) {});
+  const auto exchange = make_returning([] { ADD_FAILURE() << "tried somebody else"; });
+  exchange->moved(in_its_next_life(successor.info()));
+  EXPECT_EQ(message_of_connecting(*exchange, nobody_there()), "connected");
+}
+
+// A roster that is told while a server is being replaced names it without a place.
+TEST_F(PushPullTest, AServerThatHasNoPlaceYetIsWaitedFor) {
+  const LaneStub successor(key_, LaneStub::Until::asked_to_share, [](const wire::Header&) {});
+  const wire::ProcessInfo moved = in_its_next_life(successor.info());
+  PushPull* told = nullptr;
+  const auto exchange = make_returning([&] { told->moved(moved); });
+  told = exchange.get();
+  wire::ProcessInfo awaited = moved;
+  awaited.address.clear();
+  awaited.ports.clear();
+  EXPECT_EQ(message_of_connecting(*exchange, awaited), "connected");
+}
+
+// The successor of another one was given the port.
+TEST_F(PushPullTest, AnotherServerAtTheAddressOfALostOneIsNotTakenForIt) {
+  const LaneStub successor(key_, LaneStub::Until::asked_to_share, [](const wire::Header&) {});
+  const wire::ProcessInfo moved = in_its_next_life(successor.info());
+  const LaneStub other(key_, LaneStub::Until::asked_to_share, [](const wire::Header&) {}, 1);
+  wire::ProcessInfo lost = other.info();
+  lost.process.id = 0;
+  PushPull* told = nullptr;
+  const auto exchange = make_returning([&] { told->moved(moved); });
+  told = exchange.get();
+  EXPECT_EQ(message_of_connecting(*exchange, lost), "connected");
 }
 
 // The job ends while a server is waited for that does nothing more; the deadlines are minutes away.
@@ -184,6 +242,23 @@ TEST_F(SharingTest, WaitingForMemoryEndsWithTheJob) {
   EXPECT_EQ(message_of_connecting(*exchange, server.info()), "somebody else failed");
   over.count_down();
   keeper_.reset();  // before the latch that it may still look at
+}
+
+// The handshake with the successor of a lost server may fail as any other one: nothing is shared
+// with it before, so it is tried again.
+TEST_F(SharingTest, ASuccessorIsTriedAgainUntilMemoryIsSharedWithIt) {
+  start_keeper(&net::SharedMemory::create);
+  const auto exchange = make_returning([] {});
+  auto lost = std::make_unique<LaneStub>(key_, LaneStub::Until::shares, [](const wire::Header&) {});
+  ASSERT_EQ(message_of_connecting(*exchange, lost->info()), "connected");
+  ASSERT_EQ(exchange->shared_lanes(), 1U);
+  exchange->start();
+  std::promise<void> shares;
+  const LaneStub successor(
+      key_, LaneStub::Until::shares, [&](const wire::Header&) { shares.set_value(); }, 0, 1);
+  lost.reset();
+  exchange->moved(in_its_next_life(successor.info()));
+  EXPECT_EQ(shares.get_future().wait_for(std::chrono::seconds(30)), std::future_status::ready);
 }
 
 TEST_F(SharingTest, AServerThatDoesNotSayWhetherItSharesIsNamed) {

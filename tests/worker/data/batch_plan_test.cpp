@@ -84,6 +84,18 @@ TEST(BatchPlanTest, EpochsAndPartitionsAreShuffledApart) {
   EXPECT_EQ(first, indices_of(BatchPlan(2000, 200, 2, kSeed), 0, 0));
 }
 
+// So that an example is back after an epoch's steps exactly.
+TEST(BatchPlanTest, CyclicEpochsAreTheFirstShuffledOneAgainAndAgain) {
+  const BatchPlan plan(1001, 33, 3, kSeed, Sampling::cyclic), shuffled(1001, 33, 3, kSeed);
+  EXPECT_EQ(plan.steps_per_epoch(), shuffled.steps_per_epoch());
+  for (Step step = 0; step < 3 * plan.steps_per_epoch(); ++step) {
+    for (std::uint32_t p = 0; p < 3; ++p) {
+      EXPECT_EQ(plan.count(step, p), shuffled.count(step, p));
+      EXPECT_EQ(indices_of(plan, step, p), indices_of(shuffled, step % plan.steps_per_epoch(), p));
+    }
+  }
+}
+
 TEST(BatchPlanTest, AnExhaustedPartitionHasNothingLeft) {
   // P = 2 of 5 examples: shares of 2 and 3, one a step each.
   const BatchPlan plan(5, 2, 2, kSeed);
@@ -98,6 +110,22 @@ TEST(BatchPlanTest, AnExhaustedPartitionHasNothingLeft) {
 TEST(BatchPlanTest, ABatchBelowThePartitionsHasAReason) {
   EXPECT_EQ(BatchPlan::problem(4, 4), std::nullopt);
   EXPECT_THAT(BatchPlan::problem(3, 4), Optional(HasSubstr("batch of 3")));
+}
+
+TEST(BatchPlanTest, OfPoissonSamplingCountsWhatIsExpectedInEveryStep) {
+  const BatchPlan plan(1000, 33, 4, kSeed, Sampling::poisson);
+  EXPECT_EQ(plan.steps_per_epoch(), 30U);  // floor(1000 / 33)
+  for (const Step step : {0U, 29U, 30U, 1000U}) {
+    std::uint64_t all = 0;
+    for (std::uint32_t p = 0; p < 4; ++p) {
+      EXPECT_EQ(plan.count(step, p), plan.batch(p));
+      all += plan.count(step, p);
+    }
+    EXPECT_EQ(all, 33U);
+  }
+  // The mean 8.25, eight deviations of 2.825 and eight.
+  EXPECT_EQ(plan.rows(0), 38U);
+  EXPECT_EQ(BatchPlan(10, 10, 1, kSeed, Sampling::poisson).rows(0), 10U);  // no more than there are
 }
 
 }  // namespace

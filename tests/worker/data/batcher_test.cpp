@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <latch>
 #include <new>
@@ -144,6 +145,51 @@ TEST_F(TrainingBatchesTest, AreThoseOfThePlan) {
       }
     }
   }
+}
+
+TEST_F(TrainingBatchesTest, OfSamplesAreWhatTheSamplerTakesAndFindRoom) {
+  const std::uint64_t all = data_.size(Part::train);
+  const BatchPlan plan(all, all / 2, 3, 7, Sampling::poisson);
+  const PoissonSampler sampler({}, all / 2, all);
+  Batcher::Options small = options_for(plan);
+  small.examples = 1;  // far too little
+  Batcher batcher(small, training_batches(data_, plan, normaliser_, &sampler));
+  std::vector<std::uint64_t> places;
+  for (Step step = 0; step < 20; ++step) {
+    for (std::uint32_t p = 1; p < 3; ++p) {
+      const Batch& batch = batcher.next(step, p);
+      const Partition train = data_.train(p);
+      sampler.sample(step, p, train.size(), places);
+      ASSERT_EQ(batch.examples, places.size());
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        const auto row = static_cast<float>(train.examples().row(train.rows()[places[i]]));
+        EXPECT_EQ(batch.inputs[i * 2], row);
+        EXPECT_EQ(batch.targets[i], -row);
+      }
+    }
+  }
+}
+
+// Of n examples at a rate q all stay away with probability (1 - q)^n. Who drew again until somebody
+// takes part would take everybody more often than is accounted for. The secret is fixed; with
+// another one this would fail with probability 1e-6.
+TEST_F(TrainingBatchesTest, OfSamplesAreAsOftenEmptyAsTheLawHasIt) {
+  constexpr Step kSteps = 500;
+  const std::uint64_t all = data_.size(Part::train);
+  const BatchPlan plan(all, 3, 3, 7, Sampling::poisson);
+  const PoissonSampler sampler({}, 3, all);
+  Batcher batcher(options_for(plan), training_batches(data_, plan, normaliser_, &sampler));
+  double empty = 0, expected = 0, variance = 0;
+  for (Step step = 0; step < kSteps; ++step) {
+    for (std::uint32_t p = 1; p < 3; ++p) {
+      empty += batcher.next(step, p).examples == 0 ? 1 : 0;
+      const double away =
+          std::pow(1 - 3 / static_cast<double>(all), static_cast<double>(data_.train(p).size()));
+      expected += away;
+      variance += away * (1 - away);
+    }
+  }
+  EXPECT_NEAR(empty, expected, 4.9 * std::sqrt(variance));
 }
 
 TEST_F(TrainingBatchesTest, AllocateNothingInASteadyState) {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "common/privacy/clip.h"
 #include "tests/worker/models/job_model.h"
 
 namespace {
@@ -68,6 +69,24 @@ layers = [
   EXPECT_EQ(allocations - before, 0U);
   AlignedBuffer<float> one(1);
   EXPECT_EQ(allocations - before, 1U);  // the counter does count
+}
+
+TEST(ModelAllocation, NothingIsAllocatedAfterReserveClipping) {
+  JobModel job(R"(
+loss = "softmax_cross_entropy"
+layers = [{ kind = "dense", units = 20 }, { kind = "tanh" }, { kind = "dense", units = 10 }]
+)",
+               {30, 1});
+  Batch batch = make_batch(16, job.model.schema());
+  job.model.reserve_clipping(16);
+  batch.examples = 16;
+  job.model.clipped_gradient(job.parameters, batch, {}, {}, job.gradient);
+  const std::size_t before = allocations;
+  for (const std::size_t examples : {0U, 16U, 3U}) {
+    batch.examples = examples;
+    job.model.clipped_gradient(job.parameters, batch, {}, {}, job.gradient);
+  }
+  EXPECT_EQ(allocations - before, 0U);
 }
 
 }  // namespace

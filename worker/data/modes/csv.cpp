@@ -2,6 +2,8 @@
 //
 //   path = "prices.csv"       test_path = "…" (optional; the same columns)
 //   targets = ["price"]       column names, or numbers counted from 0; default: the last column
+//   users = "patient"         the column, likewise, that says whose a row is: neither target nor
+//                             input, and any text (optional)
 //   header = "auto"           "yes", "no"; auto: the first line, if none of its cells is a number
 //   delimiter = ","           any one character, "\t" for a tab
 #include <algorithm>
@@ -14,6 +16,7 @@
 #include "worker/data/examples.h"
 #include "worker/data/formats/csv_file.h"
 #include "worker/data/source.h"
+#include "worker/data/user_numbers.h"
 
 namespace sheaf::worker {
 namespace {
@@ -39,6 +42,7 @@ class Csv final : public Source {
       : train_path_(section.text("path", std::nullopt)),
         header_(section.word("header", kHeader, "auto")),
         targets_(section.texts("targets", std::vector<std::string>{})) {
+    if (section.has("users")) users_ = section.text("users", std::nullopt);
     if (section.has("test_path")) test_path_ = section.text("test_path", std::nullopt);
     const std::string delimiter = section.text("delimiter", ",");
     if (delimiter.size() != 1 || kNoDelimiter.find(delimiter) != std::string_view::npos) {
@@ -75,11 +79,7 @@ class Csv final : public Source {
     std::vector<float> targets(targets_at_.size());
     for (std::uint64_t row = 0; file.next(); ++row) {
       if (!keep(row)) continue;
-      const std::size_t cells = file.split();
-      if (cells != known.columns) {
-        fail(Fault::data, "{}: found {} cells, expected {} as in the first line",
-             file.place(std::min(cells, known.columns)), cells, known.columns);
-      }
+      split(file, known);
       read_cells(file, known, inputs_at_, inputs);
       read_cells(file, known, targets_at_, targets);
       into.append(row, inputs, targets);
@@ -93,6 +93,26 @@ class Csv final : public Source {
     return fmt::format("{}:{}", path.string(), first + row);
   }
 
+  std::string users_by() const override { return users_; }
+
+  std::vector<std::uint32_t> users() override {
+    const Table& known = table(SourcePart::train);
+    CsvFile file(known.path, delimiter_);
+    if (known.header) file.next();
+    UserNumbers<std::string> numbers;
+    std::vector<std::uint32_t> all;
+    while (file.next()) {
+      split(file, known);
+      const std::string user = file.text(*users_at_);
+      if (user.empty()) {
+        fail(Fault::data, "{}: found an empty cell, expected whose row it is",
+             file.place(*users_at_));
+      }
+      all.push_back(numbers.of(user));
+    }
+    return all;
+  }
+
   std::vector<fs::path> files() const override {
     if (test_path_.empty()) return {train_path_};
     return {train_path_, test_path_};
@@ -100,6 +120,13 @@ class Csv final : public Source {
 
  private:
   static std::size_t index(SourcePart part) { return part == SourcePart::train ? 0 : 1; }
+
+  static void split(CsvFile& file, const Table& table) {
+    const std::size_t cells = file.split();
+    if (cells == table.columns) return;
+    fail(Fault::data, "{}: found {} cells, expected {} as in the first line",
+         file.place(std::min(cells, table.columns)), cells, table.columns);
+  }
 
   static void read_cells(const CsvFile& file, const Table& table,
                          std::span<const std::size_t> cells, std::span<float> into) {
@@ -157,17 +184,25 @@ class Csv final : public Source {
   }
 
   void choose_columns(const Table& table) {
+    if (!users_.empty()) users_at_ = find_column(table, users_, "data.users");
     for (const std::string& target : targets_) {
-      const std::size_t column = find_column(table, target);
+      const std::size_t column = find_column(table, target, "data.targets");
       if (std::ranges::count(targets_at_, column) > 0) {
         fail(Fault::data, "{}:1: target \"{}\" is named twice in data.targets", table.path.string(),
              target);
       }
+      if (users_at_ == column) {
+        fail(Fault::data, "{}:1: target \"{}\" is the column of data.users", table.path.string(),
+             target);
+      }
       targets_at_.push_back(column);
     }
-    if (targets_.empty()) targets_at_.push_back(table.columns - 1);
+    if (targets_.empty()) {
+      const std::size_t last = table.columns - 1;
+      targets_at_.push_back(users_at_ == last && last > 0 ? last - 1 : last);
+    }
     for (std::size_t c = 0; c < table.columns; ++c) {
-      if (std::ranges::count(targets_at_, c) == 0) inputs_at_.push_back(c);
+      if (users_at_ != c && std::ranges::count(targets_at_, c) == 0) inputs_at_.push_back(c);
     }
     if (inputs_at_.empty()) {
       fail(Fault::data,
@@ -178,17 +213,18 @@ class Csv final : public Source {
   }
 
   // By name, else by number from 0.
-  static std::size_t find_column(const Table& table, const std::string& target) {
-    const auto named = std::ranges::find(table.names, target);
+  static std::size_t find_column(const Table& table, const std::string& name,
+                                 std::string_view key) {
+    const auto named = std::ranges::find(table.names, name);
     if (named != table.names.end()) return static_cast<std::size_t>(named - table.names.begin());
     std::size_t column = 0;
-    const char* end = target.data() + target.size();
-    const auto parsed = std::from_chars(target.data(), end, column);
+    const char* end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data(), end, column);
     if (parsed.ec == std::errc() && parsed.ptr == end && column < table.columns) return column;
     fail(Fault::data,
-         "{}:1: found no column \"{}\" for data.targets, expected {} or a number from 0 "
+         "{}:1: found no column \"{}\" for {}, expected {} or a number from 0 "
          "to {}",
-         table.path.string(), target, list(table), table.columns - 1);
+         table.path.string(), name, key, list(table), table.columns - 1);
   }
 
   static std::string list(const Table& table) {
@@ -202,11 +238,13 @@ class Csv final : public Source {
   fs::path test_path_;  // empty: no test set
   std::string header_;
   std::vector<std::string> targets_;  // as the job file names them
+  std::string users_;                 // the same; empty: nobody asks
   char delimiter_ = ',';
 
   std::array<std::optional<Table>, 2> tables_;  // by part, once looked at
   std::vector<std::size_t> inputs_at_;          // columns
   std::vector<std::size_t> targets_at_;
+  std::optional<std::size_t> users_at_;
 };
 
 std::unique_ptr<Source> make_csv(const config::Section& section, std::uint64_t /*seed*/) {

@@ -3,8 +3,10 @@
 //
 //   inputs = "x.npy"            targets = "y.npy"
 //   test_inputs = "…"           test_targets = "…"     (optional, both)
+//   users = "u.npy"             a whole number per row, which says whose it is   (optional)
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <optional>
 
@@ -13,6 +15,7 @@
 #include "worker/data/examples.h"
 #include "worker/data/formats/npy_header.h"
 #include "worker/data/source.h"
+#include "worker/data/user_numbers.h"
 
 namespace sheaf::worker {
 namespace {
@@ -71,6 +74,7 @@ class Npy final : public Source {
       test_ = {section.text("test_inputs", std::nullopt),
                section.text("test_targets", std::nullopt)};
     }
+    if (section.has("users")) users_ = section.text("users", std::nullopt);
   }
 
   Schema schema() override {
@@ -113,10 +117,51 @@ class Npy final : public Source {
   std::vector<fs::path> files() const override {
     std::vector<fs::path> all = {train_.inputs, train_.targets};
     if (!test_.inputs.empty()) all.insert(all.end(), {test_.inputs, test_.targets});
+    if (!users_.empty()) all.push_back(users_);
+    return all;
+  }
+
+  // Not where the file is: it may be moved between two runs of a job.
+  std::string users_by() const override { return users_.filename().string(); }
+
+  std::vector<std::uint32_t> users() override {
+    ByteReader file(users_);
+    const NpyHeader header = read_npy_header(file);
+    if (header.type == NpyType::f4 || header.type == NpyType::f8) {
+      fail(Fault::data, "{}: found real numbers, expected whole ones (|u1, <i4 or <i8) for users",
+           file.name());
+    }
+    if (header.rows() != rows(SourcePart::train) || header.width() != 1) {
+      fail(Fault::data,
+           "{}: found {} rows of {}, expected one number for each of the {} rows of {}",
+           file.name(), header.rows(), header.width(), rows(SourcePart::train),
+           train_.inputs.string());
+    }
+    UserNumbers<std::int64_t> numbers;
+    std::vector<std::uint32_t> all(header.rows());
+    std::vector<std::byte> item(header.item_bytes());
+    for (std::uint32_t& user : all) {
+      file.read_exactly(item, "the array");
+      user = numbers.of(whole_number(header.type, item));
+    }
+    file.expect_end("the array");
     return all;
   }
 
  private:
+  // All bits of it: a double would make one user of two.
+  static std::int64_t whole_number(NpyType type, std::span<const std::byte> item) {
+    if (type == NpyType::u1) return std::to_integer<std::int64_t>(item[0]);
+    std::int64_t wide = 0;
+    std::int32_t narrow = 0;
+    if (type == NpyType::i8) {
+      std::memcpy(&wide, item.data(), sizeof(wide));
+      return wide;
+    }
+    std::memcpy(&narrow, item.data(), sizeof(narrow));
+    return narrow;
+  }
+
   const Arrays& arrays(SourcePart part) const { return part == SourcePart::train ? train_ : test_; }
 
   const Headers& headers(SourcePart part) {
@@ -158,6 +203,7 @@ class Npy final : public Source {
 
   Arrays train_;
   Arrays test_;                                    // empty paths: no test set
+  fs::path users_;                                 // empty: nobody asks
   std::array<std::optional<Headers>, 2> headers_;  // by part, once read
 };
 

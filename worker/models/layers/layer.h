@@ -26,6 +26,8 @@ struct TensorRequest {
   params::Group group;
 };
 
+class ExampleRule;
+
 class Layer {
  public:
   // `inputs` is the number of floats per example that come in, 0 if a fault before this layer
@@ -57,6 +59,14 @@ class Layer {
                         std::span<const float> in, std::span<const float> out,
                         std::span<float> d_out, std::span<float> gradient,
                         std::span<float> d_in) = 0;
+
+  // How gradients of single examples are clipped; null: there is no way, and a job that clips them
+  // is refused, unless the layer has no parameters.
+  virtual ExampleRule* example_rule() { return nullptr; }
+  // Whether what becomes of an example depends on its inputs alone: not on the other examples, and
+  // not on its place among them. Otherwise one example more changes what others add to a gradient,
+  // and clipping bounds nothing: such a job is refused, too.
+  virtual bool examples_are_apart() const { return true; }
 };
 
 ModeTable<Layer> layers();

@@ -5,6 +5,7 @@
 #include "common/math/blas.h"
 #include "common/math/kernels.h"
 #include "worker/models/initialiser.h"
+#include "worker/models/layers/example_rule.h"
 #include "worker/models/layers/layer.h"
 
 namespace sheaf::worker {
@@ -20,8 +21,9 @@ std::size_t place(const std::array<std::string_view, n>& words, std::string_view
 
 // out = f(in W + b), with W (inputs x units), b (units) and f an activation:
 //   d = d_out f'(out);  dW = in' d;  db = sum of the rows of d;  d_in = d W'
-// One GEMM and one pass forward, two GEMMs and one pass backward.
-class Dense final : public Layer {
+// One GEMM and one pass forward, two GEMMs and one pass backward. The gradient of one example is an
+// outer product, a' d and d, so its squares sum to (||a||^2 + 1) ||d||^2.
+class Dense final : public Layer, public ExampleRule {
  public:
   Dense(const config::Section& section, std::size_t inputs) : inputs_(inputs) {
     constexpr std::int64_t kMostUnits = std::int64_t{1} << 24;
@@ -74,6 +76,35 @@ class Dense final : public Layer {
       math::gemm_bt(pass.examples, inputs_, units_, d_out.data(), parameters.data(), 0,
                     d_in.data());
     }
+  }
+
+  ExampleRule* example_rule() override { return this; }
+
+  void backward_signal(const Forward& pass, std::span<const float> parameters,
+                       std::span<const float>, std::span<const float> out, std::span<float> signal,
+                       std::span<float> d_in) override {
+    if (activation_ != Activation::none) {
+      math::activation_gradient(activation_, out, signal, signal);
+    }
+    if (!d_in.empty()) {
+      math::gemm_bt(pass.examples, inputs_, units_, signal.data(), parameters.data(), 0,
+                    d_in.data());
+    }
+  }
+
+  void add_squares(std::span<const float> in, std::span<const float> signal,
+                   std::span<double> squares) const override {
+    const double of_bias = bias_ ? 1 : 0;
+    for (std::size_t i = 0; i < squares.size(); ++i) {
+      squares[i] += (math::sum_squares(in.subspan(i * inputs_, inputs_)) + of_bias) *
+                    math::sum_squares(signal.subspan(i * units_, units_));
+    }
+  }
+
+  void sum(std::span<const float> weights, std::span<const float> in, std::span<float> signal,
+           std::span<float> gradient) const override {
+    math::weigh_rows(weights, signal, bias_ ? gradient.last(units_) : std::span<float>());
+    math::gemm_at(inputs_, units_, weights.size(), in.data(), signal.data(), 0, gradient.data());
   }
 
  private:

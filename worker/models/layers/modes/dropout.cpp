@@ -23,6 +23,8 @@ class Dropout final : public Layer {
 
   std::size_t outputs() const override { return width_; }
 
+  bool examples_are_apart() const override { return false; }  // masks go by the place
+
   void reserve(std::size_t examples) override {
     words_ = AlignedBuffer<std::uint32_t>((examples * width_ + 3) / 4 * 4);
   }
