@@ -52,8 +52,16 @@ build() {
 # count WHAT: one number of the ctest run that has just ended.
 count() { grep -oPm1 "\\b$1=\"\\K[0-9]+" "$work/junit.xml"; }
 
-# failed_tests: the names in ctest's record of those that did not pass.
-failed_tests() { grep -oP '<testcase name="\K[^"]+(?=".*status="fail")' "$work/junit.xml"; }
+# failed_tests: of ctest's record, those that did not pass, and each one's last lines.
+failed_tests() {
+  awk '
+    function flush() { for (i = n > 25 ? n - 25 : 0; i < n; ++i) print "  " lines[i]; n = 0 }
+    /<testcase / { failed = /status="fail"/; n = 0 }
+    failed && /<testcase / { match($0, /name="[^"]*"/); print substr($0, RSTART + 6, RLENGTH - 7); next }
+    failed && /<\/testcase>/ { flush(); failed = 0 }
+    failed { gsub(/&lt;/, "<"); gsub(/&gt;/, ">"); gsub(/&quot;/, "\""); gsub(/&amp;/, "\\&"); lines[n++] = $0 }
+  ' "$work/junit.xml"
+}
 
 # run_ctest BUILD CTEST_ARGUMENT …: a selection without a test is a failure.
 run_ctest() {
@@ -200,7 +208,7 @@ for part in "${parts[@]}"; do
 done
 
 # What failed comes last, for who sees only the end of a long log.
-((${#failures[@]} == 0)) || printf '\nfailed: %s\n' "${failures[@]}"
+if ((${#failures[@]} > 0)); then printf '%s\n' '' failed: "${failures[@]}"; fi
 printf '\n'
 printf '%s\n' "${summary[@]}"
 # A run without tests proves nothing.
