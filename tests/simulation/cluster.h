@@ -97,7 +97,7 @@ class Cluster {
   LaneServer* lane(std::size_t index);  // of the process that has its place now; null: none
   ServerProcess* newest_server(std::uint32_t id) const;  // the same
   Channel& new_channel(Process& caller, Talker& calling, Process& called, Talker& answering);
-  void connect(Worker& worker, std::size_t lane);
+  void connect(Worker& worker, std::size_t lane, std::uint64_t knock);
   server::SessionId new_session(Worker& worker, std::size_t lane, LaneServer* server);
   void close(server::SessionId session);
   // A server has connected to all others: all say again what somebody may lack.

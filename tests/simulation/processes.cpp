@@ -59,11 +59,11 @@ void Cluster::share_scalars() {
 }
 
 // A server that takes another one's place has its address.
-void Cluster::connect(Worker& worker, std::size_t index) {
-  events.schedule(random_delay(), [this, &worker, index] {
+void Cluster::connect(Worker& worker, std::size_t index, std::uint64_t knock) {
+  events.schedule(random_delay(), [this, &worker, index, knock] {
     LaneServer* const server = lane(index);
     if (server == nullptr || server->process().attempt != attempt) return;
-    in(server->process(), [this, &worker, index, server] {
+    in(server->process(), [this, &worker, index, knock, server] {
       if (!server->serves()) return;  // it listens, but does not accept yet
       wire::Identity identity;
       identity.process = worker.id;
@@ -78,7 +78,7 @@ void Cluster::connect(Worker& worker, std::size_t index) {
       }
       const SessionId session = new_session(worker, index, server);
       later(random_delay(), worker,
-            [&worker, index, session] { worker.on_connected(index, session); });
+            [&worker, index, knock, session] { worker.on_connected(index, session, knock); });
     });
   });
 }

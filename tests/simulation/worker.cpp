@@ -329,7 +329,7 @@ void Worker::reconnect(std::size_t lane) {
 
 void Worker::connect(std::size_t lane) {
   lanes_[lane]->asked = cluster_.now();
-  cluster_.connect(*this, lane);
+  cluster_.connect(*this, lane, ++lanes_[lane]->knocks);
 }
 
 void Worker::disconnect(std::size_t lane) {
@@ -348,12 +348,13 @@ void Worker::moved(const ServerProcess& server) {
   }
 }
 
-void Worker::on_connected(std::size_t lane, server::SessionId session) {
+// A try that was given up for the next one has closed its socket.
+void Worker::on_connected(std::size_t lane, server::SessionId session, std::uint64_t knock) {
   Lane& l = *lanes_[lane];
+  if (knock != l.knocks) return cluster_.close(session);
   if (cluster_.sessions[session].closed) return;  // meanwhile
   const ServerProcess& there = cluster_.sessions[session].server->process();
   if (there.incarnation < moved_[there.id.id]) return;  // it has woken up too late
-  if (l.session && *l.session >= session) return;
   l.session = session;
   if (cluster_.options.mutant != Mutant::deaf_reconnect) l.exchange.on_reconnected();
   send();

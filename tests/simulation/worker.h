@@ -31,7 +31,7 @@ class Worker final : public Process {
   // ---- connections
   void reconnect(std::size_t lane);   // at once
   void disconnect(std::size_t lane);  // and tries to make it again
-  void on_connected(std::size_t lane, server::SessionId session);
+  void on_connected(std::size_t lane, server::SessionId session, std::uint64_t knock);
   void on_closed(std::size_t lane, server::SessionId session);
   void moved(const ServerProcess& server);  // is at work in another one's place
   // Computes what partitions owe to the open step, too, if it is still at that one.
@@ -67,6 +67,7 @@ class Worker final : public Process {
     }
     Worker& owner;
     std::optional<server::SessionId> session;  // nothing: there is no connection
+    std::uint64_t knocks = 0;                  // tries to make one; only the newest counts
     Milliseconds asked = 0;                    // for one
     worker::Exchange exchange;
   };
