@@ -55,6 +55,11 @@ std::vector<std::uint64_t> checkpoints_of(const Job& job) {
   return steps;
 }
 
+bool has_saved(const Job& job, Running& running) {
+  return running.wait_until(
+      [&] { return say(job, {"status"}).output.find("saved at step") != std::string::npos; }, kRun);
+}
+
 bool saves_another(const Job& job, Running& running) {
   const auto newest = [&] {
     const auto steps = checkpoints_of(job);

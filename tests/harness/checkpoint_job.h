@@ -25,6 +25,9 @@ std::string reference_model(std::uint64_t steps);
 
 // Steps of which there is a manifest, newest first.
 std::vector<std::uint64_t> checkpoints_of(const Job& job);
+// Whether the job has one within kRun, and knows it: it was read back after its manifest was there.
+// Losses are counted since the newest that is known.
+bool has_saved(const Job& job, Running& running);
 // Whether there is a newer one within kRun.
 bool saves_another(const Job& job, Running& running);
 // Of the last row of metrics; 0 if there is none.

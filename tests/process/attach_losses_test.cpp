@@ -69,7 +69,7 @@ TEST(AttachTest, AServerThatWasAwaitedIsReplacedInPlace) {
   job.tables["checkpoint"] = "every = \"1h\"\n";  // so that further losses have pauses
   Running first(job);
   ASSERT_TRUE(first.wait_for_training()) << first.errors();
-  ASSERT_TRUE(first.wait_until([&] { return !checkpoints_of(job).empty(); }, kRun));
+  ASSERT_TRUE(has_saved(job, first)) << first.errors();
   for (const unsigned life : {1U, 2U, 3U}) {  // until the pause is long enough to act in it
     first.signal("server", 1, SIGKILL);
     ASSERT_TRUE(lives_again(first, "server", 1, life)) << first.errors();
@@ -79,8 +79,8 @@ TEST(AttachTest, AServerThatWasAwaitedIsReplacedInPlace) {
                                   first.rank("worker", 1)["pid"].get<long>()};
   first.signal("server", 1, SIGKILL);
   ASSERT_TRUE(first.wait_for_message("another process takes its place in 4 s", kRun));
+  ASSERT_TRUE(first.wait_until([&] { return !first.has_arrived("server", 1); }, kRun));
   kill_train(first);
-  ASSERT_EQ(first.rank("server", 1)["pid"], 0);
   Running second(job, job.attach());
   ASSERT_TRUE(second.wait_for_message("has taken the job over", kRun)) << second.errors();
   ASSERT_TRUE(gets_further(second)) << second.errors();
@@ -102,7 +102,7 @@ TEST_P(LoadingAttached, ASuccessorLearnsWhatTheOthersHaveSummed) {
   const bool before = GetParam();
   Running first(job);
   ASSERT_TRUE(first.wait_for_training()) << first.errors();
-  ASSERT_TRUE(first.wait_until([&] { return !checkpoints_of(job).empty(); }, kRun));
+  ASSERT_TRUE(has_saved(job, first)) << first.errors();
   if (before) {
     first.signal("worker", 1, SIGKILL);
     ASSERT_TRUE(lives_again(first, "worker", 1)) << first.errors();

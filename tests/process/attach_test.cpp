@@ -182,7 +182,7 @@ TEST(AttachTest, WhatCannotBeTakenOverIsSaid) {
     Running running(job);
     ASSERT_TRUE(running.wait_for_training()) << running.errors();
     expect_refusal("is in use by another sheaf");
-    ASSERT_TRUE(running.wait_until([&] { return !checkpoints_of(job).empty(); }, kRun));
+    ASSERT_TRUE(has_saved(job, running)) << running.errors();
     running.signal(SIGKILL);
     ASSERT_EQ(running.wait(kRun), 128 + SIGKILL);
   }  // and all its processes

@@ -33,7 +33,7 @@ inline void kill_train(Running& running) {
 // Of a job that trains and has saved something.
 inline void kill_supervisor(const Job& job, Running& running) {
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
-  ASSERT_TRUE(running.wait_until([&] { return !checkpoints_of(job).empty(); }, kRun));
+  ASSERT_TRUE(has_saved(job, running)) << running.errors();
   kill_train(running);
 }
 

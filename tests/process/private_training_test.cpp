@@ -158,7 +158,7 @@ TEST_P(PrivateTraining, WhoeverIsLostAllStartAgainAndOneReleaseIsCharged) {
   job.tables["recovery"] = "restarts = 5\n";
   Running running(job);
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
-  ASSERT_TRUE(running.wait_until([&] { return !checkpoints_of(job).empty(); }, kRun));
+  ASSERT_TRUE(has_saved(job, running)) << running.errors();
   running.signal("worker", 1, SIGKILL);
   const auto again = [&](std::string_view role) {
     const nlohmann::json row = running.rank(role, 0);

@@ -35,13 +35,6 @@ bool goes_on(Running& running, unsigned worker, unsigned incarnation) {
              kRun);
 }
 
-// Its beginning is: no newer checkpoint sets back the count of its losses.
-bool is_saved(const Job& job, Running& running) {
-  return running.wait_until(
-      [&] { return say(job, {"status"}).output.find("saved at step 0") != std::string::npos; },
-      kRun);
-}
-
 void expect_replaced(Running& running, unsigned replacements) {
   running.signal(SIGTERM);
   ASSERT_EQ(running.wait(patience(kRun)), 75) << running.errors();
@@ -209,7 +202,7 @@ TEST_P(CountingReplacements, WhoIsLostOnceTooOftenIsTakenOnByASurvivor) {
   job.tables["checkpoint"] = "every = \"1h\"\n";
   Running running(job);
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
-  ASSERT_TRUE(is_saved(job, running)) << running.errors();
+  ASSERT_TRUE(has_saved(job, running)) << running.errors();
   running.signal("worker", 1, SIGKILL);
   ASSERT_TRUE(goes_on(running, 1, 1)) << running.errors();
   running.signal("worker", 1, SIGKILL);
@@ -228,7 +221,7 @@ TEST(ReplacementsTest, WhoLosesAlsoTheSurvivorEnds) {
   job.tables["recovery"] = "restarts = 1\n";
   Running running(job);
   ASSERT_TRUE(running.wait_for_training()) << running.errors();
-  ASSERT_TRUE(is_saved(job, running)) << running.errors();
+  ASSERT_TRUE(has_saved(job, running)) << running.errors();
   running.signal("worker", 1, SIGKILL);
   ASSERT_TRUE(goes_on(running, 1, 1)) << running.errors();
   running.signal("worker", 1, SIGKILL);

@@ -40,8 +40,7 @@ bool saves_newer(const Job& job, Running& running, std::uint64_t than) {
 
 // It has something to go on from: its beginning.
 bool has_begun(const Job& job, Running& running) {
-  return running.wait_until([&] { return !checkpoints_of(job).empty(); }, kRun) &&
-         running.wait_for_training();
+  return has_saved(job, running) && running.wait_for_training();
 }
 
 // Ends it, and expects what a job of as many steps comes to.
@@ -154,11 +153,7 @@ TEST(RestartsTest, WithoutAWholeCheckpointTheJobEnds) {
   EnduringJob job(3);
   job.tables["checkpoint"] = "every = \"1h\"\n";
   Running running(job);
-  // Written and read back: what is damaged before that is no checkpoint.
-  const auto saved = [&] {
-    return say(job, {"status"}).output.find("saved at step 0") != std::string::npos;
-  };
-  ASSERT_TRUE(running.wait_until(saved, kRun)) << running.errors();
+  ASSERT_TRUE(has_saved(job, running)) << running.errors();
   for (const auto& entry :
        std::filesystem::directory_iterator(job.run() / "checkpoints" / "step-000000000000")) {
     std::filesystem::resize_file(entry.path(), 10);

@@ -17,7 +17,7 @@ TEST(Scale, WhatCannotBeIsRefused) {
   const Said many = say(job, {"scale", "--workers", "5"});
   EXPECT_EQ(many.code, 2);
   EXPECT_THAT(many.errors, HasSubstr("found 5 workers, expected 1 to 4 (run.partitions)"));
-  ASSERT_TRUE(running.wait_until([&] { return !checkpoints_of(job).empty(); }, kRun));
+  ASSERT_TRUE(has_saved(job, running)) << running.errors();
   const Said same = say(job, {"scale", "--workers", "2"});
   EXPECT_EQ(same.code, 2);
   EXPECT_THAT(same.errors, HasSubstr("the job has 2 workers"));
