@@ -334,6 +334,10 @@ void Server::abandon_checkpoint(Version version) {
   if (checkpointer_) checkpointer_->abandon(version);
 }
 
+void Server::name_base(Version version, Version base) {
+  if (checkpointer_) checkpointer_->name_base(version, base);
+}
+
 std::size_t Server::memory_bound() const {
   std::size_t bytes = checkpoint_memory() + replica_bytes_;
   for (const auto& lane : lanes_) bytes += lane->shard().memory_bound();

@@ -78,8 +78,7 @@ struct CheckpointOptions {
   std::string job;
   std::string host;
   // One version is on the disk, or why it is not. Called from a thread of its own.
-  std::function<void(Version, std::optional<checkpoint::WrittenFile>, const std::string& error)>
-      on_done;
+  std::function<void(Version, std::optional<checkpoint::Part>, const std::string& error)> on_done;
 };
 
 struct ServerReport {
@@ -143,6 +142,8 @@ class Server {
   // checkpoint_into().
   void checkpoint_at(Version version, bool end, std::function<void(bool in_time)> answer);
   void abandon_checkpoint(Version version);
+  // A whole checkpoint whose files `version` may name: see PartWriter.
+  void name_base(Version version, Version base);
   // What everything that it acknowledges does. After open().
   wire::Survives survives() const;
   bool writes_checkpoints() const { return checkpointer_ != nullptr; }

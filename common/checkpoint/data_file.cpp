@@ -2,17 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <utility>
 
 #include "common/base/error.h"
 #include "common/checkpoint/names.h"
-#include "common/checkpoint/pieces.h"
-#include "common/checkpoint/safetensors.h"
 #include "common/math/kernels.h"
 #include "common/wire/checksum.h"
 
 namespace sheaf::checkpoint {
 namespace {
+
+constexpr std::size_t kMostOlderFiles = 8;
 
 std::filesystem::path made_folder(Disk& disk, std::filesystem::path folder) {
   disk.make_folder(folder);
@@ -21,43 +22,58 @@ std::filesystem::path made_folder(Disk& disk, std::filesystem::path folder) {
 
 }  // namespace
 
-DataFileWriter::DataFileWriter(Disk& disk, std::filesystem::path checkpoints, DataFileParts parts)
+DataFileWriter::DataFileWriter(Disk& disk, std::filesystem::path checkpoints, DataFileParts parts,
+                               std::unique_ptr<Base> base)
     : disk_(disk),
       checkpoints_(std::move(checkpoints)),
       parts_(std::move(parts)),
+      base_(std::move(base)),
       file_(disk, made_folder(disk, checkpoints_ / folder_name(parts_.step)) /
                       data_file_name(parts_.server)),
-      has_(parts_.ids.size(), 0) {
-  const std::string head = plan();
-  file_->reserve(written_.file.bytes);
-  file_->write_at(0, std::as_bytes(std::span(head)));
+      has_(parts_.ids.size()) {
+  check(!base_ || base_->manifest().step < parts_.step, "the base is older");
+  plan();
+  file_->reserve(reserved_);
 }
 
-std::string DataFileWriter::plan() {
-  std::vector<StoredTensor> tensors;
-  std::uint64_t end = 0;  // elements
+void DataFileWriter::plan() {
+  const auto elements = [&](std::uint32_t id) {
+    return parts_.chunks[id].size * (1 + std::uint64_t{parts_.state_per_parameter});
+  };
+  std::uint64_t all = 0;
+  for (const std::uint32_t id : parts_.ids) all += elements(id);
+  // Where a chunk will lie is not known yet: nowhere has it more digits than as the last one.
   for (const std::uint32_t id : parts_.ids) {
-    const params::Chunk& chunk = parts_.chunks[id];
-    written_.chunks.push_back({chunk.offset, chunk.size, 0, end * sizeof(float), 0});
-    const std::vector<Piece> pieces = pieces_of(parts_.layout, chunk.offset, chunk.size);
+    const std::vector<StoredTensor> tensors = tensors_of(parts_.chunks[id], all - elements(id));
+    tensors_.insert(tensors_.end(), tensors.begin(), tensors.end());
+  }
+  own_.file.header_bytes = head(0).size();
+  reserved_ = own_.file.header_bytes + all * sizeof(float);
+  own_.file.bytes = own_.file.header_bytes;
+  own_.file.name = folder_name(parts_.step) + "/" + data_file_name(parts_.server);
+  own_.file.host = parts_.host;
+  tensors_.clear();
+}
+
+std::string DataFileWriter::head(std::uint64_t bytes) const {
+  return safetensors_head(
+      tensors_,
+      {{"format", "sheaf checkpoint"}, {"job", parts_.job}, {"step", std::to_string(parts_.step)}},
+      bytes);
+}
+
+// `first` element of the data.
+std::vector<StoredTensor> DataFileWriter::tensors_of(const params::Chunk& chunk,
+                                                     std::uint64_t first) const {
+  std::vector<StoredTensor> tensors;
+  const std::vector<Piece> pieces = pieces_of(parts_.layout, chunk.offset, chunk.size);
+  for (std::uint32_t run = 0; run <= parts_.state_per_parameter; ++run, first += chunk.size) {
     for (const Piece& piece : pieces) {
-      tensors.push_back({piece.name, piece.shape, end + piece.offset, piece.size});
-    }
-    end += chunk.size;
-    for (std::uint32_t run = 0; run < parts_.state_per_parameter; ++run, end += chunk.size) {
-      for (const Piece& piece : pieces) {
-        tensors.push_back({run_name(run, piece), piece.shape, end + piece.offset, piece.size});
-      }
+      tensors.push_back({run == 0 ? piece.name : run_name(run - 1, piece), piece.shape,
+                         first + piece.offset, piece.size});
     }
   }
-  const std::string head = safetensors_head(
-      tensors,
-      {{"format", "sheaf checkpoint"}, {"job", parts_.job}, {"step", std::to_string(parts_.step)}});
-  for (StoredChunk& chunk : written_.chunks) chunk.at += head.size();
-  written_.file = {folder_name(parts_.step) + "/" + data_file_name(parts_.server),
-                   head.size() + end * sizeof(float), head.size(),
-                   wire::crc32c(std::as_bytes(std::span(head))), parts_.host};
-  return head;
+  return tensors;
 }
 
 std::string DataFileWriter::run_name(std::uint32_t run, const Piece& piece) const {
@@ -76,13 +92,28 @@ void DataFileWriter::write(std::uint32_t chunk, std::span<const float> parameter
   check(!has_[index], "a chunk is written once");
   require_finite(shape, parameters, state);
 
-  const std::span<const std::byte> head = std::as_bytes(parameters);
-  const std::span<const std::byte> tail = std::as_bytes(state);
-  StoredChunk& stored = written_.chunks[index];
-  file_->write_at(stored.at, head);
-  if (!tail.empty()) file_->write_at(stored.at + head.size(), tail);
-  stored.crc = wire::crc32c(tail, wire::crc32c(head));
-  has_[index] = 1;
+  const std::uint32_t crc =
+      wire::crc32c(std::as_bytes(state), wire::crc32c(std::as_bytes(parameters)));
+  const StoredChunk* const same =
+      base_ ? base_->find(shape.offset, parameters, state, crc) : nullptr;
+  if (same != nullptr) {
+    kept_.push_back({index, same});
+  } else {
+    append(index, parameters, state, crc);
+  }
+  has_[index] = true;
+}
+
+void DataFileWriter::append(std::size_t index, std::span<const float> parameters,
+                            std::span<const float> state, std::uint32_t crc) {
+  const params::Chunk& chunk = parts_.chunks[parts_.ids[index]];
+  const std::uint64_t at = own_.file.bytes;
+  file_->write_at(at, std::as_bytes(parameters));
+  if (!state.empty()) file_->write_at(at + parameters.size_bytes(), std::as_bytes(state));
+  own_.file.bytes += parameters.size_bytes() + state.size_bytes();
+  own_.chunks.push_back({chunk.offset, chunk.size, 0, at, crc});
+  const auto tensors = tensors_of(chunk, (at - own_.file.header_bytes) / sizeof(float));
+  tensors_.insert(tensors_.end(), tensors.begin(), tensors.end());
 }
 
 void DataFileWriter::require_finite(const params::Chunk& chunk, std::span<const float> parameters,
@@ -99,17 +130,67 @@ void DataFileWriter::require_finite(const params::Chunk& chunk, std::span<const 
                                         [](float value) { return std::isfinite(value); });
       fail(Fault::diverged,
            "{}: element {} of {} is {}, expected finite values: such a model is not saved",
-           written_.file.name, bad - values.begin(),
-           run == 0 ? piece.name : run_name(run - 1, piece), *bad);
+           own_.file.name, bad - values.begin(), run == 0 ? piece.name : run_name(run - 1, piece),
+           *bad);
     }
   }
 }
 
-WrittenFile DataFileWriter::finish() {
-  check(std::find(has_.begin(), has_.end(), 0) == has_.end(), "every chunk was written");
+std::vector<bool> DataFileWriter::choose_files() const {
+  const std::vector<FileEntry>& files = base_->manifest().files;
+  std::vector<std::uint64_t> used(files.size());  // bytes
+  for (const Kept& kept : kept_) {
+    used[kept.extent->file] += base_->manifest().extent_bytes(*kept.extent);
+  }
+  std::vector<std::size_t> enough;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const std::uint64_t all = files[i].bytes - files[i].header_bytes;
+    if (used[i] != 0 && used[i] >= all - used[i]) enough.push_back(i);
+  }
+  std::ranges::stable_sort(enough, std::greater(), [&](std::size_t i) { return used[i]; });
+  enough.resize(std::min(enough.size(), kMostOlderFiles));
+  std::vector<bool> chosen(files.size());
+  for (const std::size_t i : enough) chosen[i] = true;
+  return chosen;
+}
+
+// What lies in files that are not named.
+void DataFileWriter::write_the_rest() {
+  if (kept_.empty()) return;
+  const std::vector<bool> chosen = choose_files();
+  std::erase_if(kept_, [&](const Kept& kept) {
+    const StoredChunk& extent = *kept.extent;
+    if (chosen[extent.file]) return false;
+    const std::span<const float> values = base_->read(extent);
+    append(kept.index, values.first(extent.size), values.subspan(extent.size), extent.crc);
+    return true;
+  });
+}
+
+void DataFileWriter::publish() {
+  const std::string text = head(own_.file.header_bytes);
+  own_.file.header_crc = wire::crc32c(std::as_bytes(std::span(text)));
+  file_->write_at(0, std::as_bytes(std::span(text)));
+  if (own_.file.bytes != reserved_) file_->cut(own_.file.bytes);
   file_.publish();
   disk_.sync_folder(checkpoints_);
-  return std::move(written_);
+}
+
+Part DataFileWriter::finish() {
+  check(std::find(has_.begin(), has_.end(), false) == has_.end(), "every chunk was written");
+  write_the_rest();
+  Part part;
+  if (!own_.chunks.empty()) {
+    publish();
+    part.push_back(std::move(own_));
+  }
+  for (const Kept& kept : kept_) {
+    const FileEntry& file = base_->manifest().files[kept.extent->file];
+    auto found = std::ranges::find(part, file, &WrittenFile::file);
+    if (found == part.end()) found = part.insert(found, WrittenFile{file});
+    found->chunks.push_back(*kept.extent);
+  }
+  return part;
 }
 
 }  // namespace sheaf::checkpoint

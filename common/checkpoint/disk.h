@@ -26,6 +26,8 @@ class File {
   virtual void reserve(std::uint64_t bytes) = 0;
   // All of `bytes`, or an error.
   virtual void write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
+  // Gives back what lies behind the first `bytes` bytes.
+  virtual void cut(std::uint64_t bytes) = 0;
   virtual void read_at(std::uint64_t offset, std::span<std::byte> bytes) const = 0;
   // The contents survive from here on; the name of a new file only after sync_folder().
   virtual void sync() = 0;

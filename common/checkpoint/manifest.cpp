@@ -216,19 +216,21 @@ std::string json_of(const Manifest& m) {
 }  // namespace
 
 void Manifest::add(const WrittenFile& written) {
+  const auto known = std::ranges::find(files, written.file);
+  const auto file = static_cast<std::uint32_t>(known - files.begin());
   for (StoredChunk chunk : written.chunks) {
-    chunk.file = static_cast<std::uint32_t>(files.size());
+    chunk.file = file;
     chunks.push_back(chunk);
   }
   std::ranges::sort(chunks, {}, &StoredChunk::offset);
   for (StoredResidual residual : written.residuals) {
-    residual.chunk.file = static_cast<std::uint32_t>(files.size());
+    residual.chunk.file = file;
     residuals.push_back(residual);
   }
   std::ranges::sort(residuals, {}, [](const StoredResidual& r) {
     return std::tuple(r.partition, r.run, r.chunk.offset);
   });
-  files.push_back(written.file);
+  if (known == files.end()) files.push_back(written.file);
 }
 
 std::uint64_t Manifest::bytes() const {
@@ -236,6 +238,14 @@ std::uint64_t Manifest::bytes() const {
   for (const FileEntry& file : files) sum += file.header_bytes;
   for (const StoredChunk& chunk : chunks) sum += extent_bytes(chunk);
   for (const StoredResidual& residual : residuals) sum += residual.extent_bytes();
+  return sum;
+}
+
+std::uint64_t Manifest::written_bytes() const {
+  std::uint64_t sum = 0;
+  for (const FileEntry& file : files) {
+    if (file.name.starts_with(folder_name(step) + "/")) sum += file.bytes;
+  }
   return sum;
 }
 

@@ -49,12 +49,17 @@ struct StoredResidual {
   bool operator==(const StoredResidual&) const = default;
 };
 
-// What a server or a worker has written; `file` of its chunks means nothing yet.
+// A file, and those of its extents that are of this checkpoint; `file` of its chunks means nothing
+// yet.
 struct WrittenFile {
   FileEntry file;
   std::vector<StoredChunk> chunks = {};
   std::vector<StoredResidual> residuals = {};
 };
+
+// What a server or a worker has of a checkpoint: the file that it has written, if any, and files of
+// older checkpoints with what has stayed the same since.
+using Part = std::vector<WrittenFile>;
 
 struct Manifest {
   std::string job;
@@ -66,6 +71,7 @@ struct Manifest {
   std::vector<StoredResidual> residuals;     // by partition and run, then the same of each; or none
   std::map<std::string, std::string> about;  // whatever else a resumed job needs to know
 
+  // Parts may share an older file.
   void add(const WrittenFile& written);
   std::uint64_t extent_bytes(const StoredChunk& chunk) const {
     return chunk.size * sizeof(float) * (1 + std::uint64_t{state_per_parameter});
@@ -74,6 +80,8 @@ struct Manifest {
   std::uint32_t runs() const { return residuals.empty() ? 0 : residuals.back().run + 1; }
   // Of headers and extents: what this checkpoint reads of its files.
   std::uint64_t bytes() const;
+  // Of files in its own folder: what was written for it.
+  std::uint64_t written_bytes() const;
 };
 
 // Throws Fault::internal for a manifest that manifest_from_text() would refuse.

@@ -59,6 +59,12 @@ class PosixFile final : public File {
     }
   }
 
+  void cut(std::uint64_t bytes) override {
+    while (::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) {
+      if (errno != EINTR) fail_to_write(path_, bytes, errno);
+    }
+  }
+
   void read_at(std::uint64_t offset, std::span<std::byte> bytes) const override {
     while (!bytes.empty()) {
       const ssize_t got =

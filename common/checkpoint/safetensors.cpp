@@ -84,7 +84,8 @@ void check_coverage(std::vector<StoredTensor>& tensors, std::uint64_t data_bytes
 
 }  // namespace
 
-std::string safetensors_head(std::span<const StoredTensor> tensors, const Metadata& metadata) {
+std::string safetensors_head(std::span<const StoredTensor> tensors, const Metadata& metadata,
+                             std::uint64_t bytes) {
   std::string json = "{";
   std::set<std::string_view> names = {kMetadata};
   for (const auto& [key, value] : metadata) {
@@ -101,6 +102,10 @@ std::string safetensors_head(std::span<const StoredTensor> tensors, const Metada
   }
   json += '}';
   json.append((kHeaderLengthBytes - json.size() % kHeaderLengthBytes) % kHeaderLengthBytes, ' ');
+  if (bytes != 0) {
+    check(kHeaderLengthBytes + json.size() <= bytes, "the head fits its place");
+    json.resize(bytes - kHeaderLengthBytes, ' ');
+  }
   const std::uint64_t length = json.size();
   if (length > kMaxHeaderBytes) {
     fail(Fault::data,

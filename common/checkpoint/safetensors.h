@@ -33,9 +33,11 @@ struct SafetensorsHeader {
   Metadata metadata;                  // by name
 };
 
-// All that stands before the data: length, JSON, padding. Throws Fault::data if it is longer than
-// the format allows. REQUIRES: names are unique UTF-8, and none is "__metadata__".
-std::string safetensors_head(std::span<const StoredTensor> tensors, const Metadata& metadata);
+// All that stands before the data: length, JSON, padding; padded to `bytes` if those are given.
+// Throws Fault::data if it is longer than the format allows. REQUIRES: names are unique UTF-8, and
+// none is "__metadata__"; `bytes` are a multiple of 8, and enough.
+std::string safetensors_head(std::span<const StoredTensor> tensors, const Metadata& metadata,
+                             std::uint64_t bytes = 0);
 
 // Reads the JSON of a file with `data_bytes` of data. Throws std::invalid_argument for anything
 // that the format does not allow: JSON that is none or repeats a name, another dtype, a shape that

@@ -189,12 +189,13 @@ void Store::remove(Step step) {
   disk_.sync_folder(path_);
 }
 
-void Store::prune(std::size_t keep, Step verified) {
+void Store::prune(std::size_t keep, Step verified, const std::set<Step>& bases) {
   check(keep >= 1, "a checkpoint is kept");
   std::vector<Checkpoint> kept;
   std::set<Step> steps;
   for (Checkpoint& checkpoint : list()) {
-    if (checkpoint.step != verified && kept.size() >= keep) continue;
+    const bool asked = checkpoint.step == verified || bases.contains(checkpoint.step);
+    if (!asked && kept.size() >= keep) continue;
     if (!checkpoint.manifest) {
       // Of no matter unless it is the newest, which may need files of older ones, or was whole.
       if (checkpoint.step != verified && !kept.empty()) continue;

@@ -40,6 +40,8 @@ class Store {
   // be there or not; if it is, it is whole.
   void commit(const Manifest& manifest);
 
+  // Of that step; nothing if there is none, or it is damaged.
+  std::optional<Manifest> manifest(Step step) const { return read_manifest(step).manifest; }
   // True if there is a MANIFEST of this step.
   bool has(Step step) const;
   // Newest first. Reads the manifests alone: `damage` is theirs.
@@ -58,9 +60,10 @@ class Store {
 
   // Removes the checkpoint of a step, or what there is of it.
   void remove(Step step);
-  // Removes all but the newest `keep` checkpoints and that of step `verified`, and what crashes
-  // have left of steps before the newest. REQUIRES: `verified` was found whole. keep >= 1.
-  void prune(std::size_t keep, Step verified);
+  // Removes all but the newest `keep` checkpoints, that of step `verified` and those of `bases`,
+  // and what crashes have left of steps before the newest. A file stays as long as a checkpoint
+  // that stays names it, wherever it lies. REQUIRES: `verified` was found whole. keep >= 1.
+  void prune(std::size_t keep, Step verified, const std::set<Step>& bases = {});
 
  private:
   struct Folder {

@@ -122,6 +122,11 @@ ControlFrame ControlLink::frame_of(ControlKind kind, std::vector<std::byte> body
   return frame;
 }
 
+void ControlLink::on_base(std::function<void(const wire::CheckpointBase&)> handler) {
+  const std::lock_guard lock(handler_mutex_);
+  on_base_ = std::move(handler);
+}
+
 void ControlLink::on_checkpoint(std::function<void(const wire::CheckpointAt&)> handler) {
   const std::lock_guard lock(handler_mutex_);
   on_checkpoint_ = std::move(handler);
@@ -391,6 +396,10 @@ void ControlLink::on_control(const Header& header) {
       lock.unlock();
       return on_checkpoint_order(wire::from_bytes<wire::CheckpointAt>(body_));
     }
+    case ControlKind::base: {
+      lock.unlock();
+      return on_checkpoint_base(wire::from_bytes<wire::CheckpointBase>(body_));
+    }
     case ControlKind::waiting: {
       lock.unlock();
       const std::lock_guard handler_lock(handler_mutex_);
@@ -443,6 +452,15 @@ void ControlLink::on_checkpoint_order(const wire::CheckpointAt& order) {
     if (on_checkpoint_) on_checkpoint_(order);  // a rank that has nothing to save left it empty
   }
   if (given && given->saved) send(ControlKind::saved, *given->saved, Fate::dropped);
+}
+
+void ControlLink::on_checkpoint_base(const wire::CheckpointBase& base) {
+  {
+    const std::lock_guard lock(mutex_);
+    memory_.on_base(base);
+  }
+  const std::lock_guard handler_lock(handler_mutex_);
+  if (on_base_) on_base_(base);
 }
 
 // It may be told again, by another coordinator.

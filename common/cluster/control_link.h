@@ -69,6 +69,8 @@ class ControlLink final : public Coordination, public net::FrameHandler {
 
   // Who is told of checkpoints, in the link's thread; when this returns, nobody else is.
   void on_checkpoint(std::function<void(const wire::CheckpointAt&)> handler);
+  // And of their bases.
+  void on_base(std::function<void(const wire::CheckpointBase&)> handler);
   // Who answers when the coordinator asks what an open step lacks, in the link's thread. The same.
   void on_waiting(std::function<wire::Waiting()> handler);
   // Who answers when the coordinator asks how far partitions are, by answer(). The same.
@@ -139,6 +141,7 @@ class ControlLink final : public Coordination, public net::FrameHandler {
   net::Task<void> beat_loop();
   void on_control(const wire::Header& header);
   void on_checkpoint_order(const wire::CheckpointAt& order);
+  void on_checkpoint_base(const wire::CheckpointBase& base);
   void on_moved_server(wire::ProcessInfo server);
 
   void adopt(net::Connection connection);
@@ -157,6 +160,7 @@ class ControlLink final : public Coordination, public net::FrameHandler {
 
   std::mutex handler_mutex_;                                      // held while the handler runs
   std::function<void(const wire::CheckpointAt&)> on_checkpoint_;  // guarded by handler_mutex_
+  std::function<void(const wire::CheckpointBase&)> on_base_;      // the same
   std::function<wire::Waiting()> on_waiting_;                     // the same
   std::function<void(const wire::PartitionClock&)> on_clock_;     // the same
   std::function<void(const wire::ProcessInfo&)> on_moved_;        // the same

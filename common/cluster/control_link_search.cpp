@@ -131,6 +131,7 @@ void ControlLink::come_back() {
   message.ends = last_step_.has_value();
   message.last_step = last_step_.value_or(0);
   message.ordered = memory_.ordered();
+  message.bases = memory_.bases();
   message.backups = start_->backups;
   outbox_.push_back(frame_of(ControlKind::returned, wire::to_bytes(message)));
   net::asio::post(context_, [this] { wake(); });

@@ -38,11 +38,16 @@ Step TakeoverMemory::known_from(Step first) const { return forgotten_ ? *forgott
 std::optional<TakeoverMemory::Given> TakeoverMemory::on_order(const wire::CheckpointAt& order) {
   if (order.abandoned) {
     orders_.erase(order.version);
+    bases_.erase(order.version);
     return std::nullopt;
   }
   const auto [place, is_new] = orders_.try_emplace(order.version);
   if (is_new) return std::nullopt;
   return place->second;
+}
+
+void TakeoverMemory::on_base(const wire::CheckpointBase& base) {
+  bases_[base.version] = base.base;
 }
 
 void TakeoverMemory::on_answer(const wire::CheckpointAnswer& answer) {
@@ -60,6 +65,7 @@ void TakeoverMemory::on_saved(const wire::Saved& saved) {
     if (order->second.saved && ++newer > 2) order = orders_.erase(order);
     if (order == orders_.begin()) break;
   }
+  bases_.erase(bases_.begin(), bases_.lower_bound(orders_.begin()->first));
 }
 
 std::vector<Version> TakeoverMemory::ordered() const {
@@ -68,6 +74,14 @@ std::vector<Version> TakeoverMemory::ordered() const {
     if (!given.saved) versions.push_back(version);
   }
   return versions;
+}
+
+std::vector<wire::CheckpointBase> TakeoverMemory::bases() const {
+  std::vector<wire::CheckpointBase> all;
+  for (const auto& [version, base] : bases_) {
+    if (orders_.contains(version)) all.push_back({version, base});
+  }
+  return all;
 }
 
 }  // namespace sheaf::cluster

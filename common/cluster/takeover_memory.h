@@ -58,10 +58,13 @@ class TakeoverMemory {
   };
   // An order. What was answered to it before, if it is known: a server does it once.
   std::optional<Given> on_order(const wire::CheckpointAt& order);
+  void on_base(const wire::CheckpointBase& base);
   void on_answer(const wire::CheckpointAnswer& answer);
   void on_saved(const wire::Saved& saved);
   // Versions that were ordered and are not written.
   std::vector<Version> ordered() const;
+  // Checkpoints whose files those may name that were ordered, written or not.
+  std::vector<wire::CheckpointBase> bases() const;
 
  private:
   struct Contribution {
@@ -74,6 +77,7 @@ class TakeoverMemory {
   std::deque<wire::StepLoss> losses_;
   std::optional<Step> forgotten_;  // the newest step of which a loss was dropped
   std::map<Version, Given> orders_;
+  std::map<Version, Version> bases_;  // may come before their orders
 };
 
 }  // namespace sheaf::cluster

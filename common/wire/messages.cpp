@@ -77,9 +77,13 @@ void serialize(Archive& archive, Released& m) {
   archive(m.step, m.partition, m.lane, m.chunks, m.digest);
 }
 template <typename Archive>
+void serialize(Archive& archive, CheckpointBase& m) {
+  archive(m.version, m.base);
+}
+template <typename Archive>
 void serialize(Archive& archive, Return& m) {
   archive(m.registration, m.first_step, m.begun, m.known_from, m.draining, m.ends, m.last_step,
-          m.ordered, m.backups);
+          m.ordered, m.backups, m.bases);
 }
 template <typename Archive>
 void serialize(Archive& archive, CheckpointAt& m) {
@@ -98,9 +102,12 @@ void serialize(Archive& archive, SavedResidual& m) {
   archive(m.partition, m.run, m.chunk);
 }
 template <typename Archive>
+void serialize(Archive& archive, SavedFile& m) {
+  archive(m.name, m.bytes, m.header_bytes, m.header_crc, m.host, m.chunks, m.residuals);
+}
+template <typename Archive>
 void serialize(Archive& archive, Saved& m) {
-  archive(m.version, m.error, m.file, m.bytes, m.header_bytes, m.header_crc, m.host, m.chunks,
-          m.residuals);
+  archive(m.version, m.error, m.files);
 }
 template <typename Archive>
 void serialize(Archive& archive, StepLoss& m) {
@@ -206,6 +213,7 @@ SHEAF_MESSAGE(Drain)
 SHEAF_MESSAGE(Finished)
 SHEAF_MESSAGE(CheckpointAt)
 SHEAF_MESSAGE(CheckpointAnswer)
+SHEAF_MESSAGE(CheckpointBase)
 SHEAF_MESSAGE(Saved)
 SHEAF_MESSAGE(Waiting)
 SHEAF_MESSAGE(PartitionClock)

@@ -47,6 +47,7 @@ enum class ControlKind : std::uint64_t {
   granted = 23,   // coordinator → worker: Drain, the first step that may not be released yet
   returned = 24,  // rank → another coordinator than it began with: Return
   resumed = 25,   // that coordinator → rank: Drain, which says nothing; it has taken over
+  base = 26,      // coordinator → server: CheckpointBase
 };
 
 struct ProcessInfo {
@@ -100,6 +101,13 @@ struct Start {
 };
 
 // What a rank tells a coordinator that takes over from one that has died, before anything else.
+// A checkpoint that is whole and stays until that of `version` is, or has failed: what has not
+// changed since need not be written again.
+struct CheckpointBase {
+  Version version = 0;
+  Version base = 0;
+};
+
 struct Return {
   Registration registration;
   Step first_step = 0;  // that it was told to begin at
@@ -110,6 +118,7 @@ struct Return {
   Step last_step = 0;            // that one
   std::vector<Version> ordered;  // checkpoints that it has been told of and has not written yet
   std::vector<std::uint32_t> backups;  // of each server, as it was told; empty: there are none
+  std::vector<CheckpointBase> bases = {};  // of checkpoints that it has been told of
 };
 
 // Every chunk is to be saved when it has taken so many steps; or is not any more.
@@ -138,18 +147,23 @@ struct SavedResidual {
   SavedChunk chunk;
 };
 
-// The part of a server or a worker in a checkpoint: the file that is on its disk, or why there is
-// none.
-struct Saved {
-  Version version = 0;
-  std::string error;  // empty: it is there
-  std::string file;   // relative to the folder
+// A file, and those of its extents that are of a checkpoint.
+struct SavedFile {
+  std::string name;  // relative to the folder
   std::uint64_t bytes = 0;
   std::uint64_t header_bytes = 0;
   std::uint32_t header_crc = 0;
   std::string host;
   std::vector<SavedChunk> chunks;
   std::vector<SavedResidual> residuals = {};
+};
+
+// The part of a server or a worker in a checkpoint: the file that it has written, and those of older
+// checkpoints that hold what has not changed; or why there is none.
+struct Saved {
+  Version version = 0;
+  std::string error;  // empty: it is there
+  std::vector<SavedFile> files = {};
 };
 
 // Chunks of a step that were released with noise: those of one lane of a server, or all of one

@@ -70,6 +70,12 @@ Findings examine(const fs::path& run) {
   return findings;
 }
 
+// Where the rest of it is, if it has not written everything itself.
+std::string text_of_older(const checkpoint::Manifest& manifest) {
+  const std::uint64_t bytes = manifest.bytes() - manifest.written_bytes();
+  return bytes == 0 ? "" : fmt::format(", {} of them in files of older steps", bytes);
+}
+
 void write_text(const Findings& findings, const fs::path& checkpoints, std::ostream& out) {
   if (findings.checkpoints.empty()) {
     fmt::print(out, "no checkpoint in {}\n", checkpoints.string());
@@ -77,8 +83,9 @@ void write_text(const Findings& findings, const fs::path& checkpoints, std::ostr
   for (const Checkpoint& found : findings.checkpoints) {
     if (found.damage.empty()) {
       const std::size_t files = found.manifest->files.size();
-      fmt::print(out, "step {}: ok, {} file{}, {} bytes\n", found.step, files,
-                 files == 1 ? "" : "s", found.manifest->bytes());
+      const std::string older = text_of_older(*found.manifest);
+      fmt::print(out, "step {}: ok, {} file{}, {} bytes{}\n", found.step, files,
+                 files == 1 ? "" : "s", found.manifest->bytes(), older);
     }
     for (const Damage& damage : found.damage) {
       fmt::print(out, "step {}: damaged: {}\n", found.step, damage.text());
@@ -116,6 +123,7 @@ void write_json(const Findings& findings, std::ostream& out) {
                            {"ok", found.damage.empty()},
                            {"files", manifest ? Json(manifest->files.size()) : Json()},
                            {"bytes", manifest ? Json(manifest->bytes()) : Json()},
+                           {"written_bytes", manifest ? Json(manifest->written_bytes()) : Json()},
                            {"damage", damages}});
   }
   Json traces = Json::array();

@@ -28,13 +28,23 @@ Checkpoints::Checkpoints(Options options, checkpoint::Disk& disk, std::optional<
 
 // ---- when ---------------------------------------------------------------------------------------
 
-void Checkpoints::take(Version version, bool end) {
+void Checkpoints::take(Version version, bool end, const std::set<Version>& bases) {
   if (newest_ && version <= *newest_) return;
   if (failed_.contains(version)) return;  // servers hand a version over once
   const auto [place, is_new] = under_way_.try_emplace(version);
   if (!is_new) return;
   place->second.end = end;
+  place->second.bases = bases;
+  if (version != options_.last) name_base(version);  // that is near when a tick says so
   order({.version = version, .abandoned = false, .end = end});
+}
+
+// Once for each version: nobody would know which one a server has begun with.
+void Checkpoints::name_base(Version version) {
+  UnderWay& parts = under_way_.at(version);
+  if (!newest_ || *newest_ >= version || !parts.bases.empty()) return;
+  parts.bases.insert(*newest_);
+  options_.name_base({version, *newest_});
 }
 
 void Checkpoints::give_up(Version version) {
@@ -64,8 +74,12 @@ void Checkpoints::on_tick(TimePoint now, Step begun) {
     seen_at_ = now;
   }
   rate = std::max(rate, rate_);
-  if (now < next_ || periodic_ || begun == 0) return;
+  if (begun == 0) return;
   const Version version = std::max(begun, passed_) + 2 + static_cast<Step>(rate * seconds(lead_));
+  for (const auto& [near, parts] : under_way_) {
+    if (near <= version) name_base(near);
+  }
+  if (now < next_ || periodic_) return;
   if (version >= options_.last || under_way_.contains(version)) return;
   next_ = now + options_.every;
   periodic_ = version;
@@ -91,7 +105,8 @@ void Checkpoints::on_saved(ProcessId process, const wire::Saved& saved) {
   UnderWay& parts = found->second;
   if (!has_part(process, saved.version) || !parts.done.insert(process).second) return;
   if (saved.error.empty()) {
-    parts.files.push_back(written_file(saved));
+    const checkpoint::Part part = part_of(saved);
+    parts.files.insert(parts.files.end(), part.begin(), part.end());
   } else {
     ++parts.broken;
     parts.error = fmt::format("{}: {}", to_string(process), saved.error);
@@ -105,6 +120,8 @@ void Checkpoints::on_replaced(ProcessId process,
     if (!has_part(process, version) || parts.done.contains(process)) continue;
     parts.answered.erase(process);
     parts.writers.erase(process);
+    const bool has_base = process.role == Role::server && !parts.bases.empty();
+    if (has_base) options_.name_base({version, *parts.bases.rbegin()});
     order({.version = version, .abandoned = false, .end = parts.end});
   }
 }
@@ -132,7 +149,6 @@ void Checkpoints::settle(Version version, std::string error) {
   if (periodic_ == version) periodic_.reset();
   passed_ = std::max(passed_, version);
   if (error.empty()) {
-    newest_ = std::max(newest_.value_or(0), version);
     lead_ = std::max(kLead, lead_ / 2);
   } else {
     failed_.insert(version);
@@ -148,7 +164,14 @@ void Checkpoints::settle(Version version, std::string error) {
 void Checkpoints::commit(Version version, UnderWay& parts) {
   checkpoint::Manifest manifest = options_.manifest;
   manifest.step = version;
-  std::ranges::sort(parts.files, {}, [](const checkpoint::WrittenFile& f) { return f.file.name; });
+  // Those that it has written itself first.
+  std::ranges::sort(parts.files, [](const auto& a, const auto& b) {
+    const auto folder = [](const checkpoint::FileEntry& file) {
+      return file.name.substr(0, file.name.find('/'));
+    };
+    const std::string theirs = folder(b.file), ours = folder(a.file);
+    return ours != theirs ? ours > theirs : a.file.name < b.file.name;
+  });
   for (const checkpoint::WrittenFile& file : parts.files) manifest.add(file);
   options_.in_background([this, version, manifest = std::move(manifest)] {
     std::string error;
@@ -159,8 +182,25 @@ void Checkpoints::commit(Version version, UnderWay& parts) {
     } catch (...) {
       error = describe(std::current_exception()).second;
     }
-    if (error.empty()) prune(version);
-    options_.post([this, version, error] { settle(version, error); });
+    const CheckpointBytes bytes{manifest.bytes(), manifest.written_bytes()};
+    options_.post([this, version, error, bytes] {
+      if (!error.empty()) return settle(version, error);
+      on_committed(version, bytes);
+    });
+  });
+}
+
+// From here on it is the base of what is ordered: all that others have as theirs is known.
+void Checkpoints::on_committed(Version version, const CheckpointBytes& bytes) {
+  newest_ = std::max(newest_.value_or(0), version);
+  bytes_ += bytes;
+  std::set<Version> bases;
+  for (const auto& [other, parts] : under_way_) {
+    if (other != version) bases.insert(parts.bases.begin(), parts.bases.end());
+  }
+  options_.in_background([this, version, bases] {
+    prune(version, bases);
+    options_.post([this, version] { settle(version, {}); });
   });
 }
 
@@ -179,9 +219,9 @@ std::string Checkpoints::read_back(const checkpoint::Manifest& manifest) {
 }
 
 // That something older cannot be removed is no fault of the new one.
-void Checkpoints::prune(Version verified) {
+void Checkpoints::prune(Version verified, const std::set<Version>& bases) {
   try {
-    store_.prune(options_.keep, verified);
+    store_.prune(options_.keep, verified, bases);
   } catch (...) {
     options_.post([this, text = describe(std::current_exception()).second] {
       options_.warn(fmt::format("warning: older checkpoints stay: {}", text));
@@ -200,29 +240,34 @@ void Checkpoints::drop(Version version) {
 
 // ---- the wire -----------------------------------------------------------------------------------
 
-wire::Saved saved_message(Version version, const checkpoint::WrittenFile& written) {
-  const checkpoint::FileEntry& file = written.file;
-  wire::Saved saved{version,         {},        file.name, file.bytes, file.header_bytes,
-                    file.header_crc, file.host, {},        {}};
-  for (const checkpoint::StoredChunk& c : written.chunks) {
-    saved.chunks.push_back({c.offset, c.size, c.at, c.crc});
-  }
-  for (const auto& [partition, run, c] : written.residuals) {
-    saved.residuals.push_back({partition, run, {c.offset, c.size, c.at, c.crc}});
+wire::Saved saved_message(Version version, const checkpoint::Part& part) {
+  wire::Saved saved{.version = version, .error = {}};
+  for (const auto& [file, chunks, residuals] : part) {
+    wire::SavedFile& to = saved.files.emplace_back(wire::SavedFile{
+        file.name, file.bytes, file.header_bytes, file.header_crc, file.host, {}});
+    for (const checkpoint::StoredChunk& c : chunks) {
+      to.chunks.push_back({c.offset, c.size, c.at, c.crc});
+    }
+    for (const auto& [partition, run, c] : residuals) {
+      to.residuals.push_back({partition, run, {c.offset, c.size, c.at, c.crc}});
+    }
   }
   return saved;
 }
 
-checkpoint::WrittenFile written_file(const wire::Saved& saved) {
-  checkpoint::WrittenFile written{
-      {saved.file, saved.bytes, saved.header_bytes, saved.header_crc, saved.host}};
-  for (const wire::SavedChunk& c : saved.chunks) {
-    written.chunks.push_back({c.offset, c.size, 0, c.at, c.crc});
+checkpoint::Part part_of(const wire::Saved& saved) {
+  checkpoint::Part part;
+  for (const wire::SavedFile& file : saved.files) {
+    checkpoint::WrittenFile& to = part.emplace_back(checkpoint::WrittenFile{
+        {file.name, file.bytes, file.header_bytes, file.header_crc, file.host}});
+    for (const wire::SavedChunk& c : file.chunks) {
+      to.chunks.push_back({c.offset, c.size, 0, c.at, c.crc});
+    }
+    for (const auto& [partition, run, c] : file.residuals) {
+      to.residuals.push_back({partition, run, {c.offset, c.size, 0, c.at, c.crc}});
+    }
   }
-  for (const auto& [partition, run, c] : saved.residuals) {
-    written.residuals.push_back({partition, run, {c.offset, c.size, 0, c.at, c.crc}});
-  }
-  return written;
+  return part;
 }
 
 }  // namespace sheaf::launcher

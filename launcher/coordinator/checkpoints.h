@@ -5,7 +5,10 @@
 //
 // With error feedback workers have a part in all but version 0, and are ordered like servers.
 // A version is ordered ahead of the job, which does not wait for it; if it comes too late, a later
-// one is ordered. Plain code without threads or a clock: it belongs to the coordinator's thread,
+// one is ordered.
+// When it is near, servers are told of the newest checkpoint, its base: they name its files for
+// what has not changed since. Until such a version is settled its base is not removed.
+// Plain code without threads or a clock: it belongs to the coordinator's thread,
 // and gives away what is done to files, so that a slow disk delays no beat.
 #pragma once
 
@@ -22,6 +25,7 @@
 #include "common/base/clock.h"
 #include "common/checkpoint/store.h"
 #include "common/wire/messages.h"
+#include "launcher/run/run_result.h"
 
 namespace sheaf::launcher {
 
@@ -38,6 +42,7 @@ class Checkpoints {
     checkpoint::Manifest manifest;  // of the job: the step and the files are filled in
     // To every server, or to every worker.
     std::function<void(Role, const wire::CheckpointAt&)> order;
+    std::function<void(const wire::CheckpointBase&)> name_base;  // to every server
     // Runs a task that handles files, after those before it, while the object lives or not at all;
     // then what it posts, in the coordinator's thread.
     std::function<void(std::function<void()>)> in_background;
@@ -51,7 +56,8 @@ class Checkpoints {
 
   // Takes one of a version that the job has not passed and will not pass before this is settled,
   // because it has not begun, or ends there.
-  void take(Version version, bool end);
+  // `bases`: that another coordinator has named for it.
+  void take(Version version, bool end, const std::set<Version>& bases = {});
   // Whether one of this version was ordered by time: it may have come too late, and a version is
   // handed over once. Nothing ends there.
   bool was_due(Version version) const { return due_.contains(version); }
@@ -65,6 +71,8 @@ class Checkpoints {
   void give_up(Version version);
 
   std::optional<Version> newest() const { return newest_; }  // that is on the disk
+  // Of all that were made since this began: what they hold, and what was written for that.
+  const CheckpointBytes& bytes() const { return bytes_; }
   // Whether nothing more will happen to this version.
   bool settled(Version version) const { return !under_way_.contains(version); }
   std::uint64_t failed() const { return failed_.size(); }
@@ -78,22 +86,26 @@ class Checkpoints {
     std::set<ProcessId> writers;
     std::set<ProcessId> done;  // whose part is on the disk, or will not be
     bool late = false;
-    std::vector<checkpoint::WrittenFile> files;
+    std::set<Version> bases;  // that its parts may name the files of
+    checkpoint::Part files;
     std::size_t broken = 0;  // parts that could not be written
     std::string error;
   };
   bool has_residuals(Version version) const { return options_.workers != 0 && version != 0; }
   bool has_part(ProcessId process, Version version) const;
   void order(const wire::CheckpointAt& order);
+  void name_base(Version version);
   void look_at(Version version);
   void commit(Version version, UnderWay& parts);
+  void on_committed(Version version, const CheckpointBytes& bytes);
   void settle(Version version, std::string error);  // by value: it may be of what is erased
   std::string read_back(const checkpoint::Manifest& manifest);
-  void prune(Version verified);
+  void prune(Version verified, const std::set<Version>& bases);
   void drop(Version version);
 
   const Options options_;
   std::optional<Version> newest_;
+  CheckpointBytes bytes_;
   std::map<Version, UnderWay> under_way_;
   std::optional<Version> periodic_;  // the one under way that was due by time
   TimePoint next_;
@@ -110,8 +122,8 @@ class Checkpoints {
   checkpoint::Store store_;
 };
 
-// The same entry, as the wire carries it.
-wire::Saved saved_message(Version version, const checkpoint::WrittenFile& written);
-checkpoint::WrittenFile written_file(const wire::Saved& saved);
+// The same part, as the wire carries it.
+wire::Saved saved_message(Version version, const checkpoint::Part& part);
+checkpoint::Part part_of(const wire::Saved& saved);
 
 }  // namespace sheaf::launcher

@@ -192,6 +192,9 @@ void Coordinator::begin_checkpoints(const wire::Registration& first) {
   o.order = [this](Role role, const wire::CheckpointAt& order) {
     send_all(role, ControlKind::checkpoint, order);
   };
+  o.name_base = [this](const wire::CheckpointBase& base) {
+    send_all(Role::server, ControlKind::base, base);
+  };
   o.in_background = [this](std::function<void()> task) { files_->run(std::move(task)); };
   o.post = [this](std::function<void()> task) {
     net::asio::post(context_, [this, task = std::move(task)] {
@@ -200,7 +203,8 @@ void Coordinator::begin_checkpoints(const wire::Registration& first) {
   };
   o.warn = [this](std::string_view text) { record_.note(text); };
   o.on_settled = [this] {
-    record_.on_checkpoint(checkpoints_->newest(), checkpoints_->failed());
+    record_.on_checkpoint(checkpoints_->newest(), checkpoints_->bytes(),
+                          checkpoints_->failed());
     if (membership_.all_finished(Role::worker)) complete_if_saved();
   };
   const std::optional<Version> newest =
@@ -208,7 +212,7 @@ void Coordinator::begin_checkpoints(const wire::Registration& first) {
   files_.emplace();
   checkpoints_ =
       std::make_unique<Checkpoints>(std::move(o), disk_, newest, std::chrono::steady_clock::now());
-  record_.on_checkpoint(newest, 0);
+  record_.on_checkpoint(newest, {}, 0);
   waits_ = std::make_unique<Waits>(
       Waits::Options{.servers = options_.servers,
                      .workers = options_.workers,

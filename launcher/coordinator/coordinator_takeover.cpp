@@ -157,7 +157,8 @@ void Coordinator::find_guests() {
 }
 
 // What was under way belongs to nobody and is given up, but for that of the last step, and the
-// first if there is none yet: those are ordered again.
+// first if there is none yet: those are ordered again, and what servers were told of their bases
+// stays true.
 void Coordinator::take_over_checkpoints() {
   const bool first = !checkpoints_->newest();
   std::set<Version> ordered;
@@ -173,7 +174,13 @@ void Coordinator::take_over_checkpoints() {
     checkpoints_->give_up(version);
   }
   if (first) checkpoints_->take(0, last_ == 0);
-  checkpoints_->take(last_, true);
+  std::set<Version> bases;
+  for (const auto& [process, message] : returns_) {
+    for (const wire::CheckpointBase& base : message.bases) {
+      if (base.version == last_) bases.insert(base.base);
+    }
+  }
+  checkpoints_->take(last_, true, bases);
 }
 
 void Coordinator::take_over_drain() {

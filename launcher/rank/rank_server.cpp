@@ -28,6 +28,9 @@ class Orders {
   explicit Orders(RankSession& rank) : rank_(rank) {
     rank_.link.on_checkpoint(
         [this](const wire::CheckpointAt& order) { take([this, order] { save(order); }); });
+    rank_.link.on_base([this](const wire::CheckpointBase& base) {
+      take([this, base] { server_->name_base(base.version, base.base); });
+    });
     rank_.link.on_clock([this](const wire::PartitionClock& question) {
       take([this, question] { say_clock(question); });
     });
@@ -35,6 +38,7 @@ class Orders {
   ~Orders() {
     rank_.link.on_waiting({});
     rank_.link.on_clock({});
+    rank_.link.on_base({});
     rank_.link.on_checkpoint({});
   }
 
@@ -79,7 +83,7 @@ class Orders {
 void open_checkpoints(RankSession& rank, server::Server& server, checkpoint::Disk& disk,
                       const wire::Start& start) {
   const auto on_done = [&link = rank.link](Version version,
-                                           std::optional<checkpoint::WrittenFile> written,
+                                           std::optional<checkpoint::Part> written,
                                            const std::string& error) {
     wire::Saved saved;
     saved.version = version;

@@ -81,7 +81,7 @@ void WorkerResiduals::open_saver(const wire::Start& start) {
     wire::Saved saved;
     saved.version = version;
     saved.error = error;
-    if (written) saved = saved_message(version, *written);
+    if (written) saved = saved_message(version, {*written});
     link.saved(saved);
   };
   saver_.emplace(disk_, *role_.residuals(),

@@ -350,8 +350,10 @@ void JobRecord::on_finished(ProcessId process, const wire::Finished& report) {
   finished_[process] = report;
 }
 
-void JobRecord::on_checkpoint(std::optional<Step> newest, std::uint64_t failed) {
+void JobRecord::on_checkpoint(std::optional<Step> newest, const CheckpointBytes& bytes,
+                              std::uint64_t failed) {
   result_.checkpoint = newest;
+  result_.checkpoint_bytes = bytes;
   result_.faults.failed_checkpoints = failed_before_ + failed;
 }
 

@@ -130,7 +130,10 @@ std::string result_json(const RunResult& result) {
                {"transport", result.transport},
                {"encryption", result.encrypted ? "tls" : "none"}};
   if (result.privacy) json["privacy"] = of(*result.privacy);
-  json["checkpoint"] = {{"step", or_null(result.checkpoint)}, {"lane_pause_ms", nullptr}};
+  json["checkpoint"] = {{"step", or_null(result.checkpoint)},
+                        {"bytes", result.checkpoint_bytes.held},
+                        {"written_bytes", result.checkpoint_bytes.written},
+                        {"lane_pause_ms", nullptr}};
   if (const auto& pause = result.lane_pause) {
     json["checkpoint"]["lane_pause_ms"] = {
         {"p50", 1e3 * pause->p50}, {"p99", 1e3 * pause->p99}, {"n", pause->count}};

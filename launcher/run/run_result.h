@@ -53,6 +53,17 @@ struct LanePause {
   std::size_t count = 0;
 };
 
+// Of all checkpoints since the last start.
+struct CheckpointBytes {
+  std::uint64_t held = 0;
+  std::uint64_t written = 0;  // the rest lies in files of older ones
+  CheckpointBytes& operator+=(const CheckpointBytes& other) {
+    held += other.held;
+    written += other.written;
+    return *this;
+  }
+};
+
 struct RunResult {
   std::string job;
   int exit = 0;
@@ -80,6 +91,7 @@ struct RunResult {
   bool encrypted = false;                   // all connections, or at least those between hosts
   std::optional<PrivacyStatement> privacy;  // empty = privacy is off
   std::optional<std::uint64_t> checkpoint;  // step of the newest one
+  CheckpointBytes checkpoint_bytes;
   std::optional<LanePause> lane_pause;
   std::optional<wire::Survives>
       survives;  // what acknowledged steps do; nothing: no server ended well

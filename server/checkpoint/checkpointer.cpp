@@ -1,7 +1,6 @@
 #include "server/checkpoint/checkpointer.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 namespace sheaf::server {
@@ -37,17 +36,17 @@ std::span<float> Checkpointer::room(std::size_t floats) {
 }
 
 void Checkpointer::ready(Version version, std::uint32_t chunk, std::span<float> room) {
-  {
-    const std::lock_guard lock(mutex_);
-    queue_.push_back({version, chunk, room});
-  }
-  changed_.notify_one();
+  put({version, chunk, room});
 }
 
-void Checkpointer::abandon(Version version) {
+void Checkpointer::name_base(Version version, Version base) { put({version, 0, {}, base}); }
+
+void Checkpointer::abandon(Version version) { put({version, 0, {}}); }
+
+void Checkpointer::put(const Item& item) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.push_back({version, 0, {}});
+    queue_.push_back(item);
   }
   changed_.notify_one();
 }
@@ -60,6 +59,10 @@ void Checkpointer::run(const std::stop_token& stop) {
       if (!changed_.wait(lock, stop, [&] { return !queue_.empty(); })) return;
       item = queue_.front();
       queue_.erase(queue_.begin());
+    }
+    if (item->base) {
+      part_.name_base(item->version, *item->base);
+      continue;
     }
     if (item->room.empty()) {
       part_.abandon(item->version);

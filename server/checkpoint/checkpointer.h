@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <thread>
@@ -37,6 +38,8 @@ class Checkpointer {
   // One chunk's room; empty if all are in use. REQUIRES: `floats` is no more than the largest chunk
   // and its state need.
   std::span<float> room(std::size_t floats);
+  // See PartWriter.
+  void name_base(Version version, Version base);
   // Lets go of what there is of a version, and of what is still handed over.
   void abandon(Version version);
   // That room, filled. Each chunk of the server once for each version.
@@ -49,8 +52,10 @@ class Checkpointer {
   struct Item {
     Version version;
     std::uint32_t chunk;
-    std::span<float> room;  // empty: the version is abandoned
+    std::span<float> room;  // empty: the version is abandoned, or has that base
+    std::optional<Version> base = {};
   };
+  void put(const Item& item);
   void run(const std::stop_token& stop);
   void give_back(std::span<float> room);
 

@@ -10,6 +10,10 @@ void PartWriter::abandon(Version version) {
   under_way_[version] = {.file = nullptr, .chunks = 0, .abandoned = true};
 }
 
+void PartWriter::name_base(Version version, Version base) {
+  if (base < version) under_way_[version].base = base;
+}
+
 void PartWriter::write(Version version, std::uint32_t chunk, std::span<const float> values) {
   UnderWay& part = under_way_[version];
   if (part.abandoned) return;
@@ -18,8 +22,9 @@ void PartWriter::write(Version version, std::uint32_t chunk, std::span<const flo
     if (part.chunks == 1) {
       checkpoint::DataFileParts parts = options_.file;
       parts.step = version;
-      part.file =
-          std::make_unique<checkpoint::DataFileWriter>(disk_, options_.folder, std::move(parts));
+      part.file = std::make_unique<checkpoint::DataFileWriter>(
+          disk_, options_.folder, std::move(parts),
+          part.base ? checkpoint::Base::open(disk_, options_.folder, *part.base) : nullptr);
     }
     if (part.file) {
       const std::size_t size = options_.file.chunks[chunk].size;

@@ -119,10 +119,14 @@ class Round {
   }
 
  private:
+  // Of the inputs of jobs that count: the other weights never change, so that checkpoints name files
+  // of older ones.
+  static constexpr unsigned kActive = CountingJob::kInputs / 3;
+
   static std::unique_ptr<Job> make_job(const Shape& shape) {
     if (shape.counts()) {
       return std::make_unique<CountingJob>(
-          fmt::format("kind = \"{}\"\ntrace = true\n", shape.gate));
+          fmt::format("kind = \"{}\"\ntrace = true\n", shape.gate), kActive);
     }
     auto job = std::make_unique<SmallJob>();
     if (!shape.clips) job->tables["optimizer"] = "kind = \"adam\"\nrate = 1e-3\n";
@@ -351,7 +355,7 @@ class Round {
   }
 
   bool counted(std::uint64_t steps) {
-    const auto count = count_of(job_);
+    const auto count = count_of(job_, kActive);
     // Behind drop a step is the mean over whoever came first, which is the same for all.
     const std::uint64_t each = shape_.gate == "drop" ? 1 : CountingJob::kPartitions;
     if (count != each * steps) {

@@ -303,7 +303,7 @@ class BooksRun {
                                        .step = version,
                                        .host = "here"});
     for (const std::uint32_t c : ids) writer.write(c, std::vector<float>(chunks_[c].size), {});
-    return writer.finish();
+    return writer.finish().at(0);
   }
 
   std::unique_ptr<Compressor> push_;

@@ -42,7 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace sheaf::wire;
   if (size == 0) return 0;
   const auto bytes = std::as_bytes(std::span(data + 1, size - 1));
-  switch (data[0] % 19) {  // the first byte chooses the type
+  switch (data[0] % 20) {  // the first byte chooses the type
     case 0: read<Registration>(bytes); break;
     case 1: read<Start>(bytes); break;
     case 2: read<Losses>(bytes); break;
@@ -61,6 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 15: read<Status>(bytes); break;
     case 16: read<Released>(bytes); break;
     case 17: read<Return>(bytes); break;
+    case 18: read<CheckpointBase>(bytes); break;
     default: read<ProcessInfo>(bytes); break;
   }
   return 0;

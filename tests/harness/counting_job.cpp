@@ -8,17 +8,18 @@
 namespace sheaf::harness {
 namespace {
 
-constexpr unsigned kInputs = 1500;  // several chunks of 1 KiB
 constexpr unsigned kExamples = 64;
 
-unsigned input(std::size_t i) { return 1 + static_cast<unsigned>(i % 3); }
+unsigned input(std::size_t i, unsigned active) {
+  return i < active ? 1 + static_cast<unsigned>(i % 3) : 0;
+}
 
 }  // namespace
 
-CountingJob::CountingJob(const std::string& consistency) {
+CountingJob::CountingJob(const std::string& consistency, unsigned active) {
   std::ostringstream rows;
   for (unsigned example = 0; example < kExamples; ++example) {
-    for (unsigned i = 0; i < kInputs; ++i) rows << input(i) << ",";
+    for (unsigned i = 0; i < kInputs; ++i) rows << input(i, active) << ",";
     rows << "1e30\n";
   }
   tables["run"] += "partitions = " + std::to_string(kPartitions) + "\n";
@@ -31,12 +32,13 @@ CountingJob::CountingJob(const std::string& consistency) {
   tables["checkpoint"] = "every = \"50ms\"\n";
 }
 
-std::optional<std::uint64_t> count_of(const Job& job) {
+std::optional<std::uint64_t> count_of(const Job& job, unsigned active) {
+  constexpr unsigned kInputs = CountingJob::kInputs;
   const auto weights = launcher::read_model(job.run() / "model.safetensors").parameters;
   if (weights.size() != kInputs + 1) return std::nullopt;
   const double count = weights[0];
   for (std::size_t i = 0; i < weights.size(); ++i) {
-    const double each = i < kInputs ? input(i) : 1;  // the last one is the bias
+    const double each = i < kInputs ? input(i, active) : 1;  // the last one is the bias
     if (weights[i] != count * each) return std::nullopt;
   }
   if (count < 0 || count != std::floor(count)) return std::nullopt;

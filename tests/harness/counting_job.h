@@ -14,13 +14,15 @@ namespace sheaf::harness {
 
 // Saves often, and has no end of its own.
 struct CountingJob : Job {
-  // The text of [consistency] without its name.
-  explicit CountingJob(const std::string& consistency);
   static constexpr unsigned kPartitions = 4;
+  static constexpr unsigned kInputs = 1500;  // several chunks of 1 KiB
+  // The text of [consistency] without its name. Inputs behind the first `active` are 0: their
+  // weights never change.
+  explicit CountingJob(const std::string& consistency, unsigned active = kInputs);
 };
 
 // How many times the input was added to every weight; nothing if they differ, or it is no whole
 // number.
-std::optional<std::uint64_t> count_of(const Job& job);
+std::optional<std::uint64_t> count_of(const Job& job, unsigned active = CountingJob::kInputs);
 
 }  // namespace sheaf::harness

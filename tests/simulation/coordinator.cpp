@@ -153,6 +153,11 @@ void Coordinator::begin_job() {
       tell<ServerProcess>({Role::server, s}, [order](ServerProcess& p) { p.checkpoint_at(order); });
     }
   };
+  o.name_base = [this](const wire::CheckpointBase& base) {
+    for (std::uint32_t s = 0; s < cluster_.options.servers; ++s) {
+      tell<ServerProcess>({Role::server, s}, [base](ServerProcess& p) { p.name_base(base); });
+    }
+  };
   o.in_background = [this](std::function<void()> task) {
     tasks_.push_back(std::move(task));
     cluster_.later(1 + cluster_.chance(100), *this, [this] { run_next_task(); });
@@ -160,6 +165,9 @@ void Coordinator::begin_job() {
   o.post = [this](std::function<void()> task) { cluster_.control(*this, std::move(task)); };
   o.warn = [](std::string_view) {};
   o.on_settled = [this] {
+    const launcher::CheckpointBytes& bytes = checkpoints_->bytes();
+    cluster_.outcome.kept_bytes =
+        std::max(cluster_.outcome.kept_bytes, bytes.held - bytes.written);
     cluster_.announced = std::max(cluster_.announced, checkpoints_->newest());
     if (membership_.all_finished(Role::worker)) complete_if_saved();
   };

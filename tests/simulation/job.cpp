@@ -20,6 +20,10 @@ params::Layout layout() {
   return layout;
 }
 
+bool is_still(const Options& options, const params::Group& group) {
+  return options.still && group.rate_scale != 1;
+}
+
 namespace {
 
 bool counts(const Options& options) { return options.gate == "ssp" || options.gate == "asp"; }
@@ -55,9 +59,11 @@ std::vector<float> first_parameters(const Options& options) {
   return values;
 }
 
+namespace {
+
 // Of very different magnitudes, so that sums in another order differ in their last bits.
-std::vector<float> gradient(const Options& options, Step step, std::uint32_t partition,
-                            const params::Chunk& chunk, std::span<const float> parameters) {
+std::vector<float> moving_gradient(const Options& options, Step step, std::uint32_t partition,
+                                   const params::Chunk& chunk, std::span<const float> parameters) {
   std::vector<float> values(chunk.size);
   if (counts(options) || options.feedback) {
     const auto count = static_cast<float>(examples(options, step, partition));
@@ -70,6 +76,18 @@ std::vector<float> gradient(const Options& options, Step step, std::uint32_t par
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double wide = std::ldexp(stream.uniform() - 0.5, static_cast<int>(stream.next() % 12));
     values[i] = static_cast<float>(wide) + 0.25F * parameters[i];
+  }
+  return values;
+}
+
+}  // namespace
+
+std::vector<float> gradient(const Options& options, Step step, std::uint32_t partition,
+                            const params::Chunk& chunk, std::span<const float> parameters) {
+  std::vector<float> values = moving_gradient(options, step, partition, chunk, parameters);
+  for (const params::GroupRange& range : chunk.ranges) {
+    if (!is_still(options, layout().groups()[range.group])) continue;
+    for (std::size_t i = 0; i < range.size; ++i) values[range.offset + i] = 0;
   }
   if (is_bad(options, step, partition, chunk)) {
     values[step % values.size()] = step % 2 == 0 ? std::numeric_limits<float>::infinity()

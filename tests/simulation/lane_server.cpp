@@ -18,9 +18,10 @@ bool LaneServer::MortalDescent::step(const optimization::OptimizerStep& step,
                                      std::span<float> state, std::span<float> out) const {
   const std::size_t half = in.size() / 2;
   bool finite = true;
+  const bool still = is_still(options_, step.group);
   for (std::size_t i = 0; i < in.size(); ++i) {
     if (i == half) process_.breathe();
-    state[i] += 1;  // counts the steps
+    if (!still) state[i] += 1;  // counts the steps
     const auto scale = static_cast<float>(step.gradient_scale);
     out[i] = in[i] - static_cast<float>(step.rate) * step.group.rate_scale * (scale * gradient[i]);
     finite = finite && std::isfinite(gradient[i]);
@@ -36,7 +37,7 @@ LaneServer::LaneServer(Cluster& cluster, ServerProcess& process, std::size_t ind
       cluster_(cluster),
       process_(process),
       index_(index),
-      optimizer_(process),
+      optimizer_(process, cluster.options),
       fences_(cluster.options.workers, 0) {}
 
 server::ShardParts LaneServer::parts() {

@@ -70,7 +70,8 @@ class LaneServer final : public server::ShardOutput {
   // Dies in the middle of a step, if its process does.
   class MortalDescent final : public optimization::Optimizer {
    public:
-    explicit MortalDescent(Process& process) : process_(process) {}
+    MortalDescent(Process& process, const Options& options)
+        : process_(process), options_(options) {}
     std::size_t state_per_parameter() const override { return 1; }
     bool step(const optimization::OptimizerStep& step, std::span<const float> in,
               std::span<const float> gradient, std::span<float> state,
@@ -78,6 +79,7 @@ class LaneServer final : public server::ShardOutput {
 
    private:
     Process& process_;
+    const Options& options_;
   };
   server::ShardParts parts();
   bool open_snapshot(const Beginning& beginning, server::ShardParts& parts);

@@ -75,6 +75,7 @@ Options coordinated(std::uint64_t seed, Choice& choice) {
   // version does not come again, and the coordinator has all start again.
   const bool servers_return = options.replicas || options.snapshot;
   if (servers_return && options.feedback && options.gate == "bsp") options.one_host = true;
+  options.still = choice.one_in(2);
   return options;
 }
 

@@ -45,7 +45,7 @@ ServerProcess::ServerProcess(Cluster& cluster, std::uint32_t server, std::uint32
                           .step = 0,
                           .server = server,
                           .host = "host"},
-                 .on_done = [this](Version version, std::optional<checkpoint::WrittenFile> written,
+                 .on_done = [this](Version version, std::optional<checkpoint::Part> written,
                                    const std::string& error) {
                    if (!alive) return;
                    wire::Saved saved;

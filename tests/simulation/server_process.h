@@ -34,6 +34,7 @@ class ServerProcess final : public Process {
   // ---- what the coordinator says; see the messages in common/wire
   void open(const Beginning& beginning);
   void checkpoint_at(const wire::CheckpointAt& order);
+  void name_base(const wire::CheckpointBase& base) { part_->name_base(base.version, base.base); }
   void say_clock(const wire::PartitionClock& question);
   void moved(ServerProcess& server);  // is at work in another one's place
   void say_waiting();                 // for whom

@@ -98,6 +98,7 @@ struct Options {
   // silent is replaced on another one, if that can be.
   bool one_host = true;
   std::uint64_t save_every = 4000;  // virtual milliseconds between checkpoints
+  bool still = false;               // two thirds of the parameters, and their state, never change
   Mutant mutant = Mutant::none;
 
   // For reference() alone: partitions that steps went without, and what was added of each push.
@@ -107,6 +108,8 @@ struct Options {
 
 // What is the same in every job: the layout (one group frozen) and its chunks.
 params::Layout layout();
+// Whether elements of that group never change.
+bool is_still(const Options& options, const params::Group& group);
 // How many examples a partition has in a step.
 std::uint64_t examples(const Options& options, Step step, std::uint32_t partition);
 // One partition's gradient of one chunk, given that chunk's parameters.
@@ -148,6 +151,7 @@ struct Outcome {
       0;  // replicas of a lane that a lost backup's successor has whole again
   std::uint64_t pairs_lost = 0;   // servers lost that had left nothing to go on with
   std::uint64_t restarts = 0;     // of the whole job, from a checkpoint
+  std::uint64_t kept_bytes = 0;   // of checkpoints, in files of older ones
   std::uint64_t crashes = 0;      // of the disk
   std::uint64_t turned_away = 0;  // outdated selves
   std::uint64_t books = 0;        // of residuals that were balanced

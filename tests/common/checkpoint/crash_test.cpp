@@ -6,34 +6,14 @@
 
 #include <iostream>
 
+#include "tests/common/checkpoint/crash_points.h"
 #include "tests/common/checkpoint/sample.h"
-#include "tests/common/checkpoint/virtual_disk.h"
-#include "tests/common/checkpoint/watched_disk.h"
 
 namespace sheaf::checkpoint {
 namespace {
 
 constexpr Step kOldest = 100;
 constexpr std::uint64_t kSeeds = 300;  // at each point
-
-struct Moment {
-  std::string before;  // this operation
-  VirtualDisk disk;
-  bool committed;
-};
-
-// The disk before each operation of `action`, and at the end. The action may set `committed`.
-template <typename Action>
-std::vector<Moment> watch(VirtualDisk& disk, bool& committed, const Action& action) {
-  std::vector<Moment> all;
-  WatchedDisk watched(disk, [&](const Operation& operation) {
-    if (!operation.changes) return;
-    all.push_back({fmt::format("{} {}", operation.name, operation.path.string()), disk, committed});
-  });
-  action(watched);
-  all.push_back({"nothing", disk, committed});
-  return all;
-}
 
 // Two older checkpoints, what a crash has left of the new one; then the new one, and pruning.
 std::vector<Moment> moments(const Sample& sample, VirtualDisk disk) {

@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <limits>
-#include <thread>
 
 #include "common/base/error.h"
 #include "common/checkpoint/names.h"
@@ -67,42 +66,14 @@ TEST(DataFileTest, IsASafetensorsFileWithEveryValueUnderItsName) {
   }
 }
 
-TEST(DataFileTest, ThreadsWriteDifferentChunksAtOnce) {
-  const Sample sample{.chunk_bytes = 64, .servers = 1};
-  const launcher::TemporaryFolder folder;
-  PosixDisk disk;
-  const DataFileParts parts = sample.parts(3, 0);
-  DataFileWriter writer(disk, folder.path(), parts);
-  constexpr std::size_t kThreads = 4;
-  std::vector<std::thread> threads;
-  for (std::size_t t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, t] {
-      for (std::size_t i = t; i < parts.ids.size(); i += kThreads) {
-        const params::Chunk& chunk = sample.chunks[parts.ids[i]];
-        writer.write(parts.ids[i], parameters_of(3, chunk.offset, chunk.size),
-                     state_of(3, 2, chunk.offset, chunk.size));
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  const WrittenFile written = writer.finish();
-  const std::string together = launcher::contents_of(folder / written.file.name);
-  std::filesystem::remove_all(folder / folder_name(3));
-  const WrittenFile alone = sample.write(disk, folder.path(), 3, 0);
-  EXPECT_EQ(written.file, alone.file);
-  EXPECT_EQ(written.chunks, alone.chunks);
-  EXPECT_EQ(together, launcher::contents_of(folder / alone.file.name));
-}
-
-TEST(DataFileTest, AServerWithoutChunksHasAHeaderAlone) {
+TEST(DataFileTest, AServerWithoutChunksWritesNoFile) {
   Sample sample;
   const launcher::TemporaryFolder folder;
   PosixDisk disk;
   DataFileParts parts = sample.parts(3, 0);
   parts.ids.clear();
-  const WrittenFile written = DataFileWriter(disk, folder.path(), parts).finish();
-  EXPECT_EQ(written.file.bytes, written.file.header_bytes);
-  EXPECT_TRUE(launcher::read_model(folder / written.file.name).tensors.empty());
+  EXPECT_TRUE(DataFileWriter(disk, folder.path(), parts).finish().empty());
+  EXPECT_TRUE(std::filesystem::is_empty(folder / folder_name(3)));
 }
 
 TEST(DataFileTest, ValuesThatAreNotFiniteAreRefusedByNameAndLeaveNoFile) {
@@ -146,10 +117,10 @@ TEST(DataFileTest, SpaceIsTakenBeforeAnythingIsWritten) {
   parts.ids = {0};
   DataFileWriter writer(watched, kRun, parts);
   const auto reserved = disk.bytes(kRun / folder_name(1) / "server-0.safetensors.tmp").size();
-  EXPECT_EQ(reserved, writer.bytes());
+  EXPECT_EQ(reserved, writer.reserved_bytes());
   writer.write(0, parameters_of(1, 0, sample.chunks[0].size),
                state_of(1, 2, 0, sample.chunks[0].size));
-  EXPECT_EQ(writer.finish().file.bytes, reserved);
+  EXPECT_EQ(writer.finish().at(0).file.bytes, reserved);
   EXPECT_THAT(operations,
               ElementsAre("make_folder", "remove", "create", "reserve", "write", "write", "write",
                           "sync", "rename", "sync_folder", "sync_folder"));

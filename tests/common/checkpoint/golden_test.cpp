@@ -122,7 +122,7 @@ TEST(GoldenTest, WhatIsWrittenIsWhatTheFormatSays) {
       const params::Chunk& chunk = sample.chunks[id];
       writer.write(id, parameters(chunk.offset, chunk.end()), state(chunk.offset, chunk.end()));
     }
-    manifest.add(writer.finish());
+    for (const WrittenFile& file : writer.finish()) manifest.add(file);
   }
   store.commit(manifest);
   const auto folder = kRun / "step-000000000007";

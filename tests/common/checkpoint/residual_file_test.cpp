@@ -131,7 +131,7 @@ class ResidualFileTest : public testing::Test {
     for (std::uint32_t c = 0; c < chunks_.size(); ++c) {
       writer.write(c, tiny_parameters(chunks_[c]), {});
     }
-    manifest.add(writer.finish());
+    for (const WrittenFile& file : writer.finish()) manifest.add(file);
     for (const WrittenFile& file : workers) manifest.add(file);
     Store(disk_, kRun).commit(manifest);
     return manifest;

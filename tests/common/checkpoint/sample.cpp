@@ -57,7 +57,7 @@ WrittenFile Sample::write(Disk& disk, const std::filesystem::path& checkpoints, 
     writer.write(*id, parameters_of(step, chunk.offset, chunk.size),
                  state_of(step, state, chunk.offset, chunk.size));
   }
-  return writer.finish();
+  return writer.finish().at(0);
 }
 
 Manifest Sample::empty_manifest(Step step) const {

@@ -32,6 +32,9 @@ class VirtualFile final : public File {
     std::copy(bytes.begin(), bytes.end(), node().now.begin() + static_cast<std::ptrdiff_t>(offset));
     touch(offset, bytes.size());
   }
+  void cut(std::uint64_t bytes) override {
+    if (bytes < node().now.size()) node().now.resize(bytes);
+  }
   void read_at(std::uint64_t offset, std::span<std::byte> bytes) const override {
     if (offset + bytes.size() > node().now.size())
       fail(Fault::data, "{}: ends early", path_.string());

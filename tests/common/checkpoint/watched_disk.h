@@ -75,6 +75,10 @@ class WatchedDisk final : public Disk {
           {"write", path_, true, [&] { file_->write_at(offset, bytes.first(bytes.size() / 2)); }});
       file_->write_at(offset, bytes);
     }
+    void cut(std::uint64_t bytes) override {
+      before_({"cut", path_, true, {}});
+      file_->cut(bytes);
+    }
     void read_at(std::uint64_t offset, std::span<std::byte> bytes) const override {
       before_({"read", path_, false, {}});
       file_->read_at(offset, bytes);

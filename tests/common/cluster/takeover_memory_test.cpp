@@ -77,14 +77,33 @@ TEST(TakeoverMemory, AnswersAnOrderThatItHasHadAsBefore) {
   memory.on_answer({.version = 7, .in_time = true, .writes = true});
   wire::Saved saved;
   saved.version = 7;
-  saved.file = "a";
+  saved.files = {{"a", 1, 2, 3, "host", {}}};
   memory.on_saved(saved);
   EXPECT_THAT(memory.ordered(), IsEmpty());
   const auto given = memory.on_order({.version = 7});
   ASSERT_TRUE(given && given->answer && given->saved);
-  EXPECT_EQ(given->saved->file, "a");
+  ASSERT_EQ(given->saved->files.size(), 1U);
+  EXPECT_EQ(given->saved->files[0].name, "a");
   memory.on_order({.version = 7, .abandoned = true});
   EXPECT_FALSE(memory.on_order({.version = 7}));
+}
+
+// Files of the base may be named by what was written with it, whoever makes a manifest of that.
+TEST(TakeoverMemory, TellsTheBasesOfWhatIsWrittenToo) {
+  TakeoverMemory memory;
+  memory.on_base({.version = 7, .base = 5});
+  memory.on_order({.version = 7});
+  memory.on_order({.version = 9});
+  memory.on_base({.version = 8, .base = 5});  // is not ordered any more
+  wire::Saved saved;
+  saved.version = 7;
+  memory.on_saved(saved);
+  const auto bases = memory.bases();
+  ASSERT_EQ(bases.size(), 1U);
+  EXPECT_EQ(bases[0].version, 7);
+  EXPECT_EQ(bases[0].base, 5);
+  memory.on_order({.version = 7, .abandoned = true});
+  EXPECT_THAT(memory.bases(), IsEmpty());
 }
 
 TEST(TakeoverMemory, KeepsTheNewestTwoThatAreWritten) {

@@ -81,7 +81,7 @@ void each_message(Visit visit) {
               {1, 0}});
   visit(Released{7, 1, 2, 16, {1, 2, 3, 4}});
   visit(registration().info);
-  visit(Return{registration(), 1, 2, 3, true, true, 4, {5, 6}, {1, 0}});
+  visit(Return{registration(), 1, 2, 3, true, true, 4, {5, 6}, {1, 0}, {{6, 3}}});
   visit(Losses{{{5, 1, 32, 0.25, false}, {6, 0, 0, 0, true}}, {100, 200, 300, 400}});
   visit(Contribution{"validation 10", false, {{0, {1.5, -2.5}}, {7, {}}}});
   visit(Total{"t", {0.1, std::numeric_limits<double>::infinity()}});
@@ -92,15 +92,17 @@ void each_message(Visit visit) {
       {1, 2, 3, 4}, 5, 6.5, 7, 8.5, 9, 10, 11, 12.5, 13, 14, {0.25, 0.5}, Survives::snapshot});
   visit(CheckpointAt{120, true, true});
   visit(CheckpointAnswer{120, false, true});
+  visit(CheckpointBase{120, 90});
   visit(Saved{120,
               "no space",
-              "step-120/server-0",
-              10,
-              2,
-              3,
-              "n2",
-              {{0, 16, 64, 7}, {16, 1, 4, 9}},
-              {{3, 1, {0, 16, 64, 7}}}});
+              {{"step-120/server-0",
+                10,
+                2,
+                3,
+                "n2",
+                {{0, 16, 64, 7}, {16, 1, 4, 9}},
+                {{3, 1, {0, 16, 64, 7}}}},
+               {"step-90/server-0", 1, 2, 3, "n2", {{17, 1, 4, 9}}}}});
 }
 
 template <typename Message>

@@ -41,7 +41,7 @@ class VerifyTest : public testing::Test {
     manifest.job = "j";
     manifest.step = step;
     manifest.layout = layout;
-    manifest.add(writer.finish());
+    for (const auto& file : writer.finish()) manifest.add(file);
     store.commit(manifest);
   }
   std::filesystem::path file(const std::string& name) const { return run_ / "checkpoints" / name; }

@@ -46,6 +46,9 @@ class CheckpointsTest : public testing::Test {
       if (role == Role::worker) return to_workers_.push_back(order.version);
       (order.abandoned ? abandoned_ : ordered_).push_back(order.version);
     };
+    o.name_base = [this](const wire::CheckpointBase& base) {
+      bases_.emplace_back(base.version, base.base);
+    };
     o.in_background = [this](std::function<void()> task) { background_.run(std::move(task)); };
     o.post = [this](std::function<void()> task) {
       const std::lock_guard lock(mutex_);
@@ -80,14 +83,24 @@ class CheckpointsTest : public testing::Test {
     writer.write(server, values, {});
     checkpoints_->on_saved({Role::server, server}, saved_message(version, writer.finish()));
   }
-  // What the files' thread has to say, in ours.
-  void run_posted() {
+  // What the files' thread has to say, in ours, once or until a version is settled.
+  void run_posted_once() {
     std::unique_lock lock(mutex_);
     ASSERT_TRUE(changed_.wait_for(lock, seconds(30), [&] { return !posted_.empty(); }));
     const auto task = std::move(posted_.front());
     posted_.pop_front();
     lock.unlock();
     task();
+  }
+  void run_posted() {
+    for (const int before = settled_; settled_ == before;) ASSERT_NO_FATAL_FAILURE(run_posted_once());
+  }
+  void make(Version version) {
+    checkpoints_->take(version, true);
+    answer(version);
+    save(version, 0);
+    save(version, 1);
+    run_posted();
   }
   std::vector<Step> on_disk() {
     std::vector<Step> steps;
@@ -100,6 +113,7 @@ class CheckpointsTest : public testing::Test {
   params::Layout layout_;
   checkpoint::PosixDisk disk_;
   std::vector<Version> ordered_, abandoned_, to_workers_;
+  std::vector<std::pair<Version, Version>> bases_;
   std::vector<std::string> warnings_;
   int settled_ = 0;
   std::mutex mutex_;
@@ -206,7 +220,7 @@ TEST_F(CheckpointsTest, WhatComesTooLateIsOrderedAgainFurtherAhead) {
   checkpoints_->on_tick(kStart + seconds(31), 3100);
   EXPECT_THAT(ordered_, ElementsAre(3052, 3202));
   checkpoints_->on_saved({Role::server, 1},
-                         wire::Saved{3052, "", "", 0, 0, 0, "", {}, {}});  // what was abandoned
+                         wire::Saved{3052, ""});  // what was abandoned
   EXPECT_THAT(warnings_, IsEmpty());
 }
 
@@ -219,7 +233,7 @@ TEST_F(CheckpointsTest, APartThatCannotBeWrittenCostsThisOneOnly) {
   checkpoints_->take(2, true);
   answer(2);
   save(2, 0);
-  checkpoints_->on_saved({Role::server, 1}, wire::Saved{2, "no space", "", 0, 0, 0, "", {}, {}});
+  checkpoints_->on_saved({Role::server, 1}, wire::Saved{2, "no space"});
   EXPECT_TRUE(checkpoints_->settled(2));
   EXPECT_EQ(checkpoints_->newest(), 1);
   EXPECT_EQ(checkpoints_->failed(), 1);
@@ -235,7 +249,7 @@ TEST_F(CheckpointsTest, AVersionThatFailedIsNotOrderedAgainAndLeavesNoFiles) {
   checkpoints_->take(1, true);
   answer(1);
   save(1, 0);
-  checkpoints_->on_saved({Role::server, 1}, wire::Saved{1, "no space", "", 0, 0, 0, "", {}, {}});
+  checkpoints_->on_saved({Role::server, 1}, wire::Saved{1, "no space"});
   checkpoints_->take(1, true);
   EXPECT_THAT(ordered_, ElementsAre(1));
   EXPECT_TRUE(checkpoints_->settled(1));
@@ -246,6 +260,96 @@ TEST_F(CheckpointsTest, AVersionThatFailedIsNotOrderedAgainAndLeavesNoFiles) {
   run_posted();
   EXPECT_EQ(checkpoints_->newest(), 2);
   EXPECT_FALSE(std::filesystem::exists(path_ / checkpoint::folder_name(1)));
+}
+
+// ---- the checkpoint whose files the next ones may name ------------------------------------------
+
+using Named = std::pair<Version, Version>;
+
+TEST_F(CheckpointsTest, TheNewestIsTheBaseOfTheNext) {
+  make(1);
+  EXPECT_THAT(bases_, IsEmpty());
+  make(2);
+  checkpoints_->take(5, false);
+  checkpoints_->take(5, false);
+  EXPECT_THAT(bases_, ElementsAre(Named(2, 1), Named(5, 2)));
+}
+
+// It is ordered when the job begins; what is the newest then is of no use in the end.
+TEST_F(CheckpointsTest, TheLastOneHasABaseWhenItIsNear) {
+  constexpr Version kLast = 1'000'000;
+  make(1);
+  checkpoints_->take(kLast, true);
+  checkpoints_->on_tick(kStart, kLast - 1000);
+  EXPECT_THAT(bases_, IsEmpty());
+  checkpoints_->on_tick(kStart + seconds(1), kLast - 100);  // 900 steps a second, half a second
+  checkpoints_->on_tick(kStart + seconds(2), kLast - 50);
+  EXPECT_THAT(bases_, ElementsAre(Named(kLast, 1)));
+}
+
+TEST_F(CheckpointsTest, ABaseStaysUntilWhoeverMayNameItIsSettled) {
+  make(1);
+  checkpoints_->take(9, false);
+  make(2);
+  make(3);
+  make(4);
+  EXPECT_THAT(bases_, ElementsAre(Named(9, 1), Named(2, 1), Named(3, 2), Named(4, 3)));
+  EXPECT_THAT(on_disk(), ElementsAre(4, 3, 1));
+  answer(9);
+  save(9, 0);
+  save(9, 1);
+  run_posted();
+  EXPECT_THAT(on_disk(), ElementsAre(9, 4));
+}
+
+TEST_F(CheckpointsTest, ABaseThatFailedVersionsHadGoesWithTheNext) {
+  make(1);
+  checkpoints_->take(9, false);
+  make(2);
+  make(3);
+  answer(9);
+  save(9, 0);
+  checkpoints_->on_saved({Role::server, 1}, wire::Saved{9, "no space"});
+  make(10);
+  EXPECT_THAT(on_disk(), ElementsAre(10, 3));
+}
+
+// What is ordered while it becomes the newest has it, or the one before, which then stays.
+TEST_F(CheckpointsTest, ABaseIsNamedBeforeItIsKnownWhichOnesGo) {
+  make(1);
+  make(2);
+  checkpoints_->take(3, true);
+  answer(3);
+  save(3, 0);
+  save(3, 1);
+  checkpoints_->take(5, false);  // 3 is perhaps on the disk by now
+  run_posted_once();
+  checkpoints_->take(6, false);
+  run_posted();
+  EXPECT_THAT(bases_, ElementsAre(Named(2, 1), Named(3, 2), Named(5, 2), Named(6, 3)));
+  EXPECT_THAT(on_disk(), ElementsAre(3, 2));
+  make(7);
+  EXPECT_THAT(on_disk(), ElementsAre(7, 3, 2));
+}
+
+TEST_F(CheckpointsTest, ASuccessorIsToldTheBaseOfItsPredecessor) {
+  make(1);
+  checkpoints_->take(9, false);
+  make(2);
+  bases_.clear();
+  checkpoints_->on_replaced({Role::server, 1}, [](const wire::CheckpointAt&) {});
+  EXPECT_THAT(bases_, ElementsAre(Named(9, 1)));
+}
+
+TEST_F(CheckpointsTest, WhatAnotherCoordinatorHasNamedStays) {
+  make(1);
+  make(2);
+  bases_.clear();
+  checkpoints_->take(9, true, {1});
+  EXPECT_THAT(bases_, IsEmpty());
+  make(3);
+  make(4);
+  EXPECT_THAT(on_disk(), ElementsAre(4, 3, 1));
 }
 
 // With error feedback workers have parts, too, of all versions but the first.
@@ -263,7 +367,7 @@ class ResidualCheckpointsTest : public CheckpointsTest {
                                            .worker = 0,
                                            .host = "here"});
     for (const std::uint32_t c : {0U, 1U}) writer.write(0, 0, c, std::vector<float>(32, 1.0F));
-    checkpoints_->on_saved(kWorker, saved_message(version, writer.finish()));
+    checkpoints_->on_saved(kWorker, saved_message(version, {writer.finish()}));
   }
   static constexpr ProcessId kWorker{Role::worker, 0};
 };
