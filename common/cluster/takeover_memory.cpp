@@ -46,9 +46,7 @@ std::optional<TakeoverMemory::Given> TakeoverMemory::on_order(const wire::Checkp
   return place->second;
 }
 
-void TakeoverMemory::on_base(const wire::CheckpointBase& base) {
-  bases_[base.version] = base.base;
-}
+void TakeoverMemory::on_base(const wire::CheckpointBase& base) { bases_[base.version] = base.base; }
 
 void TakeoverMemory::on_answer(const wire::CheckpointAnswer& answer) {
   const auto found = orders_.find(answer.version);

@@ -117,7 +117,7 @@ struct Return {
   bool ends = false;             // a worker has been told the first step that is not taken:
   Step last_step = 0;            // that one
   std::vector<Version> ordered;  // checkpoints that it has been told of and has not written yet
-  std::vector<std::uint32_t> backups;  // of each server, as it was told; empty: there are none
+  std::vector<std::uint32_t> backups;      // of each server, as it was told; empty: there are none
   std::vector<CheckpointBase> bases = {};  // of checkpoints that it has been told of
 };
 
@@ -158,8 +158,8 @@ struct SavedFile {
   std::vector<SavedResidual> residuals = {};
 };
 
-// The part of a server or a worker in a checkpoint: the file that it has written, and those of older
-// checkpoints that hold what has not changed; or why there is none.
+// The part of a server or a worker in a checkpoint: the file that it has written, and those of
+// older checkpoints that hold what has not changed; or why there is none.
 struct Saved {
   Version version = 0;
   std::string error;  // empty: it is there

@@ -243,8 +243,8 @@ void Checkpoints::drop(Version version) {
 wire::Saved saved_message(Version version, const checkpoint::Part& part) {
   wire::Saved saved{.version = version, .error = {}};
   for (const auto& [file, chunks, residuals] : part) {
-    wire::SavedFile& to = saved.files.emplace_back(wire::SavedFile{
-        file.name, file.bytes, file.header_bytes, file.header_crc, file.host, {}});
+    wire::SavedFile& to = saved.files.emplace_back(
+        wire::SavedFile{file.name, file.bytes, file.header_bytes, file.header_crc, file.host, {}});
     for (const checkpoint::StoredChunk& c : chunks) {
       to.chunks.push_back({c.offset, c.size, c.at, c.crc});
     }

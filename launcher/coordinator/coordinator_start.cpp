@@ -203,8 +203,7 @@ void Coordinator::begin_checkpoints(const wire::Registration& first) {
   };
   o.warn = [this](std::string_view text) { record_.note(text); };
   o.on_settled = [this] {
-    record_.on_checkpoint(checkpoints_->newest(), checkpoints_->bytes(),
-                          checkpoints_->failed());
+    record_.on_checkpoint(checkpoints_->newest(), checkpoints_->bytes(), checkpoints_->failed());
     if (membership_.all_finished(Role::worker)) complete_if_saved();
   };
   const std::optional<Version> newest =

@@ -82,8 +82,7 @@ class Orders {
 
 void open_checkpoints(RankSession& rank, server::Server& server, checkpoint::Disk& disk,
                       const wire::Start& start) {
-  const auto on_done = [&link = rank.link](Version version,
-                                           std::optional<checkpoint::Part> written,
+  const auto on_done = [&link = rank.link](Version version, std::optional<checkpoint::Part> written,
                                            const std::string& error) {
     wire::Saved saved;
     saved.version = version;

@@ -87,7 +87,8 @@ class JobRecord {
   // A step was left out, since its gradient is not finite.
   void on_skipped(Step step);
   void on_finished(ProcessId process, const wire::Finished& report);
-  void on_checkpoint(std::optional<Step> newest, const CheckpointBytes& bytes, std::uint64_t failed);
+  void on_checkpoint(std::optional<Step> newest, const CheckpointBytes& bytes,
+                     std::uint64_t failed);
   // What was asked of an end: all steps, or a checkpoint of the last one.
   void on_end(bool all_steps, bool saved);
   bool all_steps() const { return all_steps_; }

@@ -119,14 +119,14 @@ class Round {
   }
 
  private:
-  // Of the inputs of jobs that count: the other weights never change, so that checkpoints name files
-  // of older ones.
+  // Of the inputs of jobs that count: the other weights never change, so that checkpoints name
+  // files of older ones.
   static constexpr unsigned kActive = CountingJob::kInputs / 3;
 
   static std::unique_ptr<Job> make_job(const Shape& shape) {
     if (shape.counts()) {
-      return std::make_unique<CountingJob>(
-          fmt::format("kind = \"{}\"\ntrace = true\n", shape.gate), kActive);
+      return std::make_unique<CountingJob>(fmt::format("kind = \"{}\"\ntrace = true\n", shape.gate),
+                                           kActive);
     }
     auto job = std::make_unique<SmallJob>();
     if (!shape.clips) job->tables["optimizer"] = "kind = \"adam\"\nrate = 1e-3\n";

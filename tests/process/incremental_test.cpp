@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 
 #include "common/checkpoint/posix_disk.h"
@@ -31,7 +33,8 @@ std::uint64_t bytes_on_disk(const Job& job) {
   std::uint64_t bytes = 0;
   for (const auto& entry :
        std::filesystem::recursive_directory_iterator(job.run() / "checkpoints")) {
-    if (entry.is_regular_file() && entry.path().filename() != "MANIFEST") bytes += entry.file_size();
+    if (entry.is_regular_file() && entry.path().filename() != "MANIFEST")
+      bytes += entry.file_size();
   }
   return bytes;
 }
@@ -148,10 +151,8 @@ TEST(IncrementalCheckpoints, DamageInAnOlderFileIsNamed) {
 // Another server in the place of a lost one, and another supervisor.
 TEST(IncrementalCheckpoints, GoOnAfterALostServerAndAnotherSupervisor) {
   Orphaned<CountingJob> job("60s", std::string("kind = \"bsp\"\n"), kActive);
-  {
-    Running first(job);
-    kill_supervisor(job, first);
-  }
+  Running first(job);
+  kill_supervisor(job, first);
   Running second(job, job.attach());
   ASSERT_TRUE(second.wait_for_message("has taken the job over at step", kRun)) << second.errors();
   second.signal("server", 1, SIGKILL);

@@ -166,8 +166,7 @@ void Coordinator::begin_job() {
   o.warn = [](std::string_view) {};
   o.on_settled = [this] {
     const launcher::CheckpointBytes& bytes = checkpoints_->bytes();
-    cluster_.outcome.kept_bytes =
-        std::max(cluster_.outcome.kept_bytes, bytes.held - bytes.written);
+    cluster_.outcome.kept_bytes = std::max(cluster_.outcome.kept_bytes, bytes.held - bytes.written);
     cluster_.announced = std::max(cluster_.announced, checkpoints_->newest());
     if (membership_.all_finished(Role::worker)) complete_if_saved();
   };

@@ -46,6 +46,7 @@ TEST(LossesTest, NothingIsLostOrCountedTwiceWhateverIsKilled) {
     seen.pairs_lost += outcome.pairs_lost;
     seen.restarts += outcome.restarts;
     seen.crashes += outcome.crashes;
+    seen.kept_bytes += outcome.kept_bytes;
     seen.turned_away += outcome.turned_away;
     seen.books += outcome.books;
     seen.stood_in += outcome.stood_in;
@@ -60,6 +61,7 @@ TEST(LossesTest, NothingIsLostOrCountedTwiceWhateverIsKilled) {
   EXPECT_GT(seen.pairs_lost, 0U);
   EXPECT_GT(seen.restarts, 0U);
   EXPECT_GT(seen.crashes, 0U);
+  EXPECT_GT(seen.kept_bytes, 0U);
   EXPECT_GT(seen.turned_away, 0U);
   EXPECT_GT(seen.books, 0U);
   EXPECT_GT(seen.stood_in, 0U);

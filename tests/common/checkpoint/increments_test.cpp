@@ -66,9 +66,8 @@ TEST_F(IncrementsTest, WhatHasNotChangedIsNotWrittenAgain) {
   const std::uint32_t one = model_.sample.shards.chunks_of({0, 0}).at(1);
   model_.change({one}, 20);
   const Manifest next = model_.save(disk_, 20, 10);
-  EXPECT_THAT(names_of(next),
-              testing::UnorderedElementsAre("step-000000000020/server-0.safetensors", kFile0,
-                                            kFile1));
+  EXPECT_THAT(names_of(next), testing::UnorderedElementsAre(
+                                  "step-000000000020/server-0.safetensors", kFile0, kFile1));
   EXPECT_THAT(files_in(20), ElementsAre("MANIFEST", "server-0.safetensors"));
   EXPECT_EQ(next.files[0].bytes, next.files[0].header_bytes + kExtent);
   EXPECT_EQ(next.written_bytes(), next.files[0].bytes);
@@ -125,8 +124,13 @@ TEST_F(IncrementsTest, BitsAreComparedAndNotValues) {
   const std::array<float, 2> zeros = {0.0F, 0.0F}, minus = {-0.0F, 0.0F};
   const auto crc_of = [](std::span<const float> v) { return wire::crc32c(std::as_bytes(v)); };
   const params::ChunkMap chunks(manifest.layout, 0);
-  DataFileWriter writer(disk_, kRun, {.layout = manifest.layout, .chunks = chunks, .ids = {0},
-                                      .job = "j", .step = 10, .host = "h"});
+  DataFileWriter writer(disk_, kRun,
+                        {.layout = manifest.layout,
+                         .chunks = chunks,
+                         .ids = {0},
+                         .job = "j",
+                         .step = 10,
+                         .host = "h"});
   writer.write(0, zeros, {});
   manifest.add(writer.finish().at(0));
   Base base(disk_, kRun, manifest);
@@ -218,8 +222,13 @@ TEST_F(IncrementsTest, ChunksThatAreCutAnotherWayAreWritten) {
   std::vector<std::uint32_t> all(halves.size());
   for (std::uint32_t i = 0; i < all.size(); ++i) all[i] = i;
   DataFileWriter writer(disk_, kRun,
-                        {.layout = parts.layout, .chunks = halves, .ids = all,
-                         .state_per_parameter = 1, .job = "odd", .step = 20, .host = "h"},
+                        {.layout = parts.layout,
+                         .chunks = halves,
+                         .ids = all,
+                         .state_per_parameter = 1,
+                         .job = "odd",
+                         .step = 20,
+                         .host = "h"},
                         Base::open(disk_, kRun, 10));
   for (const std::uint32_t id : all) {
     writer.write(id, parameters_of(0, halves[id].offset, halves[id].size),
@@ -271,8 +280,9 @@ TEST_F(IncrementsTest, FilesOfWhichLittleIsUsedAreGivenUp) {
   EXPECT_THAT(half.files, SizeIs(2));
   model_.change({4}, 30);
   const Manifest less = model_.save(disk_, 30, 20);  // 3 of 8 chunks of the first file
-  EXPECT_THAT(names_of(less), testing::UnorderedElementsAre("step-000000000030/server-0.safetensors",
-                                                            "step-000000000020/server-0.safetensors"));
+  EXPECT_THAT(names_of(less),
+              testing::UnorderedElementsAre("step-000000000030/server-0.safetensors",
+                                            "step-000000000020/server-0.safetensors"));
   EXPECT_EQ(less.files[0].bytes - less.files[0].header_bytes, 4 * kExtent);
   EXPECT_TRUE(holds(disk_, less, model_.changed()));
 }

@@ -93,7 +93,8 @@ class CheckpointsTest : public testing::Test {
     task();
   }
   void run_posted() {
-    for (const int before = settled_; settled_ == before;) ASSERT_NO_FATAL_FAILURE(run_posted_once());
+    for (const int before = settled_; settled_ == before;)
+      ASSERT_NO_FATAL_FAILURE(run_posted_once());
   }
   void make(Version version) {
     checkpoints_->take(version, true);
@@ -219,8 +220,7 @@ TEST_F(CheckpointsTest, WhatComesTooLateIsOrderedAgainFurtherAhead) {
   EXPECT_FALSE(checkpoints_->was_due(3053));
   checkpoints_->on_tick(kStart + seconds(31), 3100);
   EXPECT_THAT(ordered_, ElementsAre(3052, 3202));
-  checkpoints_->on_saved({Role::server, 1},
-                         wire::Saved{3052, ""});  // what was abandoned
+  checkpoints_->on_saved({Role::server, 1}, wire::Saved{3052, ""});  // what was abandoned
   EXPECT_THAT(warnings_, IsEmpty());
 }
 
