@@ -43,6 +43,7 @@ TEST(DataFileTest, IsASafetensorsFileWithEveryValueUnderItsName) {
       PosixDisk disk;
       std::vector<int> seen(sample.layout.size() * (1 + state), 0);
       for (std::uint32_t server = 0; server < sample.servers; ++server) {
+        if (sample.parts(12, server).ids.empty()) continue;  // it writes no file
         const WrittenFile written = sample.write(disk, folder.path(), 12, server);
         const auto model = launcher::read_model(folder / written.file.name);
         for (const StoredTensor& tensor : model.tensors) {

@@ -74,7 +74,9 @@ Manifest Sample::save(Disk& disk, const std::filesystem::path& checkpoints, Step
   Store store(disk, checkpoints);
   store.begin(step);
   Manifest manifest = empty_manifest(step);
-  for (std::uint32_t s = 0; s < servers; ++s) manifest.add(write(disk, checkpoints, step, s));
+  for (std::uint32_t s = 0; s < servers; ++s) {
+    if (!parts(step, s).ids.empty()) manifest.add(write(disk, checkpoints, step, s));
+  }
   store.commit(manifest);
   return manifest;
 }

@@ -37,7 +37,7 @@ struct Sample {
   params::ShardMap shards{chunks, servers, 1};
 
   DataFileParts parts(Step step, std::uint32_t server) const;
-  // The data file of one server, its chunks from the last to the first.
+  // The data file of one server, which has chunks: from the last to the first.
   WrittenFile write(Disk& disk, const std::filesystem::path& checkpoints, Step step,
                     std::uint32_t server) const;
   // Without files.
