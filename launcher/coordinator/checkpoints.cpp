@@ -13,6 +13,12 @@ namespace {
 // How far ahead of the job a checkpoint is ordered.
 constexpr Duration kLead = std::chrono::milliseconds(500), kLongestLead = std::chrono::seconds(10);
 
+std::set<std::string> names_of(const checkpoint::Manifest& manifest) {
+  std::set<std::string> names;
+  for (const checkpoint::FileEntry& file : manifest.files) names.insert(file.name);
+  return names;
+}
+
 }  // namespace
 
 Checkpoints::Checkpoints(Options options, checkpoint::Disk& disk, std::optional<Version> newest,
@@ -24,7 +30,10 @@ Checkpoints::Checkpoints(Options options, checkpoint::Disk& disk, std::optional<
       seen_at_(now),
       passed_(newest.value_or(0)),
       disk_(disk),
-      store_(disk_, options_.folder) {}
+      store_(disk_, options_.folder) {
+  if (!newest) return;
+  if (const auto manifest = store_.manifest(*newest)) files_[*newest] = names_of(*manifest);
+}
 
 // ---- when ---------------------------------------------------------------------------------------
 
@@ -39,12 +48,26 @@ void Checkpoints::take(Version version, bool end, const std::set<Version>& bases
   order({.version = version, .abandoned = false, .end = end});
 }
 
-// Once for each version: nobody would know which one a server has begun with.
+// The newest one that shares no file with the newest of all: whatever is damaged, there is another.
+std::optional<Version> Checkpoints::base() const {
+  if (files_.empty()) return std::nullopt;
+  const auto& [newest, its_files] = *files_.rbegin();
+  for (auto at = std::next(files_.rbegin()); at != files_.rend(); ++at) {
+    const auto shared = [&](const std::string& name) { return its_files.contains(name); };
+    if (std::ranges::none_of(at->second, shared)) return at->first;
+  }
+  return std::nullopt;
+}
+
+// Once for each version: nobody would know which one a server has begun with. Of two under way one
+// has a base: else they might share it.
 void Checkpoints::name_base(Version version) {
-  UnderWay& parts = under_way_.at(version);
-  if (!newest_ || *newest_ >= version || !parts.bases.empty()) return;
-  parts.bases.insert(*newest_);
-  options_.name_base({version, *newest_});
+  const auto base = this->base();
+  const auto has_base = [](const auto& one) { return !one.second.bases.empty(); };
+  if (!base || files_.rbegin()->first >= version) return;
+  if (std::ranges::any_of(under_way_, has_base)) return;
+  under_way_.at(version).bases.insert(*base);
+  options_.name_base({version, *base});
 }
 
 void Checkpoints::give_up(Version version) {
@@ -183,17 +206,19 @@ void Checkpoints::commit(Version version, UnderWay& parts) {
       error = describe(std::current_exception()).second;
     }
     const CheckpointBytes bytes{manifest.bytes(), manifest.written_bytes()};
-    options_.post([this, version, error, bytes] {
+    options_.post([this, version, error, bytes, names = names_of(manifest)] {
       if (!error.empty()) return settle(version, error);
-      on_committed(version, bytes);
+      bytes_ += bytes;
+      on_committed(version, names);
     });
   });
 }
 
-// From here on it is the base of what is ordered: all that others have as theirs is known.
-void Checkpoints::on_committed(Version version, const CheckpointBytes& bytes) {
+// From here on nobody gets a base that goes: all that others have as theirs is known.
+void Checkpoints::on_committed(Version version, const std::set<std::string>& names) {
   newest_ = std::max(newest_.value_or(0), version);
-  bytes_ += bytes;
+  files_[version] = names;
+  while (files_.size() > options_.keep) files_.erase(files_.begin());
   std::set<Version> bases;
   for (const auto& [other, parts] : under_way_) {
     if (other != version) bases.insert(parts.bases.begin(), parts.bases.end());

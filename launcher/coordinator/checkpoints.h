@@ -6,8 +6,9 @@
 // With error feedback workers have a part in all but version 0, and are ordered like servers.
 // A version is ordered ahead of the job, which does not wait for it; if it comes too late, a later
 // one is ordered.
-// When it is near, servers are told of the newest checkpoint, its base: they name its files for
-// what has not changed since. Until such a version is settled its base is not removed.
+// When it is near, servers are told of an older checkpoint, its base: they name its files for what
+// has not changed since. Until such a version is settled its base is not removed. It is the newest
+// one that has no file of the newest of all, so that two in a row never share what may be damaged.
 // Plain code without threads or a clock: it belongs to the coordinator's thread,
 // and gives away what is done to files, so that a slow disk delays no beat.
 #pragma once
@@ -94,10 +95,11 @@ class Checkpoints {
   bool has_residuals(Version version) const { return options_.workers != 0 && version != 0; }
   bool has_part(ProcessId process, Version version) const;
   void order(const wire::CheckpointAt& order);
+  std::optional<Version> base() const;
   void name_base(Version version);
   void look_at(Version version);
   void commit(Version version, UnderWay& parts);
-  void on_committed(Version version, const CheckpointBytes& bytes);
+  void on_committed(Version version, const std::set<std::string>& names);
   void settle(Version version, std::string error);  // by value: it may be of what is erased
   std::string read_back(const checkpoint::Manifest& manifest);
   void prune(Version verified, const std::set<Version>& bases);
@@ -106,6 +108,7 @@ class Checkpoints {
   const Options options_;
   std::optional<Version> newest_;
   CheckpointBytes bytes_;
+  std::map<Version, std::set<std::string>> files_;  // of the newest that are kept
   std::map<Version, UnderWay> under_way_;
   std::optional<Version> periodic_;  // the one under way that was due by time
   TimePoint next_;

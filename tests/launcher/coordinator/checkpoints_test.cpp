@@ -67,8 +67,8 @@ class CheckpointsTest : public testing::Test {
     checkpoints_->on_answer({Role::server, 0}, {version, in_time, true});
     checkpoints_->on_answer({Role::server, 1}, {version, true, true});
   }
-  // A server has written its half.
-  void save(Version version, std::uint32_t server) {
+  // A server has written its half, which is the same as in `same`.
+  void save(Version version, std::uint32_t server, Version same = 0) {
     const params::ChunkMap chunks(layout_, 128);  // two chunks of 32 floats
     checkpoint::DataFileWriter writer(disk_, path_,
                                       {.layout = layout_,
@@ -78,8 +78,9 @@ class CheckpointsTest : public testing::Test {
                                        .job = "job",
                                        .step = version,
                                        .server = server,
-                                       .host = "here"});
-    const std::vector<float> values(32, static_cast<float>(version));
+                                       .host = "here"},
+                                      checkpoint::Base::open(disk_, path_, same));
+    const std::vector<float> values(32, static_cast<float>(same != 0 ? same : version));
     writer.write(server, values, {});
     checkpoints_->on_saved({Role::server, server}, saved_message(version, writer.finish()));
   }
@@ -96,11 +97,11 @@ class CheckpointsTest : public testing::Test {
     for (const int before = settled_; settled_ == before;)
       ASSERT_NO_FATAL_FAILURE(run_posted_once());
   }
-  void make(Version version) {
+  void make(Version version, Version same = 0) {
     checkpoints_->take(version, true);
     answer(version);
-    save(version, 0);
-    save(version, 1);
+    save(version, 0, same);
+    save(version, 1, same);
     run_posted();
   }
   std::vector<Step> on_disk() {
@@ -266,19 +267,42 @@ TEST_F(CheckpointsTest, AVersionThatFailedIsNotOrderedAgainAndLeavesNoFiles) {
 
 using Named = std::pair<Version, Version>;
 
-TEST_F(CheckpointsTest, TheNewestIsTheBaseOfTheNext) {
+TEST_F(CheckpointsTest, TheBaseIsTheOneBeforeTheNewest) {
   make(1);
-  EXPECT_THAT(bases_, IsEmpty());
   make(2);
+  EXPECT_THAT(bases_, IsEmpty());
+  make(3);
+  make(4);
   checkpoints_->take(5, false);
   checkpoints_->take(5, false);
-  EXPECT_THAT(bases_, ElementsAre(Named(2, 1), Named(5, 2)));
+  EXPECT_THAT(bases_, ElementsAre(Named(3, 1), Named(4, 2), Named(5, 3)));
+}
+
+// Whichever of two in a row is damaged, the other is not.
+TEST_F(CheckpointsTest, TheNewestTwoShareNoFile) {
+  make(1);
+  make(2);
+  make(3);
+  make(4, 2);  // what has not changed since
+  make(5, 3);
+  std::set<std::string> names;
+  for (const Version version : {4U, 5U}) {
+    const auto manifest = checkpoint::Store(disk_, path_).manifest(version);
+    ASSERT_TRUE(manifest);
+    for (const auto& file : manifest->files) {
+      EXPECT_TRUE(file.name.starts_with(checkpoint::folder_name(version - 2)));
+      EXPECT_TRUE(names.insert(file.name).second) << file.name;
+    }
+  }
+  checkpoints_->take(6, false);
+  EXPECT_THAT(bases_, ElementsAre(Named(3, 1), Named(4, 2), Named(5, 3), Named(6, 4)));
 }
 
 // It is ordered when the job begins; what is the newest then is of no use in the end.
 TEST_F(CheckpointsTest, TheLastOneHasABaseWhenItIsNear) {
   constexpr Version kLast = 1'000'000;
   make(1);
+  make(2);
   checkpoints_->take(kLast, true);
   checkpoints_->on_tick(kStart, kLast - 1000);
   EXPECT_THAT(bases_, IsEmpty());
@@ -289,32 +313,32 @@ TEST_F(CheckpointsTest, TheLastOneHasABaseWhenItIsNear) {
 
 TEST_F(CheckpointsTest, ABaseStaysUntilWhoeverMayNameItIsSettled) {
   make(1);
-  checkpoints_->take(9, false);
   make(2);
-  make(3);
-  make(4);
-  EXPECT_THAT(bases_, ElementsAre(Named(9, 1), Named(2, 1), Named(3, 2), Named(4, 3)));
-  EXPECT_THAT(on_disk(), ElementsAre(4, 3, 1));
+  checkpoints_->take(9, false);
+  for (const Version version : {3U, 4U, 5U}) make(version);
+  EXPECT_THAT(bases_, ElementsAre(Named(9, 1))) << "of those under way one has a base";
+  EXPECT_THAT(on_disk(), ElementsAre(5, 4, 1));
   answer(9);
   save(9, 0);
   save(9, 1);
   run_posted();
-  EXPECT_THAT(on_disk(), ElementsAre(9, 4));
+  EXPECT_THAT(on_disk(), ElementsAre(9, 5));
 }
 
 TEST_F(CheckpointsTest, ABaseThatFailedVersionsHadGoesWithTheNext) {
   make(1);
-  checkpoints_->take(9, false);
   make(2);
+  checkpoints_->take(9, false);
   make(3);
   answer(9);
   save(9, 0);
   checkpoints_->on_saved({Role::server, 1}, wire::Saved{9, "no space"});
   make(10);
+  EXPECT_THAT(bases_, ElementsAre(Named(9, 1), Named(10, 2)));
   EXPECT_THAT(on_disk(), ElementsAre(10, 3));
 }
 
-// What is ordered while it becomes the newest has it, or the one before, which then stays.
+// A version that is about to be the newest has its base still.
 TEST_F(CheckpointsTest, ABaseIsNamedBeforeItIsKnownWhichOnesGo) {
   make(1);
   make(2);
@@ -322,11 +346,11 @@ TEST_F(CheckpointsTest, ABaseIsNamedBeforeItIsKnownWhichOnesGo) {
   answer(3);
   save(3, 0);
   save(3, 1);
-  checkpoints_->take(5, false);  // 3 is perhaps on the disk by now
-  run_posted_once();
-  checkpoints_->take(6, false);
+  run_posted_once();  // 3 is on the disk
+  checkpoints_->take(5, false);
   run_posted();
-  EXPECT_THAT(bases_, ElementsAre(Named(2, 1), Named(3, 2), Named(5, 2), Named(6, 3)));
+  checkpoints_->take(6, false);
+  EXPECT_THAT(bases_, ElementsAre(Named(3, 1), Named(6, 2)));
   EXPECT_THAT(on_disk(), ElementsAre(3, 2));
   make(7);
   EXPECT_THAT(on_disk(), ElementsAre(7, 3, 2));
@@ -334,8 +358,8 @@ TEST_F(CheckpointsTest, ABaseIsNamedBeforeItIsKnownWhichOnesGo) {
 
 TEST_F(CheckpointsTest, ASuccessorIsToldTheBaseOfItsPredecessor) {
   make(1);
-  checkpoints_->take(9, false);
   make(2);
+  checkpoints_->take(9, false);
   bases_.clear();
   checkpoints_->on_replaced({Role::server, 1}, [](const wire::CheckpointAt&) {});
   EXPECT_THAT(bases_, ElementsAre(Named(9, 1)));
