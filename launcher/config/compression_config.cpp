@@ -49,13 +49,15 @@ RunConfig::Codec RunConfig::read_codec(const Section& table, bool pushes) const 
       static_cast<std::size_t>(table.integer("exempt_below", 0, {0, std::int64_t{1} << 30}));
   const bool asked = table.word("feedback", feedbacks, feedbacks[0]) != feedbacks[0];
   codec.momentum = compressor != nullptr && compressor->momentum();
-  if (codec.momentum && (asked || !pushes) && table.sound("kind")) {
+  codec.factors = compressor != nullptr && compressor->rank() != 0;
+  const bool own_feedback = codec.momentum || codec.factors;
+  if (own_feedback && (asked || !pushes) && table.sound("kind")) {
     table.fault("kind", fmt::format("\"{}\"", codec.kind),
                 pushes ? "one without feedback of its own, or no other beside it"
                        : "another one: this one is for gradients",
                 "\"topk\"");
   }
-  codec.feedback = asked || codec.momentum;
+  codec.feedback = asked || own_feedback;
   for (const Section& layer : table.tables("layers", false)) {
     codec.layers.push_back(read_layer(layer, pushes, codec.feedback));
   }
@@ -83,6 +85,8 @@ RunConfig::LayerCodec RunConfig::read_layer(const Section& table, bool pushes, b
     table.fault("kind", fmt::format("\"{}\"", layer.kind), expected, "\"none\"");
   };
   if (compressor->momentum()) refuse("a compressor without momentum: that is of all layers alike");
+  if (compressor->rank() != 0)
+    refuse("a compressor without factors: those are of all layers alike");
   if (pushes && feedback && promises.unbiased) {
     refuse("with feedback = \"ef\" a compressor that needs it, or \"none\"");
   }
@@ -115,17 +119,22 @@ void RunConfig::check_layers(const params::Layout& layout, bool sizes_are_known)
         layer.section.fault("match", fmt::format("\"{}\"", layer.match),
                             "the name of a tensor, * for any characters: one of " + names);
       }
-      if (patterns.empty() || !sizes_are_known) continue;
+      if ((patterns.empty() && !codec.factors) || !sizes_are_known) continue;
       const params::ChunkMap chunks(layout, network_.chunk_bytes);
+      const auto factors = compression::factors_in(make_codecs(codec), layout, chunks);
       const auto choices = compression::choices_of(patterns, codec.exempt_below, layout, chunks);
       std::string text;
       for (const params::Tensor& tensor : layout.tensors()) {
         if (tensor.size == 0) continue;
-        const compression::Choice choice = choices[chunks.holding(tensor.offset)];
+        const std::size_t chunk = chunks.holding(tensor.offset);
+        const compression::Choice choice = choices[chunk];
+        const bool floats = choice == compression::kFloats ||
+                            (choice == compression::kUsual && codec.factors &&
+                             factors.find(static_cast<std::uint32_t>(chunk)) == nullptr);
         text += fmt::format("{}{} {}", text.empty() ? "" : ", ", tensor.name,
-                            choice == compression::kUsual ? codec.kind
-                            : choice == compression::kFloats
-                                ? std::string("floats")
+                            floats ? std::string("floats")
+                            : choice == compression::kUsual
+                                ? codec.kind
                                 : codec.layers[static_cast<std::size_t>(choice)].kind);
       }
       notes_.push_back(fmt::format("{}: {}", codec.section.path(), text));
@@ -259,11 +268,43 @@ void RunConfig::check_momentum(const Codec& push) const {
   }
 }
 
+// A step has a round before the one that makes it, of what partitions know of their gradients.
+void RunConfig::check_factors(const Codec& push) const {
+  const auto refuse = [&](const char* where, const char* key, const std::string& found,
+                          const char* expected, const char* attempt) {
+    const Section table = section(where);
+    if (!table.sound(key)) return;
+    table.fault(key, found,
+                fmt::format("{} with {}.kind = \"{}\"", expected, push.section.path(), push.kind),
+                attempt);
+  };
+  if (gate_ != "bsp") {
+    refuse("consistency", "kind", fmt::format("\"{}\"", gate_),
+           "\"bsp\", in which all partitions take the rounds of one step together,", "\"bsp\"");
+  }
+  if (optimizer_.clip_norm) {
+    refuse("optimizer", "clip_norm", fmt::format("{}", *optimizer_.clip_norm),
+           "none, as the first round comes before the gradient is known,", "leaving it out");
+  }
+  if (optimizer_.non_finite != optimization::NonFinite::abort) {
+    refuse("optimizer", "non_finite", "another word",
+           "\"abort\", as what is not finite shows in the first round already,", "\"abort\"");
+  }
+  if (privacy_.on) {
+    refuse("privacy", "kind", fmt::format("\"{}\"", privacy_.kind),
+           "\"none\", as sums of the first round would leave without noise,", "\"none\"");
+  }
+}
+
 void RunConfig::check_compression() {
   const Section optimizer = section("optimizer");
   for (const Codec& push : possible_pushes()) {
     if (push.is_lossless()) continue;
     if (push.momentum) check_momentum(push);
+    if (push.factors) {
+      check_factors(push);
+      continue;
+    }
     if (!skips_at_servers() || !optimizer.sound("non_finite")) continue;
     optimizer.fault("non_finite", "\"skip\"",
                     fmt::format("\"abort\" or \"reject\" with {}.kind = \"{}\": what is not finite "
@@ -295,6 +336,9 @@ std::uint32_t RunConfig::residual_runs() const {
     most = std::max(most, push.momentum ? 2U : push.feedback ? 1U : 0U);
   }
   return most;
+}
+bool RunConfig::pushes_factors() const {
+  return std::ranges::any_of(possible_pushes(), &Codec::factors);
 }
 bool RunConfig::pull_feedback() const {
   return std::ranges::any_of(possible_pulls(), &Codec::feedback);

@@ -233,6 +233,7 @@ class RunConfig {
   // Vectors that each partition keeps of what its pushes leave out: 2 with momentum, 0 without any
   // feedback.
   std::uint32_t residual_runs() const;
+  bool pushes_factors() const;  // or may
   bool error_feedback() const { return residual_runs() != 0; }
   // Pulls are differences to what workers have (EF21-P).
   bool pull_feedback() const;
@@ -268,6 +269,7 @@ class RunConfig {
     std::string kind;  // empty: none that exists
     bool feedback = false;
     bool momentum = false;  // feedback that takes it, too
+    bool factors = false;   // in two rounds of a step, with feedback
     std::size_t exempt_below = 0;
     std::vector<LayerCodec> layers = {};
     bool is_lossless() const;
@@ -276,6 +278,7 @@ class RunConfig {
   std::vector<Codec> read_direction(std::string_view name, bool pushes) const;
   Codec read_codec(const config::Section& table, bool pushes) const;
   void check_momentum(const Codec& push) const;
+  void check_factors(const Codec& push) const;
   static void check_push(const Codec& push, const compression::Promises& promises);
   void check_pull(const Codec& pull, const compression::Promises& promises) const;
   static LayerCodec read_layer(const config::Section& table, bool pushes, bool feedback);

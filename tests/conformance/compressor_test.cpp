@@ -43,6 +43,8 @@ std::vector<Candidate> candidates() {
                                        {"topk", "ratio = 0.05\nvalues = 2"},
                                        {"topk", "ratio = 1.0"},
                                        {"dgc", "ratio = 0.1\nvalues = 8\nwarmup_steps = 100"},
+                                       {"powersgd", "rank = 1"},
+                                       {"powersgd", "rank = 16"},
                                        {"sign", "block = 64"},
                                        {"randomk", "ratio = 0.1\nunbiased = false"},
                                        {"randomk", "values = 8\nunbiased = false"},
