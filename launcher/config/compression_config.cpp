@@ -35,6 +35,16 @@ std::unique_ptr<compression::Compressor> make_codec(std::string_view kind, const
   return mode->make(section);
 }
 
+// Whether a tensor, or its beginning, is a matrix of the chunk; null: that has none.
+bool in_a_matrix(const compression::FactoredChunk* factored, const params::Chunk& chunk,
+                 const params::Tensor& tensor) {
+  return factored != nullptr &&
+         std::ranges::any_of(factored->matrices, [&](const compression::Matrix& matrix) {
+           const std::size_t begin = chunk.offset + matrix.begin;
+           return begin <= tensor.offset && tensor.offset < begin + matrix.size;
+         });
+}
+
 }  // namespace
 
 // One table: of a direction, or one of its candidates.
@@ -126,11 +136,11 @@ void RunConfig::check_layers(const params::Layout& layout, bool sizes_are_known)
       std::string text;
       for (const params::Tensor& tensor : layout.tensors()) {
         if (tensor.size == 0) continue;
-        const std::size_t chunk = chunks.holding(tensor.offset);
+        const auto chunk = static_cast<std::uint32_t>(chunks.holding(tensor.offset));
         const compression::Choice choice = choices[chunk];
         const bool floats = choice == compression::kFloats ||
                             (choice == compression::kUsual && codec.factors &&
-                             factors.find(static_cast<std::uint32_t>(chunk)) == nullptr);
+                             !in_a_matrix(factors.find(chunk), chunks[chunk], tensor));
         text += fmt::format("{}{} {}", text.empty() ? "" : ", ", tensor.name,
                             floats ? std::string("floats")
                             : choice == compression::kUsual

@@ -118,44 +118,6 @@ TEST(ThreadsTest, WhatAPushLeavesOutGoesWithTheNextOne) {
         {.partitions = 5, .push = push, .feedback = true, .tcp = true, .shared = true});
   }
 }
-// PowerSGD, the sums of both rounds through the servers: what one loop over the partitions says.
-// Chunks of 32 floats are matrices of rows of 6, 9 or 7 that begin and end within a row, or, where
-// factors would be no fewer, floats.
-TEST(ThreadsTest, FactorsAreThoseOfAllPartitionsTogether) {
-  const JobOptions factors{.partitions = 5, .push = "powersgd\nrank = 1", .feedback = true};
-  EXPECT_NE(reference(factors).model, reference({.partitions = 5}).model);
-  expect_reference_for_every_hosting(factors);
-  // Partitions have no examples in some steps.
-  expect_reference({.partitions = 8,
-                    .examples = 37,
-                    .batch = 8,
-                    .steps = 9,
-                    .push = factors.push,
-                    .feedback = true});
-  JobOptions both = factors;
-  both.servers = 2;
-  both.tcp = both.shared = true;
-  EXPECT_GT(expect_reference(both).shared_lanes, 0U);
-  both.pull = "topk\nratio = 0.2";
-  both.pull_feedback = true;
-  expect_reference(both);
-  both.pull_feedback = both.shared = false;
-  both.pull = "int8";
-  both.exempt_below = 60;  // the first of two tensors that are matrices
-  both.layers = {{"*.bias", "int8\nblock = 16"}};
-  expect_reference(both);
-}
-TEST(ThreadsTest, RoundsThatAreCutAndSentAgainCountOnce) {
-  for (const std::size_t shift : {0U, 1U, 17U, 64U, 100U, 300U}) {
-    const Result result = expect_reference({.workers = 2,
-                                            .servers = 2,
-                                            .push = "powersgd\nrank = 1",
-                                            .feedback = true,
-                                            .tcp = true,
-                                            .cuts = {2000 + shift, 2345 + 3 * shift, 2001}});
-    EXPECT_GE(result.cuts, 2U);
-  }
-}
 // What is left out is in units of gradients: it stays what it is when the rate changes, and gets
 // that of the step that sends it.
 TEST(ThreadsTest, WhatAPushLeavesOutKnowsNoRate) {
