@@ -41,7 +41,8 @@ class PowerSgd final : public Compressor {
     for (const float value : values) most = std::max(most, std::abs(value));
     std::frexp(most, &exponent);
     std::vector<float> scaled(values.begin(), values.end());
-    for (float& value : scaled) value = std::ldexp(value, -exponent);
+    const float scale = std::ldexp(1.0F, -std::max(exponent, -126));
+    for (float& value : scaled) value *= scale;
     times_right(matrix, scaled, right, left);
     orthonormalise(left, rank_);
     encode_factors(std::span(&matrix, 1), values, rank_, left, right, bytes);
