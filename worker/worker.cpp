@@ -104,6 +104,7 @@ WorkerReport Worker::run() {
                          .local = parts_.local,
                          .residuals = parts_.residuals,
                          .saver = parts_.saver,
+                         .estimates = parts_.estimates,
                          .stand_in = stand_in ? &*stand_in : nullptr,
                          .patience = stand_in ? parts_.stand_in->after : 0});
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/cluster/coordination.h"
@@ -60,6 +61,9 @@ struct WorkerParts {
   // keeps it; it is not saved.
   Residuals* residuals = nullptr;
   ResidualSaver* saver = nullptr;
+  // EF21: residuals are what servers have been told of gradients, taken with such a momentum
+  // (compression/estimate_feedback.h). Nothing: they are what was left out.
+  std::optional<double> estimates = {};
 };
 
 struct WorkerOptions {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "common/base/mode.h"
+#include "common/compression/estimate_feedback.h"
 #include "launcher/config/run_config.h"
 
 namespace sheaf::launcher {
@@ -14,6 +15,8 @@ using config::Section;
 namespace {
 
 constexpr std::string_view kAuto = "auto";
+// What a push has feedback of: what it left out, or what servers have been told.
+constexpr std::string_view kError = "ef", kEstimates = "ef21";
 // What usual compressors say of chunks of this size holds for all.
 constexpr std::size_t kUsualChunk = 1 << 16;
 
@@ -49,15 +52,18 @@ bool in_a_matrix(const compression::FactoredChunk* factored, const params::Chunk
 
 // One table: of a direction, or one of its candidates.
 RunConfig::Codec RunConfig::read_codec(const Section& table, bool pushes) const {
-  static constexpr std::array<std::string_view, 2> kPushFeedbacks = {"none", "ef"};
+  static constexpr std::array<std::string_view, 3> kPushFeedbacks = {"none", kError, kEstimates};
   static constexpr std::array<std::string_view, 2> kPullFeedbacks = {"none", "ef21p"};
-  const auto& feedbacks = pushes ? kPushFeedbacks : kPullFeedbacks;
+  const std::span<const std::string_view> feedbacks =
+      pushes ? std::span<const std::string_view>(kPushFeedbacks) : kPullFeedbacks;
   Codec codec{.section = table, .kind = table.mode("kind", kinds(), "none")};
   if (codec.kind == kAuto) return codec;
   const auto compressor = codec.kind.empty() ? nullptr : make_codec(codec.kind, table);
   codec.exempt_below =
       static_cast<std::size_t>(table.integer("exempt_below", 0, {0, std::int64_t{1} << 30}));
-  const bool asked = table.word("feedback", feedbacks, feedbacks[0]) != feedbacks[0];
+  const std::string word = table.word("feedback", feedbacks, feedbacks[0]);
+  const bool asked = word != feedbacks[0];
+  if (word == kEstimates) codec.estimates = table.real("momentum", 0.9, {0, config::kBelowOne});
   codec.momentum = compressor != nullptr && compressor->momentum();
   codec.factors = compressor != nullptr && compressor->rank() != 0;
   const bool own_feedback = codec.momentum || codec.factors;
@@ -69,7 +75,7 @@ RunConfig::Codec RunConfig::read_codec(const Section& table, bool pushes) const 
   }
   codec.feedback = asked || own_feedback;
   for (const Section& layer : table.tables("layers", false)) {
-    codec.layers.push_back(read_layer(layer, pushes, codec.feedback));
+    codec.layers.push_back(read_layer(layer, pushes, codec));
   }
   if (compressor == nullptr) return codec;
   const auto promises = compressor->promises(kUsualChunk);
@@ -82,7 +88,8 @@ RunConfig::Codec RunConfig::read_codec(const Section& table, bool pushes) const 
 }
 
 // What goes with all layers is that of the direction. One of none is always right.
-RunConfig::LayerCodec RunConfig::read_layer(const Section& table, bool pushes, bool feedback) {
+RunConfig::LayerCodec RunConfig::read_layer(const Section& table, bool pushes,
+                                            const Codec& direction) {
   const auto words = mode_names(compression::compressors());
   LayerCodec layer{table, table.text("match", std::nullopt),
                    table.mode("kind", words, std::nullopt)};
@@ -90,7 +97,8 @@ RunConfig::LayerCodec RunConfig::read_layer(const Section& table, bool pushes, b
   const auto compressor = make_codec(layer.kind, table);
   if (compressor->identity() || !table.sound("kind")) return layer;
   const auto promises = compressor->promises(kUsualChunk);
-  const auto refuse = [&](const char* expected) {
+  const bool feedback = direction.feedback;
+  const auto refuse = [&](const std::string& expected) {
     if (!table.sound("kind")) return;
     table.fault("kind", fmt::format("\"{}\"", layer.kind), expected, "\"none\"");
   };
@@ -98,10 +106,12 @@ RunConfig::LayerCodec RunConfig::read_layer(const Section& table, bool pushes, b
   if (compressor->rank() != 0)
     refuse("a compressor without factors: those are of all layers alike");
   if (pushes && feedback && promises.unbiased) {
-    refuse("with feedback = \"ef\" a compressor that needs it, or \"none\"");
+    refuse(fmt::format("with feedback = \"{}\" a compressor that needs it, or \"none\"",
+                       direction.feedback_word()));
   }
-  if (!pushes && feedback && promises.contraction == 0) {
-    refuse("with feedback = \"ef21p\" a compressor that always comes nearer, or \"none\"");
+  if ((!pushes || direction.estimates) && feedback && promises.contraction == 0) {
+    refuse(fmt::format("with feedback = \"{}\" a compressor that always comes nearer, or \"none\"",
+                       pushes ? kEstimates : "ef21p"));
   }
   if (!pushes && !feedback && !promises.every_value) {
     refuse("without feedback a compressor that keeps every value near itself");
@@ -161,12 +171,16 @@ compression::Codecs RunConfig::make_codecs(const Codec& codec) {
 }
 
 void RunConfig::check_push(const Codec& push, const compression::Promises& promises) {
-  if (!push.feedback || !push.section.sound("feedback") || !promises.unbiased) return;
-  push.section.fault("feedback", "\"ef\"",
-                     fmt::format("\"none\" with this \"{}\": its mean is right by itself, at the "
-                                 "price of errors that feedback would pile up",
-                                 push.kind),
-                     "\"none\"");
+  if (!push.feedback || !push.section.sound("feedback")) return;
+  const auto refuse = [&](std::string_view why) {
+    push.section.fault("feedback", fmt::format("\"{}\"", push.feedback_word()),
+                       fmt::format("\"none\" with this \"{}\": {}", push.kind, why), "\"none\"");
+  };
+  if (promises.unbiased) {
+    refuse("its mean is right by itself, at the price of errors that feedback would pile up");
+  } else if (push.estimates && promises.contraction == 0) {
+    refuse("differences are sent by a compressor that always comes nearer");
+  }
 }
 
 void RunConfig::check_pull(const Codec& pull, const compression::Promises& promises) const {
@@ -306,11 +320,39 @@ void RunConfig::check_factors(const Codec& push) const {
   }
 }
 
+// Servers and workers have to have the same estimates, to the bit and for good.
+void RunConfig::check_estimates(const Codec& push) const {
+  const Section optimizer = section("optimizer"), consistency = section("consistency");
+  const std::string with =
+      fmt::format("with {}.feedback = \"{}\"", push.section.path(), kEstimates);
+  if (!exact() && consistency.sound("kind")) {
+    consistency.fault("kind", fmt::format("\"{}\"", gate_),
+                      fmt::format("\"bsp\" {}: servers add what is new in each gradient, so what "
+                                  "is left out, or lost with a worker, would be missing for good",
+                                  with),
+                      "\"bsp\"");
+  }
+  if (local_steps_ != 0 && consistency.sound("kind")) {
+    consistency.fault("kind", "\"local\"",
+                      fmt::format("\"bsp\" {}: what servers have of a partition is used again in "
+                                  "each step, and would go the way of a whole round again",
+                                  with),
+                      "\"bsp\"");
+  }
+  if (optimizer_.clip_norm && optimizer.sound("clip_norm")) {
+    optimizer.fault(
+        "clip_norm", fmt::format("{}", *optimizer_.clip_norm),
+        fmt::format("no such norm {}: it would be that of what is new in a gradient", with),
+        "without it");
+  }
+}
+
 void RunConfig::check_compression() {
   const Section optimizer = section("optimizer");
   for (const Codec& push : possible_pushes()) {
     if (push.is_lossless()) continue;
     if (push.momentum) check_momentum(push);
+    if (push.estimates) check_estimates(push);
     if (push.factors) {
       check_factors(push);
       continue;
@@ -340,15 +382,27 @@ bool RunConfig::compresses_pulls() const {
   return !std::ranges::all_of(possible_pulls(), &Codec::is_lossless);
 }
 
+std::uint32_t RunConfig::Codec::residual_runs() const {
+  if (estimates) return compression::EstimateFeedback::runs(*estimates);
+  return momentum ? 2 : feedback ? 1 : 0;
+}
+std::string RunConfig::Codec::feedback_word() const {
+  return std::string(estimates ? kEstimates : feedback ? kError : "none");
+}
+
 std::uint32_t RunConfig::residual_runs() const {
   std::uint32_t most = 0;
-  for (const Codec& push : possible_pushes()) {
-    most = std::max(most, push.momentum ? 2U : push.feedback ? 1U : 0U);
-  }
+  for (const Codec& push : possible_pushes()) most = std::max(most, push.residual_runs());
   return most;
 }
 bool RunConfig::pushes_factors() const {
   return std::ranges::any_of(possible_pushes(), &Codec::factors);
+}
+std::optional<double> RunConfig::estimates() const {
+  for (const Codec& push : possible_pushes()) {
+    if (push.estimates) return push.estimates;
+  }
+  return std::nullopt;
 }
 bool RunConfig::pull_feedback() const {
   return std::ranges::any_of(possible_pulls(), &Codec::feedback);

@@ -22,7 +22,7 @@ MemoryPlan plan_parameter_memory(const RunConfig& config, std::uint64_t paramete
   const std::uint64_t pending = config.exact()         ? (run.partitions + 1) / 2
                                 : config.synchronous() ? run.partitions + run.workers
                                                        : run.workers;
-  const std::uint64_t state = config.make_optimizer()->state_per_parameter();
+  const std::uint64_t state = config.make_server_optimizer()->state_per_parameter();
   const std::uint64_t views = config.pull_feedback() ? 6 : 0;  // with their encodings
   const std::uint64_t kept_views = config.pull_feedback() ? 2 : 0;
   std::uint64_t copies = 3 + pending + views + state;

@@ -102,7 +102,7 @@ void RunConfig::check_privacy() const {
     if (mechanism->perturbs_at_worker() && push.feedback) {
       const bool own = push.momentum;
       refuse(push.section, own ? "kind" : "feedback",
-             own ? fmt::format("\"{}\"", push.kind) : "\"ef\"",
+             fmt::format("\"{}\"", own ? push.kind : push.feedback_word()),
              "no feedback with privacy.where = \"local\": what a push released is known by its "
              "noise alone",
              own ? "\"topk\"" : "\"none\"");

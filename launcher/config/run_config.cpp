@@ -13,6 +13,7 @@
 
 #include "common/base/mode.h"
 #include "common/config/toml_text.h"
+#include "common/optimization/from_differences.h"
 #include "common/wire/handshake.h"
 #include "launcher/system/readable.h"
 #include "worker/data/transforms/transformed_source.h"
@@ -344,7 +345,7 @@ void RunConfig::cross_check() {
   }
   if (stand_in_after_ && error_feedback() && gate.sound("kind")) {
     gate.fault("kind", fmt::format("\"{}\"", gate_),
-               "\"bsp\" with compression.push.feedback = \"ef\": what a push has left out is "
+               "\"bsp\" with compression.push.feedback: what a push has left out is "
                "known to its own worker alone, so nobody could compute the next one for it",
                "\"bsp\"");
   }
@@ -476,6 +477,11 @@ std::unique_ptr<worker::Model> RunConfig::make_model(const worker::Schema& schem
 
 std::unique_ptr<optimization::Optimizer> RunConfig::make_optimizer() const {
   return make(optimization::optimizers(), optimizer_.kind, section("optimizer"));
+}
+
+std::unique_ptr<optimization::Optimizer> RunConfig::make_server_optimizer() const {
+  if (!estimates()) return make_optimizer();
+  return optimization::from_differences(make_optimizer(), data_.batch);
 }
 
 optimization::Schedule RunConfig::make_schedule() const {

@@ -187,7 +187,8 @@ class RunConfig {
   // Each call builds a new object from its own section. REQUIRES: check() was ok.
   std::unique_ptr<worker::Source> make_source() const;  // transformed; opens files
   std::unique_ptr<worker::Model> make_model(const worker::Schema& schema) const;
-  std::unique_ptr<optimization::Optimizer> make_optimizer() const;
+  std::unique_ptr<optimization::Optimizer> make_optimizer() const;         // of gradients
+  std::unique_ptr<optimization::Optimizer> make_server_optimizer() const;  // of what is pushed
   optimization::Schedule make_schedule() const;
   std::unique_ptr<server::Gate> make_gate() const;
   const std::string& consistency() const { return gate_; }  // the model's name
@@ -230,11 +231,14 @@ class RunConfig {
   const std::string& push_kind() const { return pushes_.front().kind; }
   const std::string& pull_kind() const { return pulls_.front().kind; }
   // What a push leaves out goes with the next one.
-  // Vectors that each partition keeps of what its pushes leave out: 2 with momentum, 0 without any
-  // feedback.
+  // Vectors that each partition keeps of what its pushes leave out, or have told: 2 with momentum,
+  // 0 without any feedback.
   std::uint32_t residual_runs() const;
   bool pushes_factors() const;  // or may
   bool error_feedback() const { return residual_runs() != 0; }
+  // EF21: pushes are what is new in gradients, which servers add to what they have of them; the
+  // momentum that workers take. Nothing: pushes are gradients.
+  std::optional<double> estimates() const;
   // Pulls are differences to what workers have (EF21-P).
   bool pull_feedback() const;
   std::unique_ptr<privacy::Mechanism> make_mechanism() const;
@@ -268,20 +272,24 @@ class RunConfig {
     config::Section section;
     std::string kind;  // empty: none that exists
     bool feedback = false;
-    bool momentum = false;  // feedback that takes it, too
-    bool factors = false;   // in two rounds of a step, with feedback
+    bool momentum = false;                 // feedback that takes it, too
+    bool factors = false;                  // in two rounds of a step, with feedback
+    std::optional<double> estimates = {};  // feedback that is EF21, with such a momentum
     std::size_t exempt_below = 0;
     std::vector<LayerCodec> layers = {};
     bool is_lossless() const;
+    std::uint32_t residual_runs() const;
+    std::string feedback_word() const;  // of a push; of its own compressor: ef
   };
   void read_compression();
   std::vector<Codec> read_direction(std::string_view name, bool pushes) const;
   Codec read_codec(const config::Section& table, bool pushes) const;
   void check_momentum(const Codec& push) const;
   void check_factors(const Codec& push) const;
+  void check_estimates(const Codec& push) const;
   static void check_push(const Codec& push, const compression::Promises& promises);
   void check_pull(const Codec& pull, const compression::Promises& promises) const;
-  static LayerCodec read_layer(const config::Section& table, bool pushes, bool feedback);
+  static LayerCodec read_layer(const config::Section& table, bool pushes, const Codec& direction);
   void check_layers(const params::Layout& layout, bool sizes_are_known);
   static compression::Codecs make_codecs(const Codec& codec);
   // The one there is, or those that the job file names to choose from.

@@ -46,7 +46,7 @@ server::ServerOptions server_options(const RunConfig& config, std::uint32_t id,
   options.skip_non_finite =
       config.synchronous() && config.optimizer().non_finite == optimization::NonFinite::skip;
   options.gate = config.make_gate();
-  options.optimizer = config.make_optimizer();
+  options.optimizer = config.make_server_optimizer();
   options.schedule = std::make_unique<optimization::Schedule>(config.make_schedule());
   options.push = config.make_push_codecs();
   options.pull = config.make_pull_codecs();
@@ -146,7 +146,7 @@ void WorkerRole::keep_residuals(cluster::KeeperClient* keeper, std::uint32_t inc
       worker::Residuals::Options{.chunks = chunks_,
                                  .hosted = hosted_,
                                  .push_bytes = push_->max_bytes(chunks_.largest()),
-                                 .runs = push_->momentum() ? 2U : 1U,
+                                 .runs = config_.residual_runs(),
                                  .incarnation = incarnation,
                                  .keeper = keeper,
                                  .warn = std::move(warn)});
@@ -193,7 +193,8 @@ worker::WorkerParts WorkerRole::parts(worker::PushPull& exchange,
           .non_finite = worker_policy(config_),
           .local = local_ ? &*local_ : nullptr,
           .sampler = sampler(),
-          .residuals = residuals_.get()};
+          .residuals = residuals_.get(),
+          .estimates = config_.estimates()};
 }
 
 }  // namespace sheaf::launcher

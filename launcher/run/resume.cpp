@@ -37,13 +37,43 @@ std::string real_or_none(const std::optional<double>& value) {
   return value ? fmt::format("{}", *value) : "none";
 }
 
+constexpr std::string_view kPushFeedback = "compression.push.feedback";
+constexpr std::string_view kEstimates = "ef21";  // what begins with it
+
+// Momentum is part of the word where what is kept has no other meaning without.
+std::string push_feedback(const RunConfig& config) {
+  if (const auto momentum = config.estimates()) {
+    return std::string(kEstimates) + (*momentum > 0 ? " with momentum" : "");
+  }
+  return config.error_feedback() ? "ef" : "none";
+}
+
+bool is_estimates(std::string_view feedback) { return feedback.starts_with(kEstimates); }
+
+// Servers have the sum of what workers have: neither goes on without the other.
+std::string fault_of_estimates(const RunConfig& config, const checkpoint::Manifest& manifest) {
+  const auto known = manifest.about.find(std::string(kPushFeedback));
+  const std::string theirs = known == manifest.about.end() ? "none" : known->second;
+  const std::string ours = push_feedback(config);
+  if (!is_estimates(theirs) && !is_estimates(ours)) return {};
+  if (theirs != ours) {
+    return fmt::format("{}: found {}, expected {} as in the checkpoint of step {}", kPushFeedback,
+                       ours, theirs, manifest.step);
+  }
+  if (manifest.step == 0 || !manifest.residuals.empty()) return {};
+  return fmt::format(
+      "the checkpoint of step {}: found nothing of what pushes have told, expected "
+      "it with {} = \"{}\"; go on from another one",
+      manifest.step, kPushFeedback, kEstimates);
+}
+
 }  // namespace
 
 checkpoint::Manifest manifest_of(const RunConfig& config) {
   checkpoint::Manifest manifest;
   manifest.job = config.run().name;
   manifest.state_per_parameter = static_cast<std::uint32_t>(
-      config.make_optimizer()->state_per_parameter() + (config.pull_feedback() ? 1 : 0));
+      config.make_server_optimizer()->state_per_parameter() + (config.pull_feedback() ? 1 : 0));
   const auto mechanism = config.make_mechanism();
   std::optional<double> clip;
   if (mechanism->clip()) clip = mechanism->clip()->norm;
@@ -60,7 +90,7 @@ checkpoint::Manifest manifest_of(const RunConfig& config) {
                     {"compression.push.kind", config.push_kind()},
                     {"compression.pull.kind", config.pull_kind()},
                     {"compression.pull.feedback", config.pull_feedback() ? "ef21p" : "none"},
-                    {"compression.push.feedback", config.error_feedback() ? "ef" : "none"},
+                    {std::string(kPushFeedback), push_feedback(config)},
                     {"privacy.kind", config.privacy().kind},
                     {"privacy.bands", std::to_string(mechanism->bands())},
                     {"privacy.clip", real_or_none(clip)},
@@ -128,6 +158,9 @@ void require_same_job(const RunConfig& config, const checkpoint::Manifest& manif
     }
   };
   compare(kDecisive);
+  if (const std::string fault = fault_of_estimates(config, manifest); !fault.empty()) {
+    faults += (faults.empty() ? "" : "\n") + fault;
+  }
   if (config.privacy().on) compare(kDecisiveInPrivate);
   const auto bands = manifest.about.find("privacy.bands");
   const bool shared = bands != manifest.about.end() && bands->second != "0";
@@ -136,7 +169,7 @@ void require_same_job(const RunConfig& config, const checkpoint::Manifest& manif
 }
 
 bool lacks_residuals(const checkpoint::Manifest& manifest) {
-  const auto feedback = manifest.about.find("compression.push.feedback");
+  const auto feedback = manifest.about.find(std::string(kPushFeedback));
   const bool had_none = feedback != manifest.about.end() && feedback->second == "none";
   return manifest.step != 0 && manifest.residuals.empty() && !had_none;
 }

@@ -61,14 +61,16 @@ struct Campaign {
 
 struct Shape {
   unsigned servers, workers, lanes;
-  bool mpirun, tcp, snapshot, replicas, clips, compresses;
+  bool mpirun, tcp, snapshot, replicas, clips;
+  std::string feedback;  // of compressed pushes; "": they are not
   std::string gate;
   bool counts() const { return gate != "bsp"; }
   std::string text() const {
     return fmt::format("{}{}{}, {} servers, {} workers, {} lanes, {}, {}{}{}", gate,
-                       clips ? ", clipped" : "", compresses ? ", compressed" : "", servers, workers,
-                       lanes, tcp ? "tcp" : "shared memory", mpirun ? "mpirun" : "stand-in",
-                       snapshot ? ", snapshots" : "", replicas ? ", replicas" : "");
+                       clips ? ", clipped" : "", feedback.empty() ? "" : ", " + feedback, servers,
+                       workers, lanes, tcp ? "tcp" : "shared memory",
+                       mpirun ? "mpirun" : "stand-in", snapshot ? ", snapshots" : "",
+                       replicas ? ", replicas" : "");
   }
 };
 
@@ -85,7 +87,8 @@ Shape random_shape(Random& random, const std::string& gate) {
   shape.snapshot = pick(random, 2) == 0 && shape.gate != "drop";
   shape.replicas = pick(random, 2) == 0 && shape.gate != "drop" && shape.servers > 1;
   shape.clips = pick(random, 2) == 0 && shape.gate == "bsp";
-  shape.compresses = pick(random, 4) == 0 && shape.gate == "bsp";
+  const bool compresses = pick(random, 4) == 0 && shape.gate == "bsp";
+  if (compresses) shape.feedback = shape.clips || pick(random, 2) == 0 ? "ef" : "ef21";
   return shape;
 }
 
@@ -126,9 +129,10 @@ class Round {
     }
     auto job = std::make_unique<SmallJob>();
     if (!shape.clips) job->tables["optimizer"] = "kind = \"adam\"\nrate = 1e-3\n";
-    if (shape.compresses) {
+    if (!shape.feedback.empty()) {
       job->tables["compression"] =
-          "push = { kind = \"topk\", ratio = 0.05, values = 8, feedback = \"ef\" }\n";
+          fmt::format("push = {{ kind = \"topk\", ratio = 0.05, values = 8, feedback = \"{}\" }}\n",
+                      shape.feedback);
     }
     return job;
   }

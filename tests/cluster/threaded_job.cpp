@@ -8,7 +8,9 @@
 #include "common/base/error.h"
 #include "common/cluster/keeper.h"
 #include "common/compression/by_chunk.h"
+#include "common/compression/estimate_feedback.h"
 #include "common/math/blas.h"
+#include "common/optimization/from_differences.h"
 #include "common/params/partition_tree.h"
 #include "server/lane.h"
 #include "server/server.h"
@@ -109,6 +111,9 @@ class Job {
     };
     o.gate = server::make_gate(options_.gate);
     o.optimizer = make_optimizer();
+    if (options_.estimates) {
+      o.optimizer = optimization::from_differences(std::move(o.optimizer), options_.batch);
+    }
     auto mechanism = make_mechanism(options_);
     if (mechanism->perturbs_at_server()) o.mechanism = std::move(mechanism);
     o.schedule = options_.rate_changes
@@ -201,11 +206,12 @@ class Job {
         .read = [&](PartitionRange share) { return reader_of(options_, share); },
         .say = [](const std::string&) {}};
     std::optional<worker::Residuals> residuals;
-    if (options_.feedback) {
-      residuals.emplace(
-          worker::Residuals::Options{.chunks = site.chunks,
-                                     .hosted = rank.hosted,
-                                     .push_bytes = site.push->max_bytes(site.chunks.largest())});
+    if (options_.feedback || options_.estimates) {
+      residuals.emplace(worker::Residuals::Options{
+          .chunks = site.chunks,
+          .hosted = rank.hosted,
+          .push_bytes = site.push->max_bytes(site.chunks.largest()),
+          .runs = compression::EstimateFeedback::runs(options_.estimates.value_or(0))});
       residuals->begin(0);
     }
     worker::Worker worker({.data = site.data,
@@ -224,7 +230,8 @@ class Job {
                            .non_finite = options_.non_finite,
                            .local = options_.local_steps == 0 ? nullptr : &local_,
                            .sampler = &site.sampler,
-                           .residuals = residuals ? &*residuals : nullptr},
+                           .residuals = residuals ? &*residuals : nullptr,
+                           .estimates = options_.estimates},
                           {.seed = kSeed, .steps = options_.steps, .prefetch = 2});
     reports_[rank.id] = worker.run();
   }

@@ -41,6 +41,7 @@ struct JobOptions {
   std::string push = "";
   std::string pull = "";
   bool feedback = false;
+  std::optional<double> estimates = {};  // or EF21, with such a momentum
   bool pull_feedback = false;
   std::size_t exempt_below = 0;  // both ways
   // Both ways, of tensors with such names: a mode and its options.

@@ -60,6 +60,7 @@ class Serial {
   Reference run() {
     site_.model.initialise(parameters_, kSeed);
     view_ = parameters_;
+    told_.assign(parameters_.size(), 0.0F);
     for (Step step = 0; step < options_.steps; ++step) take(step);
     return {pulled(options_.steps), chunks_.size(), parameters_.size() * sizeof(float), skipped_,
             rejected_};
@@ -133,6 +134,10 @@ class Serial {
       const auto values = std::span(gradient).subspan(chunk.offset, chunk.size);
       if (options_.noise || options_.privacy == "local")
         site_.mechanism->perturb(values, {step, partition, c});
+      if (options_.estimates) {
+        tell(step, partition, c, values);
+        continue;
+      }
       std::vector<float>& rest = residuals_[{partition, c}];
       rest.resize(chunk.size);
       if (options_.feedback || factors_) {
@@ -143,6 +148,26 @@ class Serial {
       for (std::size_t i = 0; i < chunk.size; ++i) rest[i] -= values[i];
     }
     return gradient;
+  }
+
+  // EF21 of a chunk: what is new in the mean of its gradients, each that of a usual step.
+  void tell(Step step, std::uint32_t partition, std::uint32_t chunk, std::span<float> values) {
+    auto& [told, mean] = estimates_[{partition, chunk}];
+    told.resize(values.size());
+    mean.resize(values.size());
+    const auto momentum = static_cast<float>(*options_.estimates);
+    const auto rest = static_cast<float>(1 - *options_.estimates);
+    const double usual = static_cast<double>(site_.plan.batch(partition));
+    const auto weight =
+        static_cast<float>(usual / static_cast<double>(site_.plan.count(step, partition)));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const float gradient = weight * values[i];
+      const float kept = momentum * mean[i];
+      mean[i] = kept + rest * gradient;
+      values[i] = mean[i] - told[i];
+    }
+    pass(*site_.push, {kSeed, step, partition, chunk}, values);
+    for (std::size_t i = 0; i < values.size(); ++i) told[i] += values[i];
   }
 
   // Local steps from the definition: each on its part of the round's examples, then how far they
@@ -207,6 +232,11 @@ class Serial {
     if (options_.non_finite == NonFinite::skip && !is_finite(*sum)) {
       skipped_.insert(step);
       return;
+    }
+    if (options_.estimates) {  // the gradient is all that was told, over the examples of all
+      for (std::size_t i = 0; i < told_.size(); ++i) told_[i] += (*sum)[i];
+      *sum = told_;
+      examples = options_.batch;
     }
     for (std::uint32_t c = 0; site_.mechanism->perturbs_at_server() && c < chunks_.size(); ++c) {
       const params::Chunk& chunk = chunks_[c];
@@ -277,6 +307,11 @@ class Serial {
   std::vector<float> state_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::vector<float>> residuals_;
   std::optional<SerialPowerSgd> factors_;
+  struct Estimate {
+    std::vector<float> told, mean;
+  };
+  std::map<std::pair<std::uint32_t, std::uint32_t>, Estimate> estimates_;
+  std::vector<float> told_;  // by all
   std::set<Step> skipped_;
   std::set<std::pair<Step, std::uint32_t>> rejected_;
 };

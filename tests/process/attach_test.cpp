@@ -78,15 +78,16 @@ INSTANTIATE_TEST_SUITE_P(Starts, Attached, testing::Bool(),
 
 // Also the evaluations, the report and the rows of metrics are those of an undisturbed job.
 TEST(AttachTest, TheEndIsTheSame) {
+  constexpr std::uint64_t kSteps = 4000;  // more than it takes until somebody has noticed
   OrphanedJob job("60s");
-  job.overrides = {"run.steps=800"};
+  job.overrides = {"run.steps=" + std::to_string(kSteps)};
   Running first(job);
   kill_supervisor(job, first);
   Running second(job, job.attach());
   ASSERT_EQ(second.wait(patience(kRun)), 0) << second.errors();
-  EXPECT_EQ(outcome_of(second.result()), reference(800));
+  EXPECT_EQ(outcome_of(second.result()), reference(kSteps));
   EXPECT_EQ(second.result()["bit_exact"], true);
-  expect_rows_in_order(job, 800);
+  expect_rows_in_order(job, kSteps);
 }
 
 class CountingAttached : public testing::TestWithParam<const char*> {};

@@ -49,7 +49,7 @@ class CompressedReplicas : public testing::TestWithParam<std::vector<std::string
 
 TEST_P(CompressedReplicas, EncryptedGoOnToTheSameBits) {
   std::vector<std::string> overrides = GetParam();
-  overrides.insert(overrides.end(), {"compression.push.kind=fp16", "network.encryption=tls"});
+  overrides.emplace_back("network.encryption=tls");
   KeepingJob job(kReplicas);
   job.overrides = overrides;
   Running running(job);
@@ -60,14 +60,19 @@ TEST_P(CompressedReplicas, EncryptedGoOnToTheSameBits) {
   EXPECT_EQ(result["model_sha256"], model_without_faults(result["steps"], overrides));
 }
 
-const std::vector<std::string> kHalvesPulled = {"compression.pull.kind=bf16"};
+const std::vector<std::string> kHalvesPulled = {"compression.push.kind=fp16",
+                                                "compression.pull.kind=bf16"};
 // To what workers have, which the replica has to know.
 const std::vector<std::string> kDifferencesPulled = {
-    "compression.pull.kind=topk", "compression.pull.ratio=0.1", "compression.pull.feedback=ef21p"};
+    "compression.push.kind=fp16", "compression.pull.kind=topk", "compression.pull.ratio=0.1",
+    "compression.pull.feedback=ef21p"};
+// To what servers know of gradients.
+const std::vector<std::string> kDifferencesPushed = {
+    "compression.push.kind=topk", "compression.push.ratio=0.1", "compression.push.feedback=ef21"};
+constexpr const char* kCompressed[] = {"Halves", "Differences", "DifferencesPushed"};
 INSTANTIATE_TEST_SUITE_P(Servers, CompressedReplicas,
-                         testing::Values(kHalvesPulled, kDifferencesPulled), [](const auto& row) {
-                           return std::string(row.index == 0 ? "Halves" : "Differences");
-                         });
+                         testing::Values(kHalvesPulled, kDifferencesPulled, kDifferencesPushed),
+                         [](const auto& row) { return std::string(kCompressed[row.index]); });
 
 // Steps that need a figure of all servers.
 TEST(ReplicatedServersTest, ClippedStepsGoOnToTheSameBits) {

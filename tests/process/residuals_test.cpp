@@ -18,10 +18,12 @@ constexpr const char* kLocal =
     "kind = \"local\"\nsteps = 3\ninner = { kind = \"sgd\", rate = 0.01 }\n";
 constexpr const char* kAsp = "kind = \"asp\"\n";
 
-// A push keeps what it leaves out, or in bsp that and a velocity.
+// A push keeps what it leaves out, or in bsp that and a velocity, or what it has told, of which
+// servers have the sum, and a mean.
 constexpr const char* kMomentum = "kind = \"bsp\"  # with momentum\n";
 // A step has two rounds.
 constexpr const char* kFactors = "kind = \"bsp\"  # with factors\n";
+constexpr const char* kEstimates = "kind = \"bsp\"  # with estimates\n";
 
 struct ResidualsJob : SmallJob {
   explicit ResidualsJob(const std::string& consistency, const std::string& transport = "auto") {
@@ -37,6 +39,10 @@ struct ResidualsJob : SmallJob {
     }
     if (consistency == kFactors) {
       tables["compression"] = "push = { kind = \"powersgd\", rank = 2 }\n";
+    }
+    if (consistency == kEstimates) {
+      tables["compression"] =
+          "push = { kind = \"topk\", ratio = 0.05, values = 8, feedback = \"ef21\" }\n";
     }
     tables["recovery"] = "restarts = 3\nsnapshot = \"none\"\n";
   }
@@ -112,10 +118,12 @@ TEST_P(Residuals, GoOnFromACheckpointWithTheSameBitsOnOtherWorkersAndServers) {
 std::string name_of_job(const char* consistency) {
   if (consistency == kMomentum) return "bsp_momentum";
   if (consistency == kFactors) return "bsp_factors";
+  if (consistency == kEstimates) return "bsp_estimates";
   return consistency == kLocal ? "local" : "bsp";
 }
 
-INSTANTIATE_TEST_SUITE_P(Jobs, Residuals, testing::Values(kBsp, kLocal, kMomentum, kFactors),
+INSTANTIATE_TEST_SUITE_P(Jobs, Residuals,
+                         testing::Values(kBsp, kLocal, kMomentum, kFactors, kEstimates),
                          [](const auto& gate) { return name_of_job(gate.param); });
 
 // ---- workers that are lost ----------------------------------------------------------------------
@@ -155,6 +163,7 @@ INSTANTIATE_TEST_SUITE_P(Jobs, LostResiduals,
                                          ResidualLoss{"bsp_stopped", kBsp, "tcp", SIGSTOP},
                                          ResidualLoss{"bsp_momentum", kMomentum, "tcp", SIGKILL},
                                          ResidualLoss{"bsp_factors", kFactors, "auto", SIGKILL},
+                                         ResidualLoss{"bsp_estimates", kEstimates, "auto", SIGKILL},
                                          ResidualLoss{"local_shared", kLocal, "auto", SIGKILL}),
                          [](const auto& loss) { return std::string(loss.param.name); });
 
@@ -192,8 +201,10 @@ void lose_worker_and_keeper(Running& running, unsigned worker) {
   running.signal("worker", worker, SIGKILL);
 }
 
-TEST(LostResidualsOfAHost, HaveAllGoBackWhereBitsArePromised) {
-  ResidualsJob job(kBsp, "tcp");
+class LostResidualsOfAJob : public testing::TestWithParam<const char*> {};
+
+TEST_P(LostResidualsOfAJob, HaveAllGoBackWhereBitsArePromised) {
+  ResidualsJob job(GetParam(), "tcp");
   nlohmann::json result;
   {
     Running running(job);
@@ -207,8 +218,11 @@ TEST(LostResidualsOfAHost, HaveAllGoBackWhereBitsArePromised) {
     EXPECT_EQ(result["faults"]["restarts"], 1);
     EXPECT_THAT(result["faults"]["lost_residuals"], IsEmpty());
   }
-  expect_the_same_bits(job, kBsp, result["steps"]);
+  expect_the_same_bits(job, GetParam(), result["steps"]);
 }
+
+INSTANTIATE_TEST_SUITE_P(Jobs, LostResidualsOfAJob, testing::Values(kBsp, kEstimates),
+                         [](const auto& gate) { return name_of_job(gate.param); });
 
 TEST(LostResidualsOfAHost, AreSaidWhereNoBitsArePromised) {
   ResidualsJob job(kAsp, "tcp");

@@ -107,6 +107,24 @@ INSTANTIATE_TEST_SUITE_P(Servers, EncodedPulls, testing::Values(kHalves, kDiffer
                            return std::string(row.index == 0 ? "Halves" : "Differences");
                          });
 
+// What pushes have told of gradients, of which servers have the sum, and workers their parts.
+TEST(ReplacedServersTest, EstimatesOfGradientsGoOnToTheSameBits) {
+  const std::vector<std::string> overrides = {
+      "compression.push.kind=topk", "compression.push.ratio=0.1", "compression.push.feedback=ef21"};
+  KeepingJob job(kSnapshot);
+  job.overrides = overrides;
+  Running running(job);
+  ASSERT_TRUE(running.wait_for_training()) << running.errors();
+  running.signal("server", 0, SIGKILL);
+  ASSERT_TRUE(is_back(running, "server", 0, 1)) << running.errors();
+  running.signal("server", 1, SIGKILL);
+  running.signal("worker", 1, SIGKILL);
+  ASSERT_TRUE(is_back(running, "server", 1, 2)) << running.errors();
+  ASSERT_TRUE(is_back(running, "worker", 1, 2)) << running.errors();
+  const nlohmann::json result = end(running, 3);
+  EXPECT_EQ(result["model_sha256"], model_without_faults(result["steps"], overrides));
+}
+
 // Where it was nobody is when they connect: they go to its successor, or wait for it.
 TEST(ReplacedServersTest, OneThatIsLostWhileWorkersLoadTheirDataCostsNoWorker) {
   KeepingJob job(kSnapshot);

@@ -52,7 +52,9 @@ TrainingStep::TrainingStep(const Parts& parts)
   check(parts.residuals == nullptr || !lossless, "what loses nothing leaves nothing out");
   if (parts.residuals != nullptr) {
     const std::size_t largest = parts.chunks.largest();
-    if (const auto momentum = parts.compressor.momentum()) {
+    if (parts.estimates) {
+      estimate_.emplace(parts.compressor, *parts.estimates, largest);
+    } else if (const auto momentum = parts.compressor.momentum()) {
       momentum_.emplace(parts.compressor, momentum->factor, largest);
       most_norm_ = momentum->clip_norm / std::sqrt(parts.plan.partitions());
     } else {
@@ -341,34 +343,10 @@ std::span<const std::byte> TrainingStep::release(Step step, std::uint32_t chunk,
   return into.first(payload.size());
 }
 
-std::span<const std::byte> TrainingStep::encode(Step step, std::uint32_t chunk, Noised values,
-                                                std::uint32_t partition,
-                                                std::span<std::byte> into) {
-  const compression::EncodingKey key{parts_.seed, step, partition, chunk};
-  if (!feedback_ && !momentum_) {
-    return into.first(parts_.compressor.encode(values.values(), key, into));
-  }
-  ResidualSlots& residuals = parts_.residuals->of(partition);
-  // Whoever was this worker before may have pushed it: then the same goes out again.
-  if (const auto pushed = residuals.pushed(chunk, step)) {
-    std::ranges::copy(*pushed, into.begin());
-    return into.first(pushed->size());
-  }
-  const std::span<const float> before = residuals.before(chunk, step);
-  const std::span<float> after = residuals.open(chunk, step);
-  const std::size_t n = values.values().size();
-  const auto payload = into.first(
-      momentum_ ? momentum_->encode({before.first(n), before.subspan(n)}, values.values(), key,
-                                    into, {after.first(n), after.subspan(n)})
-                : feedback_->encode(before, values.values(), key, into, after));
-  residuals.commit(chunk, step, payload);
-  return payload;
-}
-
 // A server has part of what was pushed for a node (its partitions have moved in the meantime): the
 // missing partitions are computed again, from the same parameters and examples, and pushed alone.
 void TrainingStep::resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing) {
-  check(!feedback_ && !momentum_,
+  check(parts_.residuals == nullptr,
         "what is pushed with feedback is one partition's: there or not there");
   const params::Chunk& c = parts_.chunks[chunk];
   if (again_gradient_.size() == 0) {

@@ -30,6 +30,7 @@
 #include "common/cluster/coordination.h"
 #include "common/compression/compressor.h"
 #include "common/compression/error_feedback.h"
+#include "common/compression/estimate_feedback.h"
 #include "common/compression/momentum_feedback.h"
 #include "common/params/chunk_map.h"
 #include "common/params/partition_tree.h"
@@ -70,6 +71,7 @@ class TrainingStep final : public PassObserver {
     // keeps it; it is not saved.
     Residuals* residuals = nullptr;
     ResidualSaver* saver = nullptr;
+    std::optional<double> estimates = {};  // see WorkerParts
     // Who computes for others while this worker waits, as soon as that takes so many times its own
     // part of a step; null: nobody.
     StandIn* stand_in = nullptr;
@@ -135,9 +137,13 @@ class TrainingStep final : public PassObserver {
   void push_chunk(std::uint32_t chunk);
   std::span<const std::byte> release(Step step, std::uint32_t chunk, std::span<float> sum,
                                      std::uint32_t partition, std::span<std::byte> into);
+  void resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing);
+  // In training_encode.cpp.
   std::span<const std::byte> encode(Step step, std::uint32_t chunk, Noised values,
                                     std::uint32_t partition, std::span<std::byte> into);
-  void resend(Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing);
+  std::size_t encode_with_feedback(const compression::EncodingKey& key,
+                                   std::span<const float> before, std::span<const float> values,
+                                   std::span<std::byte> bytes, std::span<float> after);
 
   Parts parts_;
   PartitionGradient gradient_;
@@ -150,6 +156,7 @@ class TrainingStep final : public PassObserver {
   std::optional<compression::ErrorFeedback> feedback_;
   std::optional<compression::MomentumFeedback> momentum_;
   std::optional<FactorRounds> rounds_;
+  std::optional<compression::EstimateFeedback> estimate_;
   double most_norm_ = 0;  // of a partition's mean gradient before momentum; 0: any
   std::vector<Workspace> workspaces_;
   // For a repeated push; allocated when it happens.

@@ -9,8 +9,6 @@
 namespace sheaf::privacy {
 namespace {
 
-using Steps = std::vector<GaussianSteps>;
-
 // Accounts with the same history are evaluated once: usually all are.
 bool same_history(const Steps& a, const Steps& b) {
   return std::ranges::equal(a, b, [](const GaussianSteps& x, const GaussianSteps& y) {
@@ -18,11 +16,10 @@ bool same_history(const Steps& a, const Steps& b) {
   });
 }
 
-std::vector<std::pair<std::uint32_t, Steps>> different_histories(const Ledger& ledger,
-                                                                 std::span<const OpenRow> next) {
+Histories different_histories(const Ledger& ledger, std::span<const OpenRow> next) {
   std::map<std::uint32_t, Step> extra;
   for (const OpenRow& row : next) extra[row.partition] = row.step;
-  std::vector<std::pair<std::uint32_t, Steps>> all;
+  Histories all;
   for (std::uint32_t account = 0; account < ledger.accounts(); ++account) {
     const auto more = extra.find(account);
     Steps steps =
@@ -39,9 +36,7 @@ Epsilon evaluate(const Ledger& ledger, const Steps& steps, Method method) {
 }
 
 // The history with so many more steps as the terms have them.
-Steps with_fresh(const Ledger& ledger, Steps steps, std::uint64_t count) {
-  const LedgerTerms& terms = ledger.terms();
-  if (terms.bands != 0) return {ledger.correlated({}, count)};
+Steps with_fresh(const LedgerTerms& terms, Steps steps, std::uint64_t count) {
   if (terms.sampling == Sampling::poisson) {
     steps.push_back({terms.sampling_rate, terms.noise, count});
   } else {  // an epoch that is begun is paid for; the next step begins one at worst
@@ -49,6 +44,12 @@ Steps with_fresh(const Ledger& ledger, Steps steps, std::uint64_t count) {
     steps.push_back({1, terms.noise, epochs});
   }
   return steps;
+}
+
+Histories histories_so_far(const Ledger& ledger) {
+  Histories histories = different_histories(ledger, {});
+  if (histories.empty()) histories.emplace_back();
+  return histories;
 }
 
 }  // namespace
@@ -74,26 +75,36 @@ double epsilon_with(const Ledger& ledger, std::span<const OpenRow> next) {
 }
 
 std::uint64_t steps_within(const Ledger& ledger, double epsilon, std::uint64_t most) {
-  auto histories = different_histories(ledger, {});
-  if (histories.empty()) histories.emplace_back();
-  const auto fits = [&](std::uint64_t count) {
-    return std::ranges::all_of(histories, [&](const auto& history) {
-      const Epsilon found =
-          evaluate(ledger, with_fresh(ledger, history.second, count), Method::tight);
-      return found.value + found.error <= epsilon;
-    });
-  };
-  std::uint64_t enough = 0, next = 1;  // `enough` fit
-  while (next <= most && fits(next)) {
-    enough = next;
-    next *= 2;
+  FreshSteps fresh(ledger, epsilon, most);
+  std::uint64_t count = 0;
+  while (fresh.reach_beyond(ledger, count)) count = fresh.enough();
+  return count;
+}
+
+FreshSteps::FreshSteps(const Ledger& ledger, double epsilon, std::uint64_t most)
+    : before_(histories_so_far(ledger)),
+      steps_before_(ledger.steps(0)),
+      epsilon_(epsilon),
+      too_many_(most + 1) {}
+
+bool FreshSteps::fit(const Ledger& ledger, std::uint64_t count) const {
+  const std::uint64_t taken = ledger.steps(0) - steps_before_;
+  return std::ranges::all_of(before_, [&](const auto& history) {
+    const Steps steps = ledger.terms().bands != 0
+                            ? Steps{ledger.correlated({}, count - taken)}
+                            : with_fresh(ledger.terms(), history.second, count);
+    const Epsilon found = evaluate(ledger, steps, Method::tight);
+    return found.value + found.error <= epsilon_;
+  });
+}
+
+bool FreshSteps::reach_beyond(const Ledger& ledger, std::uint64_t count) {
+  while (enough_ <= count && too_many_ - enough_ > 1) {
+    std::uint64_t next = std::max<std::uint64_t>(1, 2 * enough_);
+    if (next >= too_many_) next = enough_ + (too_many_ - enough_) / 2;
+    (fit(ledger, next) ? enough_ : too_many_) = next;
   }
-  std::uint64_t too_many = std::min(next, most + 1);
-  while (too_many - enough > 1) {
-    const std::uint64_t middle = enough + (too_many - enough) / 2;
-    (fits(middle) ? enough : too_many) = middle;
-  }
-  return enough;
+  return enough_ > count;
 }
 
 Budget::Budget(double epsilon, std::uint64_t most) : epsilon_(epsilon), most_(most) {
@@ -104,12 +115,15 @@ Budget::Budget(double epsilon, std::uint64_t most) : epsilon_(epsilon), most_(mo
 bool Budget::take(const Ledger& ledger, std::span<const OpenRow> next) {
   const auto fresh = [&](const OpenRow& row) { return !ledger.knows(row.step, row.partition); };
   if (!std::ranges::all_of(next, fresh)) {  // costs something else, and changes what is left
-    fresh_ = 0;
+    fresh_.reset();
     return epsilon_with(ledger, next) <= epsilon_;
   }
-  if (fresh_ == 0) fresh_ = steps_within(ledger, epsilon_, most_);
-  if (fresh_ == 0) return false;
-  --fresh_;
+  if (!fresh_ || taken_ == most_) {
+    fresh_.emplace(ledger, epsilon_, most_);
+    taken_ = 0;
+  }
+  if (!fresh_->reach_beyond(ledger, taken_)) return false;
+  ++taken_;
   return true;
 }
 

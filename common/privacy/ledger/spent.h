@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "common/privacy/accounting/accountant.h"
 #include "common/privacy/ledger/ledger.h"
@@ -29,7 +31,33 @@ double epsilon_with(const Ledger& ledger, std::span<const OpenRow> next);
 // force; epsilon counts with its error, so it is never passed. At most `most`.
 std::uint64_t steps_within(const Ledger& ledger, double epsilon, std::uint64_t most);
 
-// Says whether steps may be opened, without an evaluation for each: fresh steps are counted down.
+// By account, all steps of it.
+using Steps = std::vector<GaussianSteps>;
+using Histories = std::vector<std::pair<std::uint32_t, Steps>>;
+
+// How many steps fit that no account has opened so far. It looks ahead as far as it has come: who
+// counts up waits for an evaluation or two at a time, of which each may take a while, and for
+// twice the logarithm of the steps in all.
+class FreshSteps {
+ public:
+  // From what is in the ledger now on.
+  FreshSteps(const Ledger& ledger, double epsilon, std::uint64_t most);
+  // Whether more than `count` fit under the terms in force. REQUIRES: none but these were opened
+  // since.
+  bool reach_beyond(const Ledger& ledger, std::uint64_t count);
+  std::uint64_t enough() const { return enough_; }  // so many are known to fit
+
+ private:
+  bool fit(const Ledger& ledger, std::uint64_t count) const;
+
+  Histories before_;
+  std::uint64_t steps_before_;
+  double epsilon_;
+  std::uint64_t enough_ = 0;
+  std::uint64_t too_many_;
+};
+
+// Says whether steps may be opened, without an evaluation for each: fresh steps are counted.
 class Budget {
  public:
   // It looks no further ahead than `most` steps: how many a job has at most.
@@ -40,7 +68,8 @@ class Budget {
  private:
   double epsilon_;
   std::uint64_t most_;
-  std::uint64_t fresh_ = 0;  // so many are known to fit
+  std::optional<FreshSteps> fresh_;
+  std::uint64_t taken_ = 0;  // of those
 };
 
 }  // namespace sheaf::privacy

@@ -209,6 +209,20 @@ const std::vector<Row> kRows = {
         "feedback, layers"},
     Row{15, "rate = 0.1\n[compression]\npush = { kind = \"randomk\", feedback = \"ef\" }",
         R"(17:28: compression.push.feedback: found "ef", expected "none" with this "randomk": its mean is right by itself, at the price of errors that feedback would pile up, try "none")"},
+    Row{15,
+        "rate = 0.1\n[compression]\npush = { kind = \"int8\", rounding = \"stochastic\", feedback "
+        "= \"ef21\" }",
+        R"(17:50: compression.push.feedback: found "ef21", expected "none" with this "int8": its mean is right by itself, at the price of errors that feedback would pile up, try "none")"},
+    Row{15,
+        "rate = 0.1\n[compression]\npush = { kind = \"topk\", values = 2, feedback = \"ef21\" }",
+        R"(17:37: compression.push.feedback: found "ef21", expected "none" with this "topk": differences are sent by a compressor that always comes nearer, try "none")"},
+    Row{15,
+        "rate = 0.1\n[compression]\npush = { kind = \"topk\", feedback = \"ef21\", momentum = 1 }",
+        "17:44: compression.push.momentum: found 1, expected a number of at least 0 and below 1"},
+    Row{15,
+        "rate = 0.1\n[compression]\npush = { kind = \"topk\", feedback = \"ef\", momentum = 0.5 }",
+        "17:42: compression.push.momentum: found an unknown key, expected kind, ratio, values, "
+        "exempt_below, feedback, layers"},
     Row{12, R"(layers = [{ kind = "dense", units = 3 }])",
         "11:1: model.loss: found 3 outputs of the last layer, expected 1, one for each target, try "
         "units = 1 in the last layer"},

@@ -232,5 +232,52 @@ TEST(CompressionConfig, FactorsAreOfGradientsInBsp) {
               testing::Contains(HasSubstr("layers.1.weight powersgd, layers.1.bias floats")));
 }
 
+// What is told once has to count once, in each step from then on.
+TEST(CompressionConfig, EstimatesAreOfGradientsThatAllServersAreTold) {
+  using Overrides = std::vector<std::string>;
+  const std::pair<Overrides, std::string> rows[] = {
+      {{"consistency.kind=asp"},
+       "consistency.kind: found \"asp\", expected \"bsp\" with compression.push.feedback = "
+       "\"ef21\": servers add what is new in each gradient"},
+      {{"consistency={ kind = \"ssp\", staleness = 1 }"}, "consistency.kind: found \"ssp\""},
+      {{"consistency={ kind = \"drop\", backup = 1 }", "run.workers=2"},
+       "consistency.kind: found \"drop\""},
+      {{"consistency={ kind = \"local\", steps = 2, inner = { kind = \"sgd\", rate = 0.1 } }"},
+       "consistency.kind: found \"local\", expected \"bsp\" with compression.push.feedback = "
+       "\"ef21\": what servers have of a partition is used again"},
+      {{"consistency.kind=speculate", "run.workers=2"},
+       "consistency.kind: found \"speculate\", expected \"bsp\" with compression.push.feedback"},
+      {{"optimizer.clip_norm=0.5"},
+       "optimizer.clip_norm: found 0.5, expected no such norm with compression.push.feedback"},
+      {{"compression.push.layers=[{ match = \"*\", kind = \"topk\", values = 2 }]"},
+       "compression.push.layers[0].kind: found \"topk\", expected with feedback = \"ef21\" a "
+       "compressor that always comes nearer"}};
+  for (const auto& [more, fault] : rows) {
+    Overrides overrides = {"compression.push={ kind = \"int8\", feedback = \"ef21\" }"};
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    RunConfig config = RunConfig::from_text(job_with(), "job.toml", overrides);
+    EXPECT_THAT(config.check().faults, ElementsAre(HasSubstr(fault))) << more.front();
+  }
+}
+
+// A mean and what was told; at servers the sum of what was told, behind the state of the optimizer.
+TEST(CompressionConfig, EstimatesAreKeptOnBothSides) {
+  for (const auto& [momentum, runs] : {std::pair{"0.9", 2U}, std::pair{"0", 1U}}) {
+    const std::string push = fmt::format(
+        "compression.push={{ kind = \"topk\", feedback = \"ef21\", momentum = {} }}", momentum);
+    RunConfig config = RunConfig::from_text(job_with(), "job.toml", std::span(&push, 1));
+    config.require_sound();
+    EXPECT_TRUE(config.estimates().has_value());
+    EXPECT_EQ(config.residual_runs(), runs);
+    EXPECT_EQ(config.make_server_optimizer()->state_per_parameter(),
+              config.make_optimizer()->state_per_parameter() + 1);
+  }
+  RunConfig plain = RunConfig::from_text(job_with(), "job.toml");
+  plain.require_sound();
+  EXPECT_FALSE(plain.estimates().has_value());
+  EXPECT_EQ(plain.make_server_optimizer()->state_per_parameter(),
+            plain.make_optimizer()->state_per_parameter());
+}
+
 }  // namespace
 }  // namespace sheaf::launcher

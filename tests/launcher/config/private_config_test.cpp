@@ -118,6 +118,8 @@ const std::vector<Refusal> kRefusals = {
     {{"compression.push={kind=\"int8\"}"}, "compression.push.kind: found \"int8\""},
     {{"privacy.where=local", "compression.push={kind=\"topk\", feedback=\"ef\"}"},
      "compression.push.feedback: found \"ef\""},
+    {{"privacy.where=local", "compression.push={kind=\"topk\", feedback=\"ef21\"}"},
+     "compression.push.feedback: found \"ef21\""},
     {{"optimizer.clip_norm=1.0"}, "optimizer.clip_norm: found 1"},
     {{"optimizer.non_finite=skip"}, "optimizer.non_finite: found"},
     {{"data.normalise=standard"}, "data.normalise: found \"standard\""},

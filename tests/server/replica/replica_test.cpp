@@ -131,7 +131,7 @@ std::string name_of(const testing::TestParamInfo<ReplicaGates::ParamType>& row) 
 
 INSTANTIATE_TEST_SUITE_P(
     Gates, ReplicaGates,
-    testing::Combine(testing::Values("bsp", "clipped", "skipped", "followed", "ssp", "asp"),
+    testing::Combine(testing::Values("bsp", "clipped", "skipped", "followed", "told", "ssp", "asp"),
                      testing::Values(Loss::primary, Loss::backup, Loss::connection)),
     name_of);
 

@@ -124,15 +124,19 @@ inline Ending ending_of(ShardJob& job) {
 }
 
 // A gate; or bsp whose servers know more than parameters: steps that are clipped, or left out where
-// they are not finite, and pulls with feedback ("followed").
+// they are not finite, pulls with feedback ("followed"), and gradients that they are told
+// differences of ("told").
 inline ShardJobOptions lossy_options(const std::string& kind) {
   ShardJobOptions options{.tensors = {16, 16, 16}, .partitions = kPartitions, .gate = kind};
   if (kind == "ssp") options.gate_keys = "staleness = 1";
-  if (kind != "clipped" && kind != "skipped" && kind != "followed") return options;
+  if (kind != "clipped" && kind != "skipped" && kind != "followed" && kind != "told") {
+    return options;
+  }
   options.gate = "bsp";
   options.clip_norm = kind == "clipped" ? 2 : 0;
   options.skip_non_finite = kind == "skipped";
   options.lossy_pull = options.pull_feedback = kind == "followed";
+  if (kind == "told") options.differences_of = 6;
   return options;
 }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "common/config/section.h"
+#include "common/optimization/from_differences.h"
 #include "common/wire/checksum.h"
 #include "server/replica/replica.h"
 #include "server/shard/shard.h"
@@ -102,8 +103,9 @@ struct ShardJobOptions {
   bool lossy_push = false;
   bool lossy_pull = false;
   bool pull_feedback = false;
-  bool snapshot = false;  // is kept
-  bool replica = false;   // is kept by another server
+  std::uint64_t differences_of = 0;  // pushes are what is new in gradients of so many examples
+  bool snapshot = false;             // is kept
+  bool replica = false;              // is kept by another server
   bool restores_rest = false;
 };
 
@@ -127,6 +129,7 @@ class ShardJob {
         chunks_(layout_, 64),
         shards_(chunks_, options.servers, options.lanes),
         gate_(make_gate(options.gate, options.gate_keys)),
+        optimizer_(make_optimizer(options.differences_of)),
         push_(make_compressor(options.lossy_push)),
         pull_(make_compressor(options.lossy_pull)) {
     for (std::uint32_t s = 0; s < options.servers; ++s) {
@@ -205,7 +208,7 @@ class ShardJob {
   const params::ChunkMap& chunks() const { return chunks_; }
   const params::ShardMap& shards() const { return shards_; }
   const params::Layout& layout() const { return layout_; }
-  Descent& optimizer() { return optimizer_; }
+  Descent& optimizer() { return *descent_; }
 
   // ---- frames in, as a session would hand them over
   void init(std::uint32_t chunk, float value = 0) {
@@ -312,6 +315,12 @@ class ShardJob {
     if (lossy) return std::make_unique<UpperHalves>();
     return no_compressor();
   }
+  std::unique_ptr<optimization::Optimizer> make_optimizer(std::uint64_t differences_of) {
+    auto descent = std::make_unique<Descent>();
+    descent_ = descent.get();
+    if (differences_of == 0) return descent;
+    return optimization::from_differences(std::move(descent), differences_of);
+  }
   void add_lane(params::LaneId lane) {
     lanes_.push_back(std::make_unique<LaneOutput>());
     LaneOutput& output = *lanes_.back();
@@ -327,7 +336,7 @@ class ShardJob {
     return {.layout = layout_,
             .chunks = chunks_,
             .ids = shards_.chunks_of(output.lane),
-            .optimizer = optimizer_,
+            .optimizer = *optimizer_,
             .clocks = gate_->synchronous() ? 0 : options_.partitions,
             .local = false,
             .pull = options_.pull_feedback ? pull_.get() : nullptr,
@@ -371,7 +380,7 @@ class ShardJob {
                      .partitions = options_.partitions,
                      .connections = options_.connections,
                      .gate = *gate_,
-                     .optimizer = optimizer_,
+                     .optimizer = *optimizer_,
                      .schedule = schedule_,
                      .push = *push_,
                      .pull = *pull_,
@@ -443,7 +452,8 @@ class ShardJob {
   params::ChunkMap chunks_;
   params::ShardMap shards_;
   std::unique_ptr<Gate> gate_;
-  Descent optimizer_;
+  Descent* descent_ = nullptr;
+  std::unique_ptr<optimization::Optimizer> optimizer_;
   optimization::Schedule schedule_{1.0, 0};
   std::unique_ptr<compression::Compressor> push_;
   std::unique_ptr<compression::Compressor> pull_;

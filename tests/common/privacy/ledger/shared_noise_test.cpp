@@ -47,6 +47,26 @@ std::vector<NoiseBranch> way(const Ledger& ledger) {
   return {ledger.branches().begin(), ledger.branches().end()};
 }
 
+// What is opened counts for what comes: the last step is the one before epsilon would be passed.
+TEST(SharedNoiseLedgerTest, ABudgetReachesAsFarAsTheNextStepFits) {
+  for (const Step most : {7U, 1000U}) {
+    Ledger ledger;
+    ledger.begin(shared_terms(3, 0, 'a'));
+    constexpr double kEpsilon = 4;
+    Budget budget(kEpsilon, most);
+    Step step = 0;
+    for (OpenRow next{0}; budget.take(ledger, {&next, 1}); next = {step}) {
+      take_steps(ledger, step, step + 1);
+      ++step;
+    }
+    EXPECT_GT(step, 10U);
+    const Spent all = spent(ledger, Method::tight);
+    EXPECT_LE(all.epsilon.value + all.epsilon.error, kEpsilon);
+    const OpenRow next{step};
+    EXPECT_GT(epsilon_with(ledger, {&next, 1}), kEpsilon);
+  }
+}
+
 TEST(SharedNoiseLedgerTest, AllStepsAreOneRelease) {
   Ledger ledger;
   ledger.begin(shared_terms(1, 0, 'a'));
