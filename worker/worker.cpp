@@ -68,7 +68,7 @@ WorkerReport Worker::run() {
   // Before the training step, whose end stops the exchange: until then it may be sending these.
   const std::size_t size = parts_.model.layout().size();
   const bool initialises = options_.first == 0 && hosted.contains(0);
-  AlignedBuffer<float> first(initialises ? size : 0);
+  AlignedBuffer<float> first(initialises ? parts_.chunks.elements() : 0);  // averages begin at 0
   std::optional<OtherShares> shares;
   std::optional<StandIn> stand_in;
   if (parts_.stand_in != nullptr) {
@@ -109,7 +109,7 @@ WorkerReport Worker::run() {
                          .patience = stand_in ? parts_.stand_in->after : 0});
 
   if (initialises) {  // whoever hosts partition 0 gives the model its first values
-    parts_.model.initialise(first.span(), options_.seed);
+    parts_.model.initialise(first.span().first(size), options_.seed);
     parts_.exchange.init(first.span());
     parts_.exchange.wait_settled();
     first = {};
@@ -117,7 +117,7 @@ WorkerReport Worker::run() {
   for (std::uint32_t c = 0; c < parts_.chunks.size(); ++c) {
     parts_.exchange.pull(options_.first, c);
   }
-  parts_.exchange.wait_arrived(0, size, options_.first);
+  parts_.exchange.wait_arrived(0, parts_.chunks.elements(), options_.first);
 
   const auto begin = std::chrono::steady_clock::now();
   Step step = catch_up(training, options_.first);
@@ -188,7 +188,7 @@ Step Worker::first_open_step(Step step) {
 // steps of their own, nobody pushes between the two meetings, and all that was pushed is in them.
 // Where steps go on without somebody who is late, nobody passes an evaluation without him.
 std::span<const float> Worker::read_whole(Step step) {
-  const std::size_t size = parts_.model.layout().size();
+  const std::size_t size = parts_.chunks.elements();
   parts_.exchange.wait_arrived(0, size, step);
   if (parts_.stand_in != nullptr) meet("before", step);
   if (!parts_.synchronous) {
@@ -197,7 +197,7 @@ std::span<const float> Worker::read_whole(Step step) {
     parts_.exchange.wait_arrived(0, size, step);
     meet("after", step);
   }
-  return parts_.exchange.parameters(step);
+  return parts_.exchange.parameters(step).first(parts_.model.layout().size());
 }
 
 // Until every worker is here.

@@ -35,6 +35,9 @@ void require_layout(const Manifest& manifest) {
       refuse("the scales of a group are not finite");
     }
   }
+  if (manifest.averages() && manifest.runs() > 1) {
+    refuse("residuals have {} runs, and a group is averaged", manifest.runs());
+  }
   std::set<std::string_view> names;
   for (const params::Tensor& tensor : manifest.layout.tensors()) {
     if (!names.insert(tensor.name).second) refuse("two tensors are called {}", tensor.name);
@@ -176,10 +179,15 @@ std::string lines(std::string_view key, std::string_view brackets, const Values&
   return text += fmt::format("\n{}", brackets[1]);
 }
 
+std::uint64_t version_of(const Manifest& m) {
+  if (m.averages()) return kAveragedVersion;
+  return m.runs() == 0 ? kFormatVersion : m.runs() == 1 ? kResidualsVersion : kRunsVersion;
+}
+
 std::string json_of(const Manifest& m) {
   const auto group = [](const params::Group& g) {
-    return fmt::format(R"({{"rate_scale": {}, "decay_scale": {}}})", real(g.rate_scale),
-                       real(g.decay_scale));
+    return fmt::format(R"({{"rate_scale": {}, "decay_scale": {}{}}})", real(g.rate_scale),
+                       real(g.decay_scale), g.averaged ? R"(, "averaged": true)" : "");
   };
   const auto tensor = [](const params::Tensor& t) {
     return fmt::format(R"({{"name": {}, "shape": [{}], "group": {}}})", quoted(t.name),
@@ -203,13 +211,12 @@ std::string json_of(const Manifest& m) {
   return fmt::format(
       "{{\n\"format\": \"sheaf checkpoint\",\n\"version\": {},\n\"job\": {},\n\"step\": {},\n"
       "\"state_per_parameter\": {},\n{},\n{},\n{},\n{},\n{}{}\n}}\n",
-      m.runs() == 0   ? kFormatVersion
-      : m.runs() == 1 ? kResidualsVersion
-                      : kRunsVersion,
-      quoted(m.job), m.step, m.state_per_parameter, lines("groups", "[]", m.layout.groups(), group),
+      version_of(m), quoted(m.job), m.step, m.state_per_parameter,
+      lines("groups", "[]", m.layout.groups(), group),
       lines("tensors", "[]", m.layout.tensors(), tensor), lines("files", "[]", m.files, file),
       lines("chunks", "[]", m.chunks, chunk),
-      m.residuals.empty() ? "" : lines("residuals", "[]", m.residuals, residual) + ",\n",
+      version_of(m) == kFormatVersion ? ""
+                                      : lines("residuals", "[]", m.residuals, residual) + ",\n",
       lines("about", "{}", m.about, pair));
 }
 
@@ -231,6 +238,10 @@ void Manifest::add(const WrittenFile& written) {
     return std::tuple(r.partition, r.run, r.chunk.offset);
   });
   if (known == files.end()) files.push_back(written.file);
+}
+
+bool Manifest::averages() const {
+  return std::ranges::any_of(layout.groups(), &params::Group::averaged);
 }
 
 std::uint64_t Manifest::bytes() const {

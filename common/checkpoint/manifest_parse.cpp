@@ -45,9 +45,9 @@ std::uint64_t require_format(Fields& fields) {
     refuse("its format is {}, expected \"sheaf checkpoint\"", Json(format).dump());
   }
   const std::uint64_t version = fields.number("version", kAny);
-  if (version < kFormatVersion || version > kRunsVersion) {
+  if (version < kFormatVersion || version > kAveragedVersion) {
     refuse("its format has version {}, this build reads {} to {}; use the build that wrote it",
-           version, kFormatVersion, kRunsVersion);
+           version, kFormatVersion, kAveragedVersion);
   }
   return version;
 }
@@ -79,7 +79,8 @@ params::Layout parse_layout(const Json& groups, const Json& tensors) {
   std::vector<params::Group> known;
   for (const Json& entry : groups) {
     Fields fields(entry, place("groups", known.size()));
-    known.push_back({fields.real("rate_scale"), fields.real("decay_scale")});
+    known.push_back(
+        {fields.real("rate_scale"), fields.real("decay_scale"), fields.flag("averaged")});
     fields.done();
   }
   params::Layout layout;
@@ -128,7 +129,8 @@ std::vector<StoredChunk> parse_chunks(const Json& list) {
   return chunks;
 }
 
-std::vector<StoredResidual> parse_residuals(const Json& list, bool has_runs) {
+std::vector<StoredResidual> parse_residuals(const Json& list, std::uint64_t version) {
+  const bool has_runs = version == kRunsVersion;
   std::vector<StoredResidual> residuals;
   for (const Json& entry : list) {
     Fields fields(entry, place("residuals", residuals.size()));
@@ -137,7 +139,8 @@ std::vector<StoredResidual> parse_residuals(const Json& list, bool has_runs) {
     residuals.push_back({partition, run, parse_place(fields)});
     fields.done();
   }
-  if (residuals.empty() || (has_runs && residuals.back().run == 0)) {
+  const bool lacks = residuals.empty() && version != kAveragedVersion;
+  if (lacks || (has_runs && residuals.back().run == 0)) {
     refuse("it lists {}, and has the version of one with more",
            residuals.empty() ? "no residuals" : "one run of residuals");
   }
@@ -164,10 +167,13 @@ Manifest parse(std::string_view text) {
       static_cast<std::uint32_t>(fields.number("state_per_parameter", kMaxStatePerParameter));
   const Json& groups = fields.list("groups");
   manifest.layout = parse_layout(groups, fields.list("tensors"));
+  if (manifest.averages() != (version == kAveragedVersion)) {
+    refuse("no group, or one, is averaged, and the version says otherwise");
+  }
   manifest.files = parse_files(fields.list("files"));
   manifest.chunks = parse_chunks(fields.list("chunks"));
   if (version != kFormatVersion) {
-    manifest.residuals = parse_residuals(fields.list("residuals"), version == kRunsVersion);
+    manifest.residuals = parse_residuals(fields.list("residuals"), version);
   }
   manifest.about = parse_about(fields.object("about"));
   fields.done();

@@ -81,6 +81,12 @@ double Fields::wide_real(const char* key) {
   return value.get<double>();
 }
 
+bool Fields::flag(const char* key) {
+  if (!object_.contains(key)) return false;
+  if (take(key) != Json(true)) refuse("{}: \"{}\" is not true", where_, key);
+  return true;
+}
+
 float Fields::real(const char* key) {
   const double wide = wide_real(key);
   const bool fits = std::abs(wide) <= std::numeric_limits<float>::max();

@@ -31,6 +31,7 @@ class Fields {
   std::uint64_t number(const char* key, std::uint64_t most);
   float real(const char* key);  // one that a float holds exactly
   double wide_real(const char* key);
+  bool flag(const char* key);               // true, or not there
   std::uint32_t checksum(const char* key);  // 8 hexadecimal digits in lower case
   // Refuses what was not taken.
   void done() const;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "common/base/error.h"
+#include "common/compression/factors.h"
 #include "common/compression/refusals.h"
 #include "common/math/kernels.h"
 
@@ -14,10 +15,12 @@ namespace {
 class ByChunk final : public Compressor {
  public:
   // `of_chunk`: of `codecs`; null for floats.
-  ByChunk(Codecs codecs, std::vector<const Compressor*> of_chunk)
-      : codecs_(std::move(codecs)), of_chunk_(std::move(of_chunk)) {}
+  ByChunk(Codecs codecs, std::vector<const Compressor*> of_chunk, Factors factors)
+      : codecs_(std::move(codecs)), of_chunk_(std::move(of_chunk)), factors_(std::move(factors)) {}
 
   std::optional<Momentum> momentum() const override { return codecs_.usual->momentum(); }
+  std::uint32_t rank() const override { return codecs_.usual->rank(); }
+  const Factors* factors() const override { return factors_.chunks.empty() ? nullptr : &factors_; }
   Promises promises(std::size_t elements) const override {
     return codecs_.usual->promises(elements);
   }
@@ -60,7 +63,14 @@ class ByChunk final : public Compressor {
  private:
   Codecs codecs_;
   std::vector<const Compressor*> of_chunk_;
+  Factors factors_;
 };
+
+std::vector<std::string> patterns_of(const Codecs& codecs) {
+  std::vector<std::string> patterns;
+  for (const LayerCodec& layer : codecs.layers) patterns.push_back(layer.match);
+  return patterns;
+}
 
 }  // namespace
 
@@ -87,7 +97,7 @@ bool matches(std::string_view pattern, std::string_view name) {
 std::vector<Choice> choices_of(std::span<const std::string> patterns, std::size_t exempt_below,
                                const params::Layout& layout, const params::ChunkMap& chunks) {
   const auto choice_of = [&](const params::Tensor& tensor) -> Choice {
-    if (tensor.size < exempt_below) return kFloats;
+    if (tensor.size < exempt_below || layout.groups()[tensor.group].averaged) return kFloats;
     const auto found = std::ranges::find_if(
         patterns, [&](const std::string& pattern) { return matches(pattern, tensor.name); });
     return found == patterns.end() ? kUsual : static_cast<Choice>(found - patterns.begin());
@@ -106,22 +116,42 @@ std::vector<Choice> choices_of(std::span<const std::string> patterns, std::size_
   return choices;
 }
 
+Factors factors_in(const Codecs& codecs, const params::Layout& layout,
+                   const params::ChunkMap& chunks) {
+  std::vector<bool> usual;
+  for (const Choice choice : choices_of(patterns_of(codecs), codecs.exempt_below, layout, chunks)) {
+    usual.push_back(choice == kUsual);
+  }
+  return factors_of(codecs.usual->rank(), layout, chunks, usual);
+}
+
+params::Layout pushed_layout(const Codecs& codecs, const params::Layout& parameters,
+                             std::size_t chunk_bytes) {
+  const params::ChunkMap chunks(parameters, chunk_bytes);
+  return with_factors(factors_in(codecs, parameters, chunks), parameters);
+}
+
 std::unique_ptr<Compressor> by_chunk(Codecs codecs, const params::Layout& layout,
                                      const params::ChunkMap& chunks) {
-  std::vector<std::string> patterns;
-  for (const LayerCodec& layer : codecs.layers) patterns.push_back(layer.match);
+  const auto choices = choices_of(patterns_of(codecs), codecs.exempt_below, layout, chunks);
+  Factors factors = factors_in(codecs, layout, chunks);
+  check(factors.chunks.empty() || factors.end() == layout.size(), "the layout has the factors");
   std::vector<const Compressor*> of_chunk;
   bool usual = true;
-  for (const Choice choice : choices_of(patterns, codecs.exempt_below, layout, chunks)) {
+  for (const Choice choice : choices) {
     const Compressor* compressor = nullptr;
     if (choice == kUsual) compressor = codecs.usual.get();
     if (choice >= 0) compressor = codecs.layers[static_cast<std::size_t>(choice)].compressor.get();
     if (compressor != nullptr && compressor->identity()) compressor = nullptr;
-    usual = usual && (choice == kUsual || (compressor == nullptr && codecs.usual->identity()));
+    const bool is_none = choice == kUsual && factors.rank != 0 &&
+                         factors.find(static_cast<std::uint32_t>(of_chunk.size())) == nullptr;
+    if (is_none) compressor = nullptr;
+    usual = usual && !is_none &&
+            (choice == kUsual || (compressor == nullptr && codecs.usual->identity()));
     of_chunk.push_back(compressor);
   }
   if (usual) return std::move(codecs.usual);
-  return std::make_unique<ByChunk>(std::move(codecs), std::move(of_chunk));
+  return std::make_unique<ByChunk>(std::move(codecs), std::move(of_chunk), std::move(factors));
 }
 
 }  // namespace sheaf::compression

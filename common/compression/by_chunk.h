@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/compression/compressor.h"
+#include "common/compression/factors.h"
 #include "common/params/chunk_map.h"
 #include "common/params/layout.h"
 
@@ -36,12 +37,20 @@ using Choice = int;
 inline constexpr Choice kUsual = -1, kFloats = -2;
 
 // Of each chunk. What holds several tensors gets what the largest of them is to have, the first of
-// those that are as large. `patterns`: those of Codecs::layers.
+// those that are as large; what is averaged goes as floats. `patterns`: those of Codecs::layers.
 std::vector<Choice> choices_of(std::span<const std::string> patterns, std::size_t exempt_below,
                                const params::Layout& layout, const params::ChunkMap& chunks);
 
+// The chunks that are pushed as factors: of those of the usual compressor, if it makes any.
+Factors factors_in(const Codecs& codecs, const params::Layout& layout,
+                   const params::ChunkMap& chunks);
+// A layout of parameters with these factors behind it.
+params::Layout pushed_layout(const Codecs& codecs, const params::Layout& parameters,
+                             std::size_t chunk_bytes);
+
 // All of them as one compressor, which tells chunks apart by the chunk of an EncodingKey; the usual
-// one as it is where that is what all chunks get. Its promises are those of the usual one.
+// one as it is where that is what all chunks get. Its promises are those of the usual one. One that
+// makes factors needs them in the layout, and what is none of its chunks goes as floats.
 std::unique_ptr<Compressor> by_chunk(Codecs codecs, const params::Layout& layout,
                                      const params::ChunkMap& chunks);
 

@@ -18,6 +18,8 @@ class Section;
 
 namespace sheaf::compression {
 
+struct Factors;
+
 // The partition of a version's encoding: it belongs to all of them.
 inline constexpr std::uint32_t kEveryPartition = 0xFFFFFFFF;
 
@@ -62,6 +64,11 @@ class Compressor {
 
   // Only of gradients that pile up so; nothing: of anything.
   virtual std::optional<Momentum> momentum() const { return std::nullopt; }
+
+  // Of the factors that it makes of a chunk, over all partitions in two rounds of a step; 0: it
+  // makes none. Of a job, which chunks those are: see factors.h; null: none.
+  virtual std::uint32_t rank() const { return 0; }
+  virtual const Factors* factors() const { return nullptr; }
 
   // Of chunks of so many values.
   virtual Promises promises(std::size_t elements) const = 0;

@@ -28,6 +28,10 @@ class ErrorFeedback {
   // of no use. REQUIRES: `after` has the size of the values, and is no part of `before`.
   std::size_t encode(std::span<const float> before, std::span<const float> values,
                      const EncodingKey& key, std::span<std::byte> bytes, std::span<float> after);
+  // Of t, `wanted`, encoded as `bytes` by whoever knows more than a compressor: leaves in `after`
+  // what is left out. `after` may be `wanted`.
+  void leave_out(std::span<const float> wanted, const EncodingKey& key,
+                 std::span<const std::byte> bytes, std::span<float> after);
 
  private:
   const Compressor* compressor_;

@@ -16,15 +16,16 @@ std::size_t automatic_bytes(std::size_t vector_bytes) {
 }  // namespace
 
 ChunkMap::ChunkMap(const Layout& layout, std::size_t chunk_bytes) {
-  if (chunk_bytes == 0) chunk_bytes = automatic_bytes(layout.size() * sizeof(float));
+  if (chunk_bytes == 0) chunk_bytes = automatic_bytes(layout.parameters().size() * sizeof(float));
   const std::size_t most = std::max(kLine, chunk_bytes / sizeof(float) / kLine * kLine);
 
   bool open = false;  // the last chunk takes further whole tensors
   for (const Tensor& tensor : layout.tensors()) {
     if (tensor.size <= most) {
-      if (!open || chunks_.back().size + tensor.size > most) {
+      const bool alone = layout.groups()[tensor.group].averaged;
+      if (alone || !open || chunks_.back().size + tensor.size > most) {
         chunks_.push_back({tensor.offset, 0, {}});
-        open = true;
+        open = !alone;
       }
       Chunk& chunk = chunks_.back();
       chunk.ranges.push_back({chunk.size, tensor.size, tensor.group});

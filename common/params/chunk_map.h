@@ -27,8 +27,9 @@ struct Chunk {
 
 class ChunkMap {
  public:
-  // Chunks of at most `chunk_bytes` (0 = automatic: a sixteenth of the vector, at least 4 KiB, at
-  // most 1 MiB). A chunk lies in one tensor, or holds several whole small ones.
+  // Chunks of at most `chunk_bytes` (0 = automatic: a sixteenth of the parameters, at least 4 KiB,
+  // at most 1 MiB). A chunk lies in one tensor, or holds several whole small ones; what is averaged
+  // shares none, and changes no chunk before it.
   ChunkMap(const Layout& layout, std::size_t chunk_bytes);
 
   std::size_t size() const { return chunks_.size(); }

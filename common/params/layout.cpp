@@ -20,4 +20,13 @@ std::size_t Layout::add(std::string name, std::vector<std::uint32_t> shape, Grou
   return tensors_.size() - 1;
 }
 
+Layout Layout::parameters() const {
+  Layout layout;
+  for (const Tensor& tensor : tensors_) {
+    const Group& group = groups_[tensor.group];
+    if (!group.averaged) layout.add(tensor.name, tensor.shape, group);
+  }
+  return layout;
+}
+
 }  // namespace sheaf::params

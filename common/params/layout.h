@@ -13,6 +13,8 @@ namespace sheaf::params {
 struct Group {
   float rate_scale = 1;   // times the learning rate; 0 = frozen
   float decay_scale = 1;  // times the weight decay; biases have 0
+  // No parameters: the next version is the mean of what is pushed, and no optimizer is asked.
+  bool averaged = false;
   bool operator==(const Group&) const = default;
 };
 
@@ -32,6 +34,8 @@ class Layout {
   const std::vector<Tensor>& tensors() const { return tensors_; }
   const std::vector<Group>& groups() const { return groups_; }
   std::size_t size() const { return size_; }  // elements of the whole vector
+  // Without what is averaged.
+  Layout parameters() const;
 
  private:
   std::vector<Tensor> tensors_;

@@ -38,6 +38,16 @@ std::unique_ptr<compression::Compressor> make_codec(std::string_view kind, const
   return mode->make(section);
 }
 
+// Whether a tensor, or its beginning, is a matrix of the chunk; null: that has none.
+bool in_a_matrix(const compression::FactoredChunk* factored, const params::Chunk& chunk,
+                 const params::Tensor& tensor) {
+  return factored != nullptr &&
+         std::ranges::any_of(factored->matrices, [&](const compression::Matrix& matrix) {
+           const std::size_t begin = chunk.offset + matrix.begin;
+           return begin <= tensor.offset && tensor.offset < begin + matrix.size;
+         });
+}
+
 }  // namespace
 
 // One table: of a direction, or one of its candidates.
@@ -55,13 +65,15 @@ RunConfig::Codec RunConfig::read_codec(const Section& table, bool pushes) const 
   const bool asked = word != feedbacks[0];
   if (word == kEstimates) codec.estimates = table.real("momentum", 0.9, {0, config::kBelowOne});
   codec.momentum = compressor != nullptr && compressor->momentum();
-  if (codec.momentum && (asked || !pushes) && table.sound("kind")) {
+  codec.factors = compressor != nullptr && compressor->rank() != 0;
+  const bool own_feedback = codec.momentum || codec.factors;
+  if (own_feedback && (asked || !pushes) && table.sound("kind")) {
     table.fault("kind", fmt::format("\"{}\"", codec.kind),
                 pushes ? "one without feedback of its own, or no other beside it"
                        : "another one: this one is for gradients",
                 "\"topk\"");
   }
-  codec.feedback = asked || codec.momentum;
+  codec.feedback = asked || own_feedback;
   for (const Section& layer : table.tables("layers", false)) {
     codec.layers.push_back(read_layer(layer, pushes, codec));
   }
@@ -91,6 +103,8 @@ RunConfig::LayerCodec RunConfig::read_layer(const Section& table, bool pushes,
     table.fault("kind", fmt::format("\"{}\"", layer.kind), expected, "\"none\"");
   };
   if (compressor->momentum()) refuse("a compressor without momentum: that is of all layers alike");
+  if (compressor->rank() != 0)
+    refuse("a compressor without factors: those are of all layers alike");
   if (pushes && feedback && promises.unbiased) {
     refuse(fmt::format("with feedback = \"{}\" a compressor that needs it, or \"none\"",
                        direction.feedback_word()));
@@ -125,17 +139,22 @@ void RunConfig::check_layers(const params::Layout& layout, bool sizes_are_known)
         layer.section.fault("match", fmt::format("\"{}\"", layer.match),
                             "the name of a tensor, * for any characters: one of " + names);
       }
-      if (patterns.empty() || !sizes_are_known) continue;
+      if ((patterns.empty() && !codec.factors) || !sizes_are_known) continue;
       const params::ChunkMap chunks(layout, network_.chunk_bytes);
+      const auto factors = compression::factors_in(make_codecs(codec), layout, chunks);
       const auto choices = compression::choices_of(patterns, codec.exempt_below, layout, chunks);
       std::string text;
       for (const params::Tensor& tensor : layout.tensors()) {
         if (tensor.size == 0) continue;
-        const compression::Choice choice = choices[chunks.holding(tensor.offset)];
+        const auto chunk = static_cast<std::uint32_t>(chunks.holding(tensor.offset));
+        const compression::Choice choice = choices[chunk];
+        const bool floats = choice == compression::kFloats ||
+                            (choice == compression::kUsual && codec.factors &&
+                             !in_a_matrix(factors.find(chunk), chunks[chunk], tensor));
         text += fmt::format("{}{} {}", text.empty() ? "" : ", ", tensor.name,
-                            choice == compression::kUsual ? codec.kind
-                            : choice == compression::kFloats
-                                ? std::string("floats")
+                            floats ? std::string("floats")
+                            : choice == compression::kUsual
+                                ? codec.kind
                                 : codec.layers[static_cast<std::size_t>(choice)].kind);
       }
       notes_.push_back(fmt::format("{}: {}", codec.section.path(), text));
@@ -273,6 +292,34 @@ void RunConfig::check_momentum(const Codec& push) const {
   }
 }
 
+// A step has a round before the one that makes it, of what partitions know of their gradients.
+void RunConfig::check_factors(const Codec& push) const {
+  const auto refuse = [&](const char* where, const char* key, const std::string& found,
+                          const char* expected, const char* attempt) {
+    const Section table = section(where);
+    if (!table.sound(key)) return;
+    table.fault(key, found,
+                fmt::format("{} with {}.kind = \"{}\"", expected, push.section.path(), push.kind),
+                attempt);
+  };
+  if (gate_ != "bsp") {
+    refuse("consistency", "kind", fmt::format("\"{}\"", gate_),
+           "\"bsp\", in which all partitions take the rounds of one step together,", "\"bsp\"");
+  }
+  if (optimizer_.clip_norm) {
+    refuse("optimizer", "clip_norm", fmt::format("{}", *optimizer_.clip_norm),
+           "none, as the first round comes before the gradient is known,", "leaving it out");
+  }
+  if (optimizer_.non_finite != optimization::NonFinite::abort) {
+    refuse("optimizer", "non_finite", "another word",
+           "\"abort\", as what is not finite shows in the first round already,", "\"abort\"");
+  }
+  if (privacy_.on) {
+    refuse("privacy", "kind", fmt::format("\"{}\"", privacy_.kind),
+           "\"none\", as sums of the first round would leave without noise,", "\"none\"");
+  }
+}
+
 // Servers and workers have to have the same estimates, to the bit and for good.
 void RunConfig::check_estimates(const Codec& push) const {
   const Section optimizer = section("optimizer"), consistency = section("consistency");
@@ -306,6 +353,10 @@ void RunConfig::check_compression() {
     if (push.is_lossless()) continue;
     if (push.momentum) check_momentum(push);
     if (push.estimates) check_estimates(push);
+    if (push.factors) {
+      check_factors(push);
+      continue;
+    }
     if (!skips_at_servers() || !optimizer.sound("non_finite")) continue;
     optimizer.fault("non_finite", "\"skip\"",
                     fmt::format("\"abort\" or \"reject\" with {}.kind = \"{}\": what is not finite "
@@ -343,6 +394,9 @@ std::uint32_t RunConfig::residual_runs() const {
   std::uint32_t most = 0;
   for (const Codec& push : possible_pushes()) most = std::max(most, push.residual_runs());
   return most;
+}
+bool RunConfig::pushes_factors() const {
+  return std::ranges::any_of(possible_pushes(), &Codec::factors);
 }
 std::optional<double> RunConfig::estimates() const {
   for (const Codec& push : possible_pushes()) {

@@ -37,7 +37,9 @@ MemoryPlan plan_parameter_memory(const RunConfig& config, std::uint64_t paramete
   const std::uint64_t hosted = (run.partitions + run.workers - 1) / run.workers;
   std::uint64_t vectors = 3;
   // What is pushed stays until its step is acknowledged, at most of each partition.
-  if ((snapshots || config.keeps_replicas()) && config.exact()) vectors += hosted - 1;
+  // With factors its gradient, until the second round.
+  const bool keeps = (snapshots || config.keeps_replicas()) && config.exact();
+  if (keeps || config.pushes_factors()) vectors += hosted - 1;
   if (config.local_steps() != 0) {
     vectors += 2 + config.make_inner_optimizer()->state_per_parameter();
   }

@@ -234,6 +234,7 @@ class RunConfig {
   // Vectors that each partition keeps of what its pushes leave out, or have told: 2 with momentum,
   // 0 without any feedback.
   std::uint32_t residual_runs() const;
+  bool pushes_factors() const;  // or may
   bool error_feedback() const { return residual_runs() != 0; }
   // EF21: pushes are what is new in gradients, which servers add to what they have of them; the
   // momentum that workers take. Nothing: pushes are gradients.
@@ -272,6 +273,7 @@ class RunConfig {
     std::string kind;  // empty: none that exists
     bool feedback = false;
     bool momentum = false;                 // feedback that takes it, too
+    bool factors = false;                  // in two rounds of a step, with feedback
     std::optional<double> estimates = {};  // feedback that is EF21, with such a momentum
     std::size_t exempt_below = 0;
     std::vector<LayerCodec> layers = {};
@@ -283,6 +285,7 @@ class RunConfig {
   std::vector<Codec> read_direction(std::string_view name, bool pushes) const;
   Codec read_codec(const config::Section& table, bool pushes) const;
   void check_momentum(const Codec& push) const;
+  void check_factors(const Codec& push) const;
   void check_estimates(const Codec& push) const;
   static void check_push(const Codec& push, const compression::Promises& promises);
   void check_pull(const Codec& pull, const compression::Promises& promises) const;

@@ -8,7 +8,7 @@
 namespace sheaf::launcher {
 
 LocalTraining::LocalTraining(const RunConfig& config, const WorkerRole& role)
-    : chunks_(role.chunks()),
+    : chunks_(role.model().layout(), config.network().chunk_bytes),
       layout_(role.model().layout()),
       model_(config.make_model(role.model().schema())),
       gradient_({.model = *model_,

@@ -31,7 +31,7 @@ class LocalTraining {
  private:
   double clip_scale() const;
 
-  const params::ChunkMap& chunks_;
+  params::ChunkMap chunks_;
   const params::Layout& layout_;
   std::unique_ptr<worker::Model> model_;
   worker::LocalStep gradient_;

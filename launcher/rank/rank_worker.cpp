@@ -34,7 +34,7 @@ wire::Finished work(RankSession& rank) {
   WorkerResiduals residuals(rank, role);
   wire::Registration registration = rank.registration();
   registration.data_digest = worker::data_digest(role.source());
-  registration.layout = role.model().layout();
+  registration.layout = role.layout();
   registration.task = static_cast<std::uint32_t>(role.model().loss().task());
   registration.outputs = static_cast<std::uint32_t>(role.model().outputs());
   registration.targets = static_cast<std::uint32_t>(role.model().schema().targets);

@@ -73,7 +73,7 @@ void RoleThreads::start_servers() {
   }
   for (const auto& server : servers_) {
     if (auto mechanism = server_mechanism()) server->protect(std::move(mechanism));
-    server->open(roles_.front()->model().layout(), roster_, memory_.get(), spin());
+    server->open(roles_.front()->layout(), roster_, memory_.get(), spin());
   }
   for (const auto& server : servers_) {
     serving_.emplace_back([this, s = server.get()] {

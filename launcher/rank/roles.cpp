@@ -68,10 +68,12 @@ WorkerRole::WorkerRole(const RunConfig& config, std::uint32_t id, const RoleChan
       plan_(make_plan(*source_, partitioning(), changes ? changes->batch : config.step_examples(),
                       config.data().sampling)),
       steps_(plan_.steps_per_epoch() * config.run().epochs),
-      chunks_(model_->layout(), config.network().chunk_bytes),
+      layout_(compression::pushed_layout(config.make_push_codecs(), model_->layout(),
+                                         config.network().chunk_bytes)),
+      chunks_(layout_, config.network().chunk_bytes),
       shards_(chunks_, std::max(1U, config.run().servers), config.network().lanes),
-      push_(compression::by_chunk(config.make_push_codecs(), model_->layout(), chunks_)),
-      pull_(compression::by_chunk(config.make_pull_codecs(), model_->layout(), chunks_)),
+      push_(compression::by_chunk(config.make_push_codecs(), layout_, chunks_)),
+      pull_(compression::by_chunk(config.make_pull_codecs(), layout_, chunks_)),
       mechanism_(config.make_mechanism()) {
   if (config.local_steps() != 0) {
     inner_ = config.make_inner_optimizer();

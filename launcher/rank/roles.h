@@ -65,6 +65,8 @@ class WorkerRole {
   const worker::BatchPlan& plan() const { return plan_; }
   // Null where batches are shuffled.
   const worker::PoissonSampler* sampler() const { return sampler_ ? &*sampler_ : nullptr; }
+  // Of the job's vector: the model's parameters, and what is averaged behind them.
+  const params::Layout& layout() const { return layout_; }
   const params::ChunkMap& chunks() const { return chunks_; }
   const params::ShardMap& shards() const { return shards_; }
   const compression::Compressor& pull() const { return *pull_; }
@@ -89,6 +91,7 @@ class WorkerRole {
   worker::BatchPlan plan_;
   std::optional<worker::PoissonSampler> sampler_;
   Step steps_;
+  params::Layout layout_;
   params::ChunkMap chunks_;
   params::ShardMap shards_;
   std::unique_ptr<compression::Compressor> push_;

@@ -86,7 +86,7 @@ void WorkerResiduals::open_saver(const wire::Start& start) {
   };
   saver_.emplace(disk_, *role_.residuals(),
                  worker::ResidualSaver::Options{.folder = start.checkpoints,
-                                                .file = {.layout = role_.model().layout(),
+                                                .file = {.layout = role_.layout(),
                                                          .chunks = role_.chunks(),
                                                          .partitions = role_.hosted(),
                                                          .runs = role_.residuals()->runs(),

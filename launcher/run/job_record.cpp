@@ -109,7 +109,8 @@ void JobRecord::on_members(const std::vector<cluster::Member>& members) {
 
 void JobRecord::on_start(const wire::Registration& first, bool bit_exact, TimePoint now) {
   job_ = first;
-  model_.resize(first.layout.size());
+  job_->layout = first.layout.parameters();
+  model_.resize(job_->layout.size());
   schedule_ = config_.make_schedule();
   exact_ = exact_ && bit_exact;
   result_.bit_exact = exact_;

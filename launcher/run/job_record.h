@@ -129,7 +129,7 @@ class JobRecord {
   std::unique_ptr<MetricRows> rows_;
   std::optional<optimization::Schedule> schedule_;  // once it has begun
   std::vector<cluster::Member> members_;
-  std::optional<wire::Registration> job_;       // of a worker: layout, shape, steps
+  std::optional<wire::Registration> job_;       // of a worker: layout of the model, shape, steps
   std::map<ProcessId, wire::Traffic> traffic_;  // that the workers that are here have reported
   std::map<ProcessId, double> cpu_seconds_;     // the same, of ranks
   Used of_the_lost_;                            // since all ranks have arrived, as reported

@@ -133,6 +133,14 @@ worker::OtherShares::Load reader_of(const JobOptions& o, PartitionRange share) {
   };
 }
 
+namespace {
+
+params::Layout pushed_layout(const JobOptions& o, const params::Layout& parameters) {
+  return compression::pushed_layout(make_codecs(o.lossy_push, o.push, o), parameters, kChunkBytes);
+}
+
+}  // namespace
+
 Site::Site(const JobOptions& o, PartitionRange hosted, const worker::SumOverPartitions& sum)
     : source(std::make_unique<Points>(o.examples, o.spoilt_row)),
       data(*source, {o.partitions, {0.2, 0}, kSeed}, hosted),
@@ -142,17 +150,18 @@ Site::Site(const JobOptions& o, PartitionRange hosted, const worker::SumOverPart
       normaliser(worker::make_normaliser(worker::Normalisation::standard, data, sum)),
       document(config::Document::from_text(kModel, "job.toml")),
       model(document->root().table("model"), source->schema()),
-      chunks(model.layout(), kChunkBytes),
+      layout(pushed_layout(o, model.layout())),
+      chunks(layout, kChunkBytes),
       shards(chunks, o.servers, o.lanes),
-      push(compression::by_chunk(make_codecs(o.lossy_push, o.push, o), model.layout(), chunks)),
-      pull(compression::by_chunk(make_codecs(o.lossy_pull, o.pull, o), model.layout(), chunks)),
+      push(compression::by_chunk(make_codecs(o.lossy_push, o.push, o), layout, chunks)),
+      pull(compression::by_chunk(make_codecs(o.lossy_pull, o.pull, o), layout, chunks)),
       mechanism(make_mechanism(o)) {
   document->throw_if_faulty();
 }
 
-params::Layout job_layout() {
+params::Layout job_layout(const JobOptions& o) {
   const auto document = config::Document::from_text(kModel, "job.toml");
-  return worker::Model(document->root().table("model"), {kFeatures, 1}).layout();
+  return pushed_layout(o, worker::Model(document->root().table("model"), {kFeatures, 1}).layout());
 }
 
 }  // namespace sheaf::threads

@@ -8,6 +8,7 @@
 #include "common/metrics/evaluation.h"
 #include "common/params/partition_tree.h"
 #include "tests/cluster/job_site.h"
+#include "tests/cluster/serial_powersgd.h"
 #include "tests/cluster/threaded_job.h"
 #include "worker/models/losses/loss.h"
 
@@ -46,9 +47,14 @@ class Serial {
               }),
         fill_(worker::training_batches(site_.data, site_.plan, site_.normaliser, &site_.sampler)),
         optimizer_(make_optimizer()),
+        chunks_(site_.model.layout(), kChunkBytes),
         parameters_(site_.model.layout().size()),
         state_(optimizer_->state_per_parameter() * parameters_.size()) {
     site_.model.reserve(options.batch);
+    if (const std::uint32_t rank = site_.push->rank(); rank != 0) {
+      factors_.emplace(site_.model.layout(), chunks_, rank, options.exempt_below, kSeed,
+                       options.pull_feedback);
+    }
   }
 
   Reference run() {
@@ -56,8 +62,8 @@ class Serial {
     view_ = parameters_;
     told_.assign(parameters_.size(), 0.0F);
     for (Step step = 0; step < options_.steps; ++step) take(step);
-    return {pulled(options_.steps), site_.chunks.size(), parameters_.size() * sizeof(float),
-            skipped_, rejected_};
+    return {pulled(options_.steps), chunks_.size(), parameters_.size() * sizeof(float), skipped_,
+            rejected_};
   }
 
   std::vector<double> train_sums(std::span<const float> model) {
@@ -86,9 +92,9 @@ class Serial {
   std::vector<float> pulled(Step version) const {
     if (options_.pull_feedback) return view_;
     std::vector<float> seen = parameters_;
-    for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
+    for (std::uint32_t c = 0; c < chunks_.size(); ++c) {
       pass(*site_.pull, {kSeed, version, compression::kEveryPartition, c},
-           std::span(seen).subspan(site_.chunks[c].offset, site_.chunks[c].size));
+           std::span(seen).subspan(chunks_[c].offset, chunks_[c].size));
     }
     return seen;
   }
@@ -123,8 +129,8 @@ class Serial {
       rejected_.emplace(step, partition);
       return std::nullopt;
     }
-    for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
-      const params::Chunk& chunk = site_.chunks[c];
+    for (std::uint32_t c = 0; c < chunks_.size(); ++c) {
+      const params::Chunk& chunk = chunks_[c];
       const auto values = std::span(gradient).subspan(chunk.offset, chunk.size);
       if (options_.noise || options_.privacy == "local")
         site_.mechanism->perturb(values, {step, partition, c});
@@ -134,9 +140,10 @@ class Serial {
       }
       std::vector<float>& rest = residuals_[{partition, c}];
       rest.resize(chunk.size);
-      if (options_.feedback) {
+      if (options_.feedback || factors_) {
         for (std::size_t i = 0; i < chunk.size; ++i) rest[i] = values[i] = values[i] + rest[i];
       }
+      if (factors_) continue;  // all partitions together
       pass(*site_.push, {kSeed, step, partition, c}, values);
       for (std::size_t i = 0; i < chunk.size; ++i) rest[i] -= values[i];
     }
@@ -219,6 +226,7 @@ class Serial {
       leaves.push_back(contribution(step, p, seen));
       if (leaves.back()) examples += site_.plan.count(step, p);
     }
+    if (factors_) push_factors(step, examples, leaves);
     Sum sum = tree_sum(leaves, {0, options_.partitions});
     if (!sum) return;
     if (options_.non_finite == NonFinite::skip && !is_finite(*sum)) {
@@ -230,13 +238,12 @@ class Serial {
       *sum = told_;
       examples = options_.batch;
     }
-    for (std::uint32_t c = 0; site_.mechanism->perturbs_at_server() && c < site_.chunks.size();
-         ++c) {
-      const params::Chunk& chunk = site_.chunks[c];
+    for (std::uint32_t c = 0; site_.mechanism->perturbs_at_server() && c < chunks_.size(); ++c) {
+      const params::Chunk& chunk = chunks_[c];
       site_.mechanism->perturb(std::span(*sum).subspan(chunk.offset, chunk.size), {step, 0, c});
     }
     double squares = 0;
-    for (const params::Chunk& c : site_.chunks.chunks()) {
+    for (const params::Chunk& c : chunks_.chunks()) {
       squares += math::sum_squares(std::span(*sum).subspan(c.offset, c.size));
     }
     const double norm = std::sqrt(squares) / static_cast<double>(examples);
@@ -263,10 +270,24 @@ class Serial {
     parameters_ = next;
     if (options_.pull_feedback) follow(step + 1);
   }
+  void push_factors(Step step, std::uint64_t examples, std::vector<Sum>& leaves) {
+    factors_->take(
+        step, examples,
+        [&](const std::vector<Sum>& all) { return tree_sum(all, {0, options_.partitions}); },
+        leaves);
+    for (std::uint32_t p = 0; p < options_.partitions; ++p) {
+      for (std::uint32_t c = 0; leaves[p] && c < chunks_.size(); ++c) {
+        const auto values = std::span(*leaves[p]).subspan(chunks_[c].offset, chunks_[c].size);
+        if (!factors_->has(c)) pass(*site_.push, {kSeed, step, p, c}, values);
+        std::vector<float>& rest = residuals_[{p, c}];
+        for (std::size_t i = 0; i < values.size(); ++i) rest[i] -= values[i];
+      }
+    }
+  }
   // What workers have moves by what a compressor makes of its distance to the parameters.
   void follow(Step version) {
-    for (std::uint32_t c = 0; c < site_.chunks.size(); ++c) {
-      const params::Chunk& chunk = site_.chunks[c];
+    for (std::uint32_t c = 0; c < chunks_.size(); ++c) {
+      const params::Chunk& chunk = chunks_[c];
       std::vector<float> way(chunk.size);
       for (std::size_t i = 0; i < chunk.size; ++i) {
         way[i] = parameters_[chunk.offset + i] - view_[chunk.offset + i];
@@ -280,10 +301,12 @@ class Serial {
   Site site_;
   worker::Batcher::Fill fill_;
   std::unique_ptr<optimization::Optimizer> optimizer_;
+  params::ChunkMap chunks_;
   std::vector<float> parameters_;
   std::vector<float> view_;  // what workers have, with feedback of pulls
   std::vector<float> state_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::vector<float>> residuals_;
+  std::optional<SerialPowerSgd> factors_;
   struct Estimate {
     std::vector<float> told, mean;
   };

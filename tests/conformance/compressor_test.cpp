@@ -43,6 +43,8 @@ std::vector<Candidate> candidates() {
                                        {"topk", "ratio = 0.05\nvalues = 2"},
                                        {"topk", "ratio = 1.0"},
                                        {"dgc", "ratio = 0.1\nvalues = 8\nwarmup_steps = 100"},
+                                       {"powersgd", "rank = 1"},
+                                       {"powersgd", "rank = 16"},
                                        {"sign", "block = 64"},
                                        {"randomk", "ratio = 0.1\nunbiased = false"},
                                        {"randomk", "values = 8\nunbiased = false"},
@@ -408,6 +410,15 @@ const std::map<std::string, Golden>& golden() {
        {"0000803f000000bf0010203e00000000000030c0000060400000003b0000a0bf0000403f000080bd",
         {1.0F, -0.5F, 0.15631103515625F, 0.0F, -2.75F, 3.5F, 0.001953125F, -1.25F, 0.75F,
          -0.0625F}}},
+      // Four vectors of three rows, of which the last is 0, and of four columns; of random vectors
+      // by the words of Philox (a second program for all of it).
+      {"powersgd",
+       {"01000000000000000a000000040000000000000012a6a1be61816d3fe3bf4bbea7b73dbfb67ebebe"
+        "e5130fbf62b1173f8f8eed3c37154ebf000000000000000000000000b40a41c056b75a40c0b742bd"
+        "dd7094bf64610cbeac9065bf45baeebd641eee3e3846babd18ef13be63cebd3d197914bd00000000"
+        "000000000000000000000000",
+        {1.0000001F, -0.50000006F, 0.15631104F, 5.5879354e-09F, -2.7500002F, 3.5000002F,
+         0.0019531259F, -1.2500001F, 0.75000006F, -0.06250007F}}},
       {"randomk", {"0000a0c0", {0.0F, -5.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F}}},
       {"sign",
        {"67407f3f9202",

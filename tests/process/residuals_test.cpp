@@ -21,6 +21,8 @@ constexpr const char* kAsp = "kind = \"asp\"\n";
 // A push keeps what it leaves out, or in bsp that and a velocity, or what it has told, of which
 // servers have the sum, and a mean.
 constexpr const char* kMomentum = "kind = \"bsp\"  # with momentum\n";
+// A step has two rounds.
+constexpr const char* kFactors = "kind = \"bsp\"  # with factors\n";
 constexpr const char* kEstimates = "kind = \"bsp\"  # with estimates\n";
 
 struct ResidualsJob : SmallJob {
@@ -34,6 +36,9 @@ struct ResidualsJob : SmallJob {
       tables["optimizer"] = "kind = \"sgd\"\nrate = 1e-3\n";
       tables["compression"] =
           "push = { kind = \"dgc\", ratio = 0.05, clip_norm = 1.0, warmup_steps = 100 }\n";
+    }
+    if (consistency == kFactors) {
+      tables["compression"] = "push = { kind = \"powersgd\", rank = 2 }\n";
     }
     if (consistency == kEstimates) {
       tables["compression"] =
@@ -112,11 +117,13 @@ TEST_P(Residuals, GoOnFromACheckpointWithTheSameBitsOnOtherWorkersAndServers) {
 
 std::string name_of_job(const char* consistency) {
   if (consistency == kMomentum) return "bsp_momentum";
+  if (consistency == kFactors) return "bsp_factors";
   if (consistency == kEstimates) return "bsp_estimates";
   return consistency == kLocal ? "local" : "bsp";
 }
 
-INSTANTIATE_TEST_SUITE_P(Jobs, Residuals, testing::Values(kBsp, kLocal, kMomentum, kEstimates),
+INSTANTIATE_TEST_SUITE_P(Jobs, Residuals,
+                         testing::Values(kBsp, kLocal, kMomentum, kFactors, kEstimates),
                          [](const auto& gate) { return name_of_job(gate.param); });
 
 // ---- workers that are lost ----------------------------------------------------------------------
@@ -155,9 +162,38 @@ INSTANTIATE_TEST_SUITE_P(Jobs, LostResiduals,
                                          ResidualLoss{"bsp_tcp", kBsp, "tcp", SIGKILL},
                                          ResidualLoss{"bsp_stopped", kBsp, "tcp", SIGSTOP},
                                          ResidualLoss{"bsp_momentum", kMomentum, "tcp", SIGKILL},
+                                         ResidualLoss{"bsp_factors", kFactors, "auto", SIGKILL},
                                          ResidualLoss{"bsp_estimates", kEstimates, "auto", SIGKILL},
                                          ResidualLoss{"local_shared", kLocal, "auto", SIGKILL}),
                          [](const auto& loss) { return std::string(loss.param.name); });
+
+// The right factors of the step before are on the servers: in what outlives one, too.
+class LostServersOfFactors : public testing::TestWithParam<const char*> {};
+
+TEST_P(LostServersOfFactors, GoOnToTheSameBits) {
+  ResidualsJob job(kFactors);
+  job.tables["recovery"] = std::string("restarts = 3\n") + GetParam() + "\n";
+  nlohmann::json result;
+  {
+    Running running(job);
+    ASSERT_TRUE(running.wait_for_training()) << running.errors();
+    for (const unsigned server : {0U, 1U}) {
+      running.signal("server", server, SIGKILL);
+      ASSERT_TRUE(trains_again(running, "server", server, server + 1)) << running.errors();
+    }
+    result = end_early(running);
+    EXPECT_EQ(result["bit_exact"], true) << running.errors();
+    EXPECT_EQ(result["faults"]["replacements"], 2) << running.errors();
+    EXPECT_EQ(result["faults"]["restarts"], 0) << running.errors();
+  }
+  expect_the_same_bits(job, kFactors, result["steps"]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Jobs, LostServersOfFactors,
+                         testing::Values("snapshot = \"shm\"", "replicas = 2\nsnapshot = \"none\""),
+                         [](const auto& recovery) {
+                           return std::string(recovery.index == 0 ? "snapshot" : "replicas");
+                         });
 
 // With the keeper what it has left is gone, too. The order matters: a successor would find it.
 void lose_worker_and_keeper(Running& running, unsigned worker) {

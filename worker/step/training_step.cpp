@@ -25,7 +25,8 @@ void TrainingStep::plan_workspaces(const params::ChunkMap& chunks,
   const auto nodes = pushed_nodes(tree, options.hosted, compressor, mechanism, synchronous);
   // What may have to be sent again keeps its workspace until its step is acknowledged.
   const bool keeps = options.servers_return && synchronous;
-  options.workspaces = keeps ? nodes.size() : std::min(nodes.size(), kWorkspaces);
+  const bool rounds = compressor.factors() != nullptr;  // the gradients are wanted in the second
+  options.workspaces = keeps || rounds ? nodes.size() : std::min(nodes.size(), kWorkspaces);
   options.synchronous = synchronous;
   if (!compressor.identity()) {
     options.workspace_bytes = chunks.size() * encoded_stride(chunks, compressor);
@@ -73,6 +74,12 @@ TrainingStep::TrainingStep(const Parts& parts)
       workspace.sums.push_back(workspace.own.emplace_back(size).span());
     }
   }
+  if (const compression::Factors* factors = parts.compressor.factors()) {
+    check(feedback_ && parts.synchronous && !rejects_ && parts.local == nullptr &&
+              !parts.mechanism.perturbs_at_worker() && !parts.mechanism.perturbs_at_server(),
+          "factors are of gradients in bsp that need no noise, and what they lack is kept");
+    rounds_.emplace(*factors, parts.seed);
+  }
   if (parts.local != nullptr) replica_.emplace(parts.model, *parts.local, parts.seed);
   parts.exchange.on_resend(
       [this](Step step, std::uint32_t chunk, std::span<const std::uint32_t> missing) {
@@ -85,6 +92,7 @@ void TrainingStep::run(Step step) {
   if (parts_.saver != nullptr) parts_.saver->on_begin(step);
   step_ = step;
   pushed_ = 0;
+  if (rounds_) return run_in_rounds();
   const auto has_examples = [&](PartitionRange node) { return examples(node) != 0; };
   // Behind its last push a chunk is asked for at once; where a node may push nothing, all of them
   // are at the end.
@@ -270,12 +278,12 @@ void TrainingStep::leaf(std::uint32_t partition, std::size_t depth, bool streams
 double TrainingStep::compute(Step step, std::uint32_t partition, const Batch& batch,
                              std::span<float> into, PassObserver* observer) {
   if (!replica_) {
-    return gradient_.compute(parts_.exchange.parameters(step), batch,
-                             {parts_.seed, step, partition}, into, observer);
+    return gradient_.compute(parameters(step), batch, {parts_.seed, step, partition}, into,
+                             observer);
   }
   if (observer != nullptr) observer->before_forward(0, into.size());
-  const double loss = replica_->run(step, partition, parts_.exchange.parameters(step), batch,
-                                    parts_.plan.batch(partition), into);
+  const double loss =
+      replica_->run(step, partition, parameters(step), batch, parts_.plan.batch(partition), into);
   if (observer != nullptr) observer->after_backward(0);
   return loss;
 }

@@ -9,6 +9,8 @@
 // With local steps a round of them (Replica) stands for forward and backward; how far it went is
 // pushed like a gradient.
 //
+// Where chunks are pushed as factors a step has two rounds (training_rounds.cpp).
+//
 // With a stand-in a step ends here when it is over everywhere, and the wait for that is used.
 //
 // Hosted partitions are taken one after the other. Where sums may be taken before the push
@@ -39,6 +41,7 @@
 #include "worker/models/model.h"
 #include "worker/residuals/residual_saver.h"
 #include "worker/residuals/residuals.h"
+#include "worker/step/factor_rounds.h"
 #include "worker/step/own_pace.h"
 #include "worker/step/partition_gradient.h"
 #include "worker/step/replica.h"
@@ -110,10 +113,18 @@ class TrainingStep final : public PassObserver {
   bool in_place() const {
     return parts_.compressor.identity() && !parts_.mechanism.perturbs_at_worker();
   }
+  std::span<const float> parameters(Step step) const {
+    return parts_.exchange.parameters(step).first(parts_.model.layout().size());
+  }
   std::uint64_t examples(PartitionRange node) const;
   void contribute(PartitionRange node);
   void contribute_whole(PartitionRange node);
   void stand_in();
+  // In training_rounds.cpp.
+  void run_in_rounds();
+  void gather_for_rounds(std::uint32_t partition);
+  void push_floats(std::size_t begin, std::size_t end, std::span<const float> values);
+  void push_in_rounds(std::uint32_t chunk);
   std::uint64_t gather_leaf(std::uint32_t partition, std::size_t depth);
   void clip(std::uint64_t examples, std::span<float> gradient) const;
   void expect_finite(std::uint32_t partition, double loss) const;
@@ -144,6 +155,7 @@ class TrainingStep final : public PassObserver {
   // Where residuals are kept, one of them.
   std::optional<compression::ErrorFeedback> feedback_;
   std::optional<compression::MomentumFeedback> momentum_;
+  std::optional<FactorRounds> rounds_;
   std::optional<compression::EstimateFeedback> estimate_;
   double most_norm_ = 0;  // of a partition's mean gradient before momentum; 0: any
   std::vector<Workspace> workspaces_;

@@ -72,6 +72,31 @@ std::string chunk(std::uint64_t offset, std::uint64_t size, std::uint64_t at,
 const std::string kOwn = "step-000000000005/server-0.safetensors";
 const std::string kOlder = "step-000000000004/server-0.safetensors";
 
+// Tensors that are averaged raise the version; whoever has none keeps the older one.
+TEST(ManifestTest, WhatIsAveragedIsSaid) {
+  Manifest manifest = sample_manifest();
+  EXPECT_FALSE(manifest.averages());
+  params::Layout layout;
+  for (const params::Tensor& tensor : manifest.layout.tensors()) {
+    params::Group group = manifest.layout.groups()[tensor.group];
+    group.averaged = &tensor == &manifest.layout.tensors().back();
+    layout.add(tensor.name, tensor.shape, group);
+  }
+  manifest.layout = layout;
+  const std::string text = to_text(manifest);
+  EXPECT_THAT(text, HasSubstr("\"version\": 4"));
+  const Manifest back = manifest_from_text(text);
+  EXPECT_TRUE(back.averages());
+  EXPECT_EQ(back.layout.groups(), layout.groups());
+  EXPECT_LT(back.layout.parameters().size(), layout.size());
+  EXPECT_EQ(to_text(back), text);
+  EXPECT_THAT(refusal("\"version\": 1", "\"version\": 4"), HasSubstr("the version says otherwise"));
+  EXPECT_THAT(refusal("\"decay_scale\": 0.0}", "\"decay_scale\": 0.0, \"averaged\": true}"),
+              HasSubstr("the version says otherwise"));
+  EXPECT_THAT(refusal("\"decay_scale\": 0.0}", "\"decay_scale\": 0.0, \"averaged\": 1}"),
+              HasSubstr("\"averaged\" is not true"));
+}
+
 TEST(ManifestTest, IsReadBackAsItWasWritten) {
   const Manifest manifest = sample_manifest();
   const std::string text = to_text(manifest);
@@ -135,8 +160,8 @@ TEST(ManifestTest, TheLastLineHasOneForm) {
 }
 
 TEST(ManifestTest, AnotherVersionIsRefusedByItsNumber) {
-  EXPECT_THAT(refusal("\"version\": 1", "\"version\": 4, \"new\": 0"),
-              HasSubstr("its format has version 4, this build reads 1 to 3"));
+  EXPECT_THAT(refusal("\"version\": 1", "\"version\": 5, \"new\": 0"),
+              HasSubstr("its format has version 5, this build reads 1 to 4"));
   EXPECT_THAT(refusal("sheaf checkpoint", "leaf"), HasSubstr("its format is \"leaf\""));
 }
 

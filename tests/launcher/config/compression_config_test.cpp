@@ -187,6 +187,51 @@ TEST(CompressionConfig, MomentumIsTakenOnce) {
   EXPECT_EQ(config.residual_runs(), 2U);
 }
 
+// Rounds of a step are of all partitions and all layers together, and know no more than they sum.
+TEST(CompressionConfig, FactorsAreOfGradientsInBsp) {
+  using Overrides = std::vector<std::string>;
+  const std::pair<Overrides, std::string> rows[] = {
+      {{"consistency.kind=asp"}, "consistency.kind: found \"asp\", expected \"bsp\", in which all"},
+      {{"consistency={ kind = \"drop\", backup = 1 }"}, "consistency.kind: found \"drop\""},
+      {{"consistency.kind=speculate"}, "consistency.kind: found \"speculate\""},
+      {{"consistency={ kind = \"local\", steps = 2, inner = { kind = \"sgd\", rate = 0.1 } }"},
+       "consistency.kind: found \"local\", expected \"bsp\", in which all"},
+      {{"optimizer.clip_norm=1.0"}, "optimizer.clip_norm: found 1, expected none, as the first"},
+      {{"optimizer.non_finite=reject"},
+       "optimizer.non_finite: found another word, expected \"abort\""},
+      {{"optimizer.non_finite=skip"},
+       "optimizer.non_finite: found another word, expected \"abort\""},
+      {{"compression.push.feedback=ef"},
+       "compression.push.kind: found \"powersgd\", expected one without feedback of its own"},
+      {{"compression.push.layers=[{ match = \"*\", kind = \"powersgd\" }]"},
+       "compression.push.layers[0].kind: found \"powersgd\", expected a compressor without "
+       "factors"},
+      {{"compression.pull={ kind = \"powersgd\", feedback = \"ef21p\" }"},
+       "compression.pull.kind: found \"powersgd\", expected another one"},
+      {{"compression.push.rank=0"}, "compression.push.rank: found 0"}};
+  for (const auto& [more, fault] : rows) {
+    Overrides overrides = {"compression.push.kind=powersgd"};
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    RunConfig config = RunConfig::from_text(job_with(), "job.toml", overrides);
+    EXPECT_THAT(config.check().faults, ElementsAre(HasSubstr(fault))) << more.front();
+  }
+  const std::string layers =
+      "layers = [{ kind = \"dense\", units = 600 }, { kind = \"dense\", units = 1 }]";
+  const Overrides overrides = {"compression.push={ kind = \"powersgd\", rank = 1 }",
+                               "network.chunk_kib=64"};
+  RunConfig config = RunConfig::from_text(job_with(12, layers), "job.toml", overrides);
+  EXPECT_THAT(config.require_sound(),
+              testing::Contains(HasSubstr("compression.push: layers.0.weight floats, ")));
+  EXPECT_EQ(config.residual_runs(), 1U);
+  RunConfig wide = RunConfig::from_text(
+      job_with(12,
+               "layers = [{ kind = \"dense\", units = 40 }, { kind = \"dense\", units = 30 }, "
+               "{ kind = \"dense\", units = 1 }]"),
+      "job.toml", overrides);
+  EXPECT_THAT(wide.require_sound(),
+              testing::Contains(HasSubstr("layers.1.weight powersgd, layers.1.bias floats")));
+}
+
 // What is told once has to count once, in each step from then on.
 TEST(CompressionConfig, EstimatesAreOfGradientsThatAllServersAreTold) {
   using Overrides = std::vector<std::string>;
