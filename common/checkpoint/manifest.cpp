@@ -31,7 +31,8 @@ void require_layout(const Manifest& manifest) {
            kMaxStatePerParameter);
   }
   for (const params::Group& group : manifest.layout.groups()) {
-    if (!std::isfinite(group.rate_scale) || !std::isfinite(group.decay_scale)) {
+    if (!std::isfinite(group.rate_scale) || !std::isfinite(group.decay_scale) ||
+        !std::isfinite(group.own.rate) || !std::isfinite(group.own.towards)) {
       refuse("the scales of a group are not finite");
     }
   }
@@ -177,9 +178,15 @@ std::string lines(std::string_view key, std::string_view brackets, const Values&
 }
 
 std::string json_of(const Manifest& m) {
-  const auto group = [](const params::Group& g) {
-    return fmt::format(R"({{"rate_scale": {}, "decay_scale": {}}})", real(g.rate_scale),
-                       real(g.decay_scale));
+  const bool descends = std::ranges::any_of(
+      m.layout.groups(), [](const params::Group& g) { return g.own != params::Descent{}; });
+  check(!descends || m.runs() == 0, "a manifest has a version");
+  const auto group = [&](const params::Group& g) {
+    const std::string own = descends ? fmt::format(R"(, "descent_rate": {}, "descent_towards": {})",
+                                                   real(g.own.rate), real(g.own.towards))
+                                     : "";
+    return fmt::format(R"({{"rate_scale": {}, "decay_scale": {}{}}})", real(g.rate_scale),
+                       real(g.decay_scale), own);
   };
   const auto tensor = [](const params::Tensor& t) {
     return fmt::format(R"({{"name": {}, "shape": [{}], "group": {}}})", quoted(t.name),
@@ -203,7 +210,8 @@ std::string json_of(const Manifest& m) {
   return fmt::format(
       "{{\n\"format\": \"sheaf checkpoint\",\n\"version\": {},\n\"job\": {},\n\"step\": {},\n"
       "\"state_per_parameter\": {},\n{},\n{},\n{},\n{},\n{}{}\n}}\n",
-      m.runs() == 0   ? kFormatVersion
+      descends        ? kDescentVersion
+      : m.runs() == 0 ? kFormatVersion
       : m.runs() == 1 ? kResidualsVersion
                       : kRunsVersion,
       quoted(m.job), m.step, m.state_per_parameter, lines("groups", "[]", m.layout.groups(), group),

@@ -17,6 +17,8 @@ namespace sheaf::checkpoint {
 inline constexpr std::uint64_t kFormatVersion = 1;
 inline constexpr std::uint64_t kResidualsVersion = 2;  // of a manifest that lists residuals
 inline constexpr std::uint64_t kRunsVersion = 3;       // of one with several runs of them
+// Of one with a group that has a descent of its own; then there are no residuals.
+inline constexpr std::uint64_t kDescentVersion = 4;
 inline constexpr std::uint64_t kMaxManifestBytes = 64'000'000;
 inline constexpr std::uint32_t kMaxStatePerParameter = 16;
 

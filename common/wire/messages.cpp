@@ -20,7 +20,7 @@ namespace params {
 
 template <typename Archive>
 void serialize(Archive& archive, Group& group) {
-  archive(group.rate_scale, group.decay_scale);
+  archive(group.rate_scale, group.decay_scale, group.own.rate, group.own.towards);
 }
 
 template <typename Archive>

@@ -108,6 +108,19 @@ void RunConfig::check_privacy() const {
              own ? "\"topk\"" : "\"none\"");
     }
   }
+  const auto clip = mechanism->clip();
+  if (clip && clip->adapts()) {
+    const auto refuse_lossy = [&](const Codec& codec) {
+      if (codec.is_lossless()) return;
+      refuse(
+          codec.section, "kind", fmt::format("\"{}\"", codec.kind),
+          "\"none\" with privacy.clipping = \"adaptive\": the bound is part of what is sent, and "
+          "would be rounded with it",
+          "\"none\"");
+    };
+    std::ranges::for_each(possible_pushes(), refuse_lossy);
+    std::ranges::for_each(possible_pulls(), refuse_lossy);
+  }
   const Section optimizer = section("optimizer");
   if (optimizer_.clip_norm) {
     refuse(optimizer, "clip_norm", fmt::format("{}", *optimizer_.clip_norm),

@@ -422,7 +422,13 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
     const auto found = latest_.find(part);
     return found == latest_.end() ? std::nullopt : std::optional(found->second);
   };
-  if (releases_) r.privacy = statement_of(releases_->ledger());
+  if (releases_) {
+    const privacy::Clip clip = *config_.make_mechanism()->clip();
+    r.privacy = statement_of(releases_->ledger(), clip);
+    if (clip.adapts() && job_ && model_known_ == model_.size()) {
+      r.privacy->bound = clip.norm * clip.at(model_.back()).bound;
+    }
+  }
   r.train = figure("train");
   r.validation = figure("validation");
   r.test = figure("test");

@@ -145,8 +145,8 @@ void Replica::on_sum(const Header& header) {
     }
     request.group = group_of(parts_.layout, range, parts_.local);
     const bool finite =
-        parts_.optimizer.step(request, before, sum.subspan(at, count),
-                              copy.state.span().subspan(at * runs, count * runs), after);
+        optimization::take_step(parts_.optimizer, request, before, sum.subspan(at, count),
+                                copy.state.span().subspan(at * runs, count * runs), after);
     if (!finite) fail(Fault::network, "sum for chunk {}: it is not finite", header.chunk);
   });
   if (parts_.pull != nullptr) {

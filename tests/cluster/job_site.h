@@ -24,7 +24,7 @@ namespace sheaf::threads {
 inline constexpr std::uint64_t kSeed = 21;
 inline constexpr std::size_t kChunkBytes = 128;
 
-params::Layout job_layout();
+params::Layout job_layout(const JobOptions& options);
 std::unique_ptr<privacy::Mechanism> make_mechanism(const JobOptions& options);
 compression::Codecs make_codecs(bool lossy, const std::string& mode, const JobOptions& options);
 std::unique_ptr<optimization::Optimizer> make_optimizer();

@@ -33,7 +33,7 @@ class Job {
       client_ = std::make_unique<cluster::KeeperClient>(credentials({Role::server, 0}), kPatience);
     }
     for (std::uint32_t s = 0; s < options_.servers; ++s) make_server(s);
-    for (auto& server : servers_) server->server.open(job_layout(), roster_, client_.get());
+    for (auto& server : servers_) server->server.open(job_layout(options_), roster_, client_.get());
     for (std::uint32_t w = 0; w < options_.workers; ++w) make_worker(w);
     {
       std::vector<std::jthread> serving;
@@ -248,7 +248,7 @@ class Job {
 
   struct Maps {
     explicit Maps(const JobOptions& o)
-        : layout(job_layout()),
+        : layout(job_layout(o)),
           chunks(layout, kChunkBytes),
           shards(chunks, o.servers, o.lanes),
           push(compression::by_chunk(make_codecs(o.lossy_push, o.push, o), layout, chunks)),
