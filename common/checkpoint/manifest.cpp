@@ -31,7 +31,8 @@ void require_layout(const Manifest& manifest) {
            kMaxStatePerParameter);
   }
   for (const params::Group& group : manifest.layout.groups()) {
-    if (!std::isfinite(group.rate_scale) || !std::isfinite(group.decay_scale)) {
+    if (!std::isfinite(group.rate_scale) || !std::isfinite(group.decay_scale) ||
+        !std::isfinite(group.own.rate) || !std::isfinite(group.own.towards)) {
       refuse("the scales of a group are not finite");
     }
   }
@@ -181,13 +182,19 @@ std::string lines(std::string_view key, std::string_view brackets, const Values&
 
 std::uint64_t version_of(const Manifest& m) {
   if (m.averages()) return kAveragedVersion;
+  if (m.descends()) return kDescentVersion;
   return m.runs() == 0 ? kFormatVersion : m.runs() == 1 ? kResidualsVersion : kRunsVersion;
 }
 
 std::string json_of(const Manifest& m) {
-  const auto group = [](const params::Group& g) {
-    return fmt::format(R"({{"rate_scale": {}, "decay_scale": {}{}}})", real(g.rate_scale),
-                       real(g.decay_scale), g.averaged ? R"(, "averaged": true)" : "");
+  const bool descends = m.descends();
+  check(!descends || (m.runs() == 0 && !m.averages()), "a manifest has a version");
+  const auto group = [&](const params::Group& g) {
+    const std::string own = descends ? fmt::format(R"(, "descent_rate": {}, "descent_towards": {})",
+                                                   real(g.own.rate), real(g.own.towards))
+                                     : "";
+    return fmt::format(R"({{"rate_scale": {}, "decay_scale": {}{}{}}})", real(g.rate_scale),
+                       real(g.decay_scale), g.averaged ? R"(, "averaged": true)" : "", own);
   };
   const auto tensor = [](const params::Tensor& t) {
     return fmt::format(R"({{"name": {}, "shape": [{}], "group": {}}})", quoted(t.name),
@@ -215,8 +222,7 @@ std::string json_of(const Manifest& m) {
       lines("groups", "[]", m.layout.groups(), group),
       lines("tensors", "[]", m.layout.tensors(), tensor), lines("files", "[]", m.files, file),
       lines("chunks", "[]", m.chunks, chunk),
-      version_of(m) == kFormatVersion ? ""
-                                      : lines("residuals", "[]", m.residuals, residual) + ",\n",
+      has_residuals(version_of(m)) ? lines("residuals", "[]", m.residuals, residual) + ",\n" : "",
       lines("about", "{}", m.about, pair));
 }
 
@@ -242,6 +248,11 @@ void Manifest::add(const WrittenFile& written) {
 
 bool Manifest::averages() const {
   return std::ranges::any_of(layout.groups(), &params::Group::averaged);
+}
+
+bool Manifest::descends() const {
+  return std::ranges::any_of(layout.groups(),
+                             [](const params::Group& g) { return g.own != params::Descent{}; });
 }
 
 std::uint64_t Manifest::bytes() const {

@@ -18,6 +18,11 @@ inline constexpr std::uint64_t kFormatVersion = 1;
 inline constexpr std::uint64_t kResidualsVersion = 2;  // of a manifest that lists residuals
 inline constexpr std::uint64_t kRunsVersion = 3;       // of one with several runs of them
 inline constexpr std::uint64_t kAveragedVersion = 4;   // of one with tensors that are averaged
+// Of one with a group that has a descent of its own; then there are no residuals.
+inline constexpr std::uint64_t kDescentVersion = 5;
+constexpr bool has_residuals(std::uint64_t version) {
+  return version != kFormatVersion && version != kDescentVersion;
+}
 inline constexpr std::uint64_t kMaxManifestBytes = 64'000'000;
 inline constexpr std::uint32_t kMaxStatePerParameter = 16;
 
@@ -81,6 +86,8 @@ struct Manifest {
   std::uint32_t runs() const { return residuals.empty() ? 0 : residuals.back().run + 1; }
   // Whether there are tensors that are averaged; then residuals have one run.
   bool averages() const;
+  // Whether a group has a descent of its own; then there are no residuals, and nothing is averaged.
+  bool descends() const;
   // Of headers and extents: what this checkpoint reads of its files.
   std::uint64_t bytes() const;
   // Of files in its own folder: what was written for it.

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -45,9 +46,9 @@ std::uint64_t require_format(Fields& fields) {
     refuse("its format is {}, expected \"sheaf checkpoint\"", Json(format).dump());
   }
   const std::uint64_t version = fields.number("version", kAny);
-  if (version < kFormatVersion || version > kAveragedVersion) {
+  if (version < kFormatVersion || version > kDescentVersion) {
     refuse("its format has version {}, this build reads {} to {}; use the build that wrote it",
-           version, kFormatVersion, kAveragedVersion);
+           version, kFormatVersion, kDescentVersion);
   }
   return version;
 }
@@ -75,12 +76,14 @@ std::vector<std::uint32_t> parse_shape(const Json& shape, const std::string& whe
 
 // Groups are numbered in the order in which tensors use them first, so the layout itself knows
 // them.
-params::Layout parse_layout(const Json& groups, const Json& tensors) {
+params::Layout parse_layout(const Json& groups, const Json& tensors, bool has_descents) {
   std::vector<params::Group> known;
   for (const Json& entry : groups) {
     Fields fields(entry, place("groups", known.size()));
-    known.push_back(
-        {fields.real("rate_scale"), fields.real("decay_scale"), fields.flag("averaged")});
+    params::Group group{fields.real("rate_scale"), fields.real("decay_scale"),
+                        fields.flag("averaged")};
+    if (has_descents) group.own = {fields.real("descent_rate"), fields.real("descent_towards")};
+    known.push_back(group);
     fields.done();
   }
   params::Layout layout;
@@ -166,13 +169,17 @@ Manifest parse(std::string_view text) {
   manifest.state_per_parameter =
       static_cast<std::uint32_t>(fields.number("state_per_parameter", kMaxStatePerParameter));
   const Json& groups = fields.list("groups");
-  manifest.layout = parse_layout(groups, fields.list("tensors"));
+  const bool has_descents = version == kDescentVersion;
+  manifest.layout = parse_layout(groups, fields.list("tensors"), has_descents);
   if (manifest.averages() != (version == kAveragedVersion)) {
     refuse("no group, or one, is averaged, and the version says otherwise");
   }
+  if (manifest.descends() != has_descents) {
+    refuse("no group descends, and it has the version of one that does");
+  }
   manifest.files = parse_files(fields.list("files"));
   manifest.chunks = parse_chunks(fields.list("chunks"));
-  if (version != kFormatVersion) {
+  if (has_residuals(version)) {
     manifest.residuals = parse_residuals(fields.list("residuals"), version);
   }
   manifest.about = parse_about(fields.object("about"));

@@ -45,6 +45,14 @@ class Optimizer {
                     std::span<float> out) const = 0;
 };
 
+// The same for any range: by `optimizer`, or by the descent that its group has of its own,
+//   out = in - rate * (gradient_scale * sum - towards),
+// or, of what is averaged, the mean itself,
+//   out = gradient_scale * sum,
+// which keep no state.
+bool take_step(const Optimizer& optimizer, const OptimizerStep& step, std::span<const float> in,
+               std::span<const float> gradient, std::span<float> state, std::span<float> out);
+
 ModeTable<Optimizer> optimizers();
 
 }  // namespace sheaf::optimization

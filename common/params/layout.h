@@ -9,12 +9,21 @@
 
 namespace sheaf::params {
 
+// A range that does not follow the job's optimizer, but plain gradient descent: at a rate of its
+// own, without schedule and decay, towards a mean gradient of so much.
+struct Descent {
+  float rate = 0;  // 0: it follows the optimizer
+  float towards = 0;
+  bool operator==(const Descent&) const = default;
+};
+
 // How the optimizer treats a range of parameters.
 struct Group {
   float rate_scale = 1;   // times the learning rate; 0 = frozen
   float decay_scale = 1;  // times the weight decay; biases have 0
   // No parameters: the next version is the mean of what is pushed, and no optimizer is asked.
   bool averaged = false;
+  Descent own = {};
   bool operator==(const Group&) const = default;
 };
 

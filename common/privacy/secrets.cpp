@@ -123,11 +123,10 @@ void write_secret(const fs::path& path, const wire::JobKey& secret) {
   sync_folder(path.parent_path());
 }
 
-wire::JobKey read_or_make(const fs::path& path, bool& made) {
+wire::JobKey read_or_make(const fs::path& path) {
   if (const auto secret = read_secret(path)) return *secret;
   const wire::JobKey secret;
   write_secret(path, secret);
-  made = true;
   return secret;
 }
 
@@ -172,12 +171,7 @@ RunSecrets open_secrets(const fs::path& folder, const std::string& run, const fs
       if (::unlink(path.c_str()) != 0 && errno != ENOENT) fail_at(path, "removed", errno);
     }
   }
-  bool made_sampling = false, made_noise = false;
-  RunSecrets secrets{.sampling = read_or_make(sampling, made_sampling),
-                     .noise = read_or_make(noise, made_noise)};
-  secrets.made_sampling = made_sampling;
-  secrets.made_noise = made_noise;
-  secrets.another_has_used = another;
+  RunSecrets secrets{read_or_make(sampling), read_or_make(noise), another};
   // Beside the secrets first: a start that is lost in between leaves a run that is taken for a
   // copy.
   const wire::JobKey number;

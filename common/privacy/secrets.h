@@ -27,8 +27,6 @@ namespace sheaf::privacy {
 // The bytes are wiped when the object goes, as those of every JobKey.
 struct RunSecrets {
   wire::JobKey sampling, noise;
-  bool made_sampling = false;  // just now
-  bool made_noise = false;
   bool another_has_used = false;  // those that there were: both are made just now
 };
 

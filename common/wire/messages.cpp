@@ -20,7 +20,7 @@ namespace params {
 
 template <typename Archive>
 void serialize(Archive& archive, Group& group) {
-  archive(group.rate_scale, group.decay_scale, group.averaged);
+  archive(group.rate_scale, group.decay_scale, group.averaged, group.own.rate, group.own.towards);
 }
 
 template <typename Archive>

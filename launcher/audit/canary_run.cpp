@@ -37,6 +37,13 @@ void require_auditable(const RunConfig& config) {
          "noise of a private job against what it is accounted as",
          config.privacy().kind);
   }
+  if (config.make_mechanism()->clip()->adapts()) {
+    fail(
+        Fault::config,
+        "privacy.clipping: found \"adaptive\", expected \"flat\" or \"automatic\": canaries are "
+        "longer than any bound, which would follow them; try privacy.clipping=flat, which releases "
+        "as much");
+  }
 }
 
 // Where users are protected a canary is a user, with twice as many examples as a step may have: one

@@ -34,7 +34,30 @@ void add_accountant(const privacy::Epsilon& epsilon, Figures& figures) {
   if (epsilon.order) figures["order"] = *epsilon.order;
 }
 
+Figures calculate_shared(const PrivacyCommand& command, privacy::Method method) {
+  const privacy::PlannedSteps& steps = *command.shared;
+  const double noise = command.epsilon ? privacy::noise_for(*command.epsilon, steps, command.delta,
+                                                            command.adjacency, method)
+                                       : command.steps.noise;
+  const privacy::GaussianSteps one = privacy::as_one(steps, noise);
+  const privacy::Epsilon epsilon =
+      privacy::epsilon_of({&one, 1}, command.delta, command.adjacency, method);
+  Figures figures = {{"epsilon", epsilon.value},
+                     {"delta", command.delta},
+                     {"noise", noise},
+                     {"steps", steps.count},
+                     {"adjacency", to_string(command.adjacency)}};
+  add_accountant(epsilon, figures);
+  figures["unit"] = command.unit;
+  figures["mechanism"] = "correlated";
+  figures["bands"] = steps.bands;
+  figures["steps_between"] = steps.between;
+  figures["sensitivity"] = privacy::sensitivity(steps);
+  return figures;
+}
+
 Figures calculate(const PrivacyCommand& command, privacy::Method method) {
+  if (command.shared) return calculate_shared(command, method);
   privacy::GaussianSteps steps = command.steps;
   if (command.epsilon) {
     steps.noise =

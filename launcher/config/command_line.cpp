@@ -128,17 +128,21 @@ constexpr CommandText kCommands[] = {
      "Exit 0 if nothing is damaged, 5 if anything is or there is none, 1 if a trace shows a bound\n"
      "that was broken or has been cut, 2 if RUN is no run directory."},
     {"privacy",
-     "sheaf privacy (--sampling-rate Q (--noise S | --epsilon E) --steps T --delta D | --from RUN)",
+     "sheaf privacy ((--sampling-rate Q | --bands B --steps-between N) (--noise S | --epsilon E)\n"
+     "                --steps T --delta D | --from RUN)",
      "Says what steps of private training cost, or how much noise keeps them to a budget, or what\n"
      "a ledger comes to.",
      R"(  sheaf privacy --sampling-rate 256/60000 --noise 1.1 --steps 14062 --delta 1e-5
   sheaf privacy --sampling-rate 256/60000 --epsilon 3 --steps 14062 --delta 1e-5 --json
   sheaf privacy --sampling-rate 0.01 --noise 1 --steps 4000 --delta 1e-5 --rdp
+  sheaf privacy --bands 16 --steps-between 120 --epsilon 8 --steps 1200 --delta 1e-5
   sheaf privacy --from runs/private-20261126-114508 --json)",
      "Pure calculation: nothing is trained; a job is with [privacy] kind = \"gaussian\". Each\n"
      "step takes every example, or user, with probability Q, independently (Poisson sampling,\n"
      "not shuffling), clips what each contributes to a norm, and adds normal noise of S times\n"
-     "that norm to the sum. One figure a line, name and value separated by a tab; error bounds\n"
+     "that norm to the sum. With --bands, as with kind = \"correlated\", steps share noise, and\n"
+     "every example is in each N-th of them. One figure a line, name and value separated by a tab; "
+     "error bounds\n"
      "how far epsilon may be from the exact value. docs/privacy.md says what the figures mean."},
     {"audit", "sheaf audit JOB.toml [key=value …] [options]",
      "Trains a private job once, on canaries, and measures how well they are hidden.",
@@ -275,12 +279,16 @@ struct Parser {
     };
     add("--from", texts.from, "RUN", "what the ledger of this run directory comes to");
     add("--sampling-rate", texts.sampling_rate, "Q", "in (0, 1], or a fraction: 150/60000");
+    add("--bands", texts.bands, "B",
+        "without sampling: steps share noise, as privacy.bands has it");
+    add("--steps-between", texts.steps_between, "N", "with it: the steps of an epoch");
     add("--noise", texts.noise, "S", "standard deviation, in units of the clipping norm");
     add("--epsilon", texts.epsilon, "E", "find the least noise for this budget instead");
     add("--steps", texts.steps, "T", "how many");
     add("--delta", texts.delta, "D", "well below 1 / examples, or 1 / users");
     add("--adjacency", texts.adjacency, "KIND",
-        "add-remove: one example more or less; replace-one: another one (add-remove)")
+        "add-remove: one example more or less; replace-one: another one (add-remove; with --bands "
+        "replace-one)")
         ->check(CLI::IsMember({"add-remove", "replace-one"}));
     add("--unit", texts.unit, "UNIT",
         "what is protected, and counted by Q: example; user, with all examples; column, a feature "

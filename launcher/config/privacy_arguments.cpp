@@ -36,6 +36,51 @@ PrivacyFault fault(std::string_view option, const std::string& text, std::string
           std::move(expected)};
 }
 
+std::optional<PrivacyFault> read_sampled(const PrivacyTexts& texts, PrivacyCommand& command) {
+  const auto rate = fraction(texts.sampling_rate);
+  if (!positive(rate) || *rate > 1) {
+    return fault("--sampling-rate", texts.sampling_rate,
+                 "a number above 0 and up to 1, or a fraction like 150/60000");
+  }
+  if (texts.unit == "column" && *rate != 1) {
+    return fault("--sampling-rate", texts.sampling_rate + " with --unit column",
+                 "--sampling-rate 1: every batch holds every feature; or --unit user, where a "
+                 "column says whose each example is");
+  }
+  command.steps.sampling_rate = *rate;
+  if (texts.adjacency == "replace-one") command.adjacency = privacy::Adjacency::replace_one;
+  return std::nullopt;
+}
+
+// What a job with privacy.kind = "correlated" may be.
+std::optional<PrivacyFault> read_shared(const PrivacyTexts& texts, PrivacyCommand& command) {
+  if (!texts.sampling_rate.empty()) {
+    return PrivacyFault{"--sampling-rate with --bands or --steps-between",
+                        "one of them: steps that share noise take examples in a fixed order"};
+  }
+  const auto bands = number<std::size_t>(texts.bands);
+  if (!bands || *bands < 1 || *bands > 4096) {
+    return fault("--bands", texts.bands, "a whole number from 1 to 4096");
+  }
+  const auto between = number<std::uint64_t>(texts.steps_between);
+  if (!between || *between < 1 || *between > privacy::kMostPlannedSteps) {
+    return fault("--steps-between", texts.steps_between,
+                 fmt::format("the steps of an epoch, a whole number from 1 to {}",
+                             privacy::kMostPlannedSteps));
+  }
+  if (texts.adjacency == "add-remove") {
+    return fault("--adjacency", "add-remove with --bands",
+                 "replace-one: one example more would move all others");
+  }
+  if (texts.unit != "example") {
+    return fault("--unit", texts.unit + " with --bands",
+                 "example: whoever has more is in several steps of an epoch");
+  }
+  command.shared = {.bands = *bands, .count = 1, .between = *between};
+  command.adjacency = privacy::Adjacency::replace_one;
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::variant<PrivacyCommand, PrivacyFault> privacy_command(const PrivacyTexts& texts) {
@@ -50,7 +95,9 @@ std::variant<PrivacyCommand, PrivacyFault> privacy_command(const PrivacyTexts& t
         {"--noise", texts.noise},
         {"--epsilon", texts.epsilon},
         {"--steps", texts.steps},
-        {"--delta", texts.delta}};
+        {"--delta", texts.delta},
+        {"--bands", texts.bands},
+        {"--steps-between", texts.steps_between}};
     for (const auto& [option, text] : others) {
       if (text.empty()) continue;
       return PrivacyFault{fmt::format("--from with {}", option),
@@ -59,17 +106,12 @@ std::variant<PrivacyCommand, PrivacyFault> privacy_command(const PrivacyTexts& t
     return command;
   }
 
-  const auto rate = fraction(texts.sampling_rate);
-  if (!positive(rate) || *rate > 1) {
-    return fault("--sampling-rate", texts.sampling_rate,
-                 "a number above 0 and up to 1, or a fraction like 150/60000");
+  const bool shares = !texts.bands.empty() || !texts.steps_between.empty();
+  if (shares) {
+    if (auto wrong = read_shared(texts, command)) return std::move(*wrong);
+  } else if (auto wrong = read_sampled(texts, command)) {
+    return std::move(*wrong);
   }
-  if (texts.unit == "column" && *rate != 1) {
-    return fault("--sampling-rate", texts.sampling_rate + " with --unit column",
-                 "--sampling-rate 1: every batch holds every feature; or --unit user, where a "
-                 "column says whose each example is");
-  }
-  command.steps.sampling_rate = *rate;
 
   if (texts.noise.empty() == texts.epsilon.empty()) {
     return PrivacyFault{
@@ -87,11 +129,13 @@ std::variant<PrivacyCommand, PrivacyFault> privacy_command(const PrivacyTexts& t
     if (!positive(command.epsilon)) return fault("--epsilon", texts.epsilon, "a number above 0");
   }
 
+  const std::uint64_t most = shares ? privacy::kMostPlannedSteps : 1'000'000'000;
   const auto steps = number<std::uint64_t>(texts.steps);
-  if (!steps || *steps < 1 || *steps > 1'000'000'000) {
-    return fault("--steps", texts.steps, "a whole number from 1 to 1000000000");
+  if (!steps || *steps < 1 || *steps > most) {
+    return fault("--steps", texts.steps, fmt::format("a whole number from 1 to {}", most));
   }
   command.steps.count = *steps;
+  if (shares) command.shared->count = *steps;
 
   const auto delta = number<double>(texts.delta);
   if (!delta || !(*delta > 0 && *delta < 1)) {
@@ -99,7 +143,6 @@ std::variant<PrivacyCommand, PrivacyFault> privacy_command(const PrivacyTexts& t
   }
   command.delta = *delta;
   command.unit = texts.unit;
-  if (texts.adjacency == "replace-one") command.adjacency = privacy::Adjacency::replace_one;
   return command;
 }
 

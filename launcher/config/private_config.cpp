@@ -8,7 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/privacy/accounting/accountant.h"
-#include "common/privacy/correlated/prefix_factor.h"
+#include "common/privacy/correlated/planned_steps.h"
 #include "common/privacy/ledger/spent.h"
 #include "launcher/config/run_config.h"
 #include "worker/data/batch_plan.h"
@@ -108,6 +108,19 @@ void RunConfig::check_privacy() const {
              own ? "\"topk\"" : "\"none\"");
     }
   }
+  const auto clip = mechanism->clip();
+  if (clip && clip->adapts()) {
+    const auto refuse_lossy = [&](const Codec& codec) {
+      if (codec.is_lossless()) return;
+      refuse(
+          codec.section, "kind", fmt::format("\"{}\"", codec.kind),
+          "\"none\" with privacy.clipping = \"adaptive\": the bound is part of what is sent, and "
+          "would be rounded with it",
+          "\"none\"");
+    };
+    std::ranges::for_each(possible_pushes(), refuse_lossy);
+    std::ranges::for_each(possible_pulls(), refuse_lossy);
+  }
   const Section optimizer = section("optimizer");
   if (optimizer_.clip_norm) {
     refuse(optimizer, "clip_norm", fmt::format("{}", *optimizer_.clip_norm),
@@ -141,23 +154,6 @@ void RunConfig::check_privacy() const {
            "\"auto\"");
   }
 }
-
-namespace {
-
-// Where steps share noise all of them are one release: the noise for a sensitivity of 1 times that
-// of so many steps, rounded up to 6 decimals.
-double shared_noise(const privacy::LedgerTerms& terms, Step steps) {
-  constexpr Step kMost = 10'000'000;  // a figure of each is held
-  if (steps > kMost) {
-    fail(Fault::config, "{} steps that share noise, expected at most {}", steps, kMost);
-  }
-  const std::vector<std::uint32_t> times(steps, 1);
-  const double sensitivity = std::sqrt(
-      privacy::PrefixFactor(terms.bands).squared_sensitivity(terms.steps_per_epoch, times));
-  return std::ceil(terms.noise * sensitivity * 1e6) / 1e6;
-}
-
-}  // namespace
 
 privacy::LedgerTerms RunConfig::privacy_terms() const {
   const auto source = make_source();
@@ -194,13 +190,18 @@ privacy::LedgerTerms RunConfig::privacy_terms() const {
   } else {
     Step steps = plan.steps_per_epoch() * run_.epochs;
     if (run_.steps) steps = std::min(steps, *run_.steps);
-    const privacy::GaussianSteps all =
-        terms.bands != 0 ? privacy::GaussianSteps{}
-        : poisson        ? privacy::GaussianSteps{terms.sampling_rate, 1, std::max<Step>(steps, 1)}
-                         : privacy::GaussianSteps{1, 1, std::max<Step>(run_.epochs, 1)};
-    terms.noise = privacy::noise_for(*privacy_.epsilon, all, terms.delta, terms.adjacency,
-                                     privacy::Method::tight);
-    if (terms.bands != 0) terms.noise = shared_noise(terms, std::max<Step>(steps, 1));
+    steps = std::max<Step>(steps, 1);
+    const auto noise = [&](const auto& all) {
+      return privacy::noise_for(*privacy_.epsilon, all, terms.delta, terms.adjacency,
+                                privacy::Method::tight);
+    };
+    if (terms.bands != 0) {
+      terms.noise = noise(privacy::PlannedSteps{terms.bands, steps, terms.steps_per_epoch});
+    } else if (poisson) {
+      terms.noise = noise(privacy::GaussianSteps{terms.sampling_rate, 1, steps});
+    } else {
+      terms.noise = noise(privacy::GaussianSteps{1, 1, std::max<Step>(run_.epochs, 1)});
+    }
   }
   check_terms(terms);
   return terms;

@@ -472,7 +472,10 @@ std::unique_ptr<worker::Source> RunConfig::make_source() const {
 }
 
 std::unique_ptr<worker::Model> RunConfig::make_model(const worker::Schema& schema) const {
-  return std::make_unique<worker::Model>(section("model"), schema);
+  auto model = std::make_unique<worker::Model>(section("model"), schema);
+  const auto clip = make_mechanism()->clip();
+  if (clip && clip->adapts()) model->add_bound(*clip);
+  return model;
 }
 
 std::unique_ptr<optimization::Optimizer> RunConfig::make_optimizer() const {

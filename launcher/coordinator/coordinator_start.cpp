@@ -62,9 +62,9 @@ void Coordinator::begin_job() {
                     options_.resumed->layout.tensors().size(), first.layout.size(),
                     first.layout.tensors().size())});
   }
-  try {  // now that all agree: before a server writes anything
-    record_.on_agreed();
+  try {  // now that all agree: before anything is written
     if (options_.privacy) open_ledger(first);
+    record_.on_agreed();
     if (options_.resumed) {
       remove_newer(options_.checkpoints, start_step(),
                    [this](std::string_view text) { record_.note(text); });

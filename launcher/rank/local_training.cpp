@@ -46,9 +46,10 @@ void LocalTraining::optimize() {
     for (const params::GroupRange& range : chunk.ranges) {
       const std::size_t at = chunk.offset + range.offset;
       request.group = layout_.groups()[range.group];
-      optimizer_->step(request, in.subspan(at, range.size), gradient.subspan(at, range.size),
-                       state_.span().subspan(at * per_parameter, range.size * per_parameter),
-                       out.subspan(at, range.size));
+      optimization::take_step(*optimizer_, request, in.subspan(at, range.size),
+                              gradient.subspan(at, range.size),
+                              state_.span().subspan(at * per_parameter, range.size * per_parameter),
+                              out.subspan(at, range.size));
     }
   }
   ++step_;

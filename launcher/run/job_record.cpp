@@ -70,12 +70,16 @@ JobRecord::JobRecord(const RunConfig& config, Output output, Attached)
 
 JobRecord::JobRecord(const RunConfig& config, Output output, Beginning beginning,
                      std::optional<Step> resumed)
-    : config_(config), output_(std::move(output)), resumed_(resumed), goes_back_(resumed) {
+    : config_(config),
+      output_(std::move(output)),
+      resumed_(resumed),
+      goes_back_(resumed),
+      certain_(beginning != Beginning::resumed) {
   const auto warn = [this](std::string_view text) {
     if (progress_) progress_->note(text);
   };
   directory_ = std::make_unique<RunDirectory>(config.run().dir, warn, beginning);
-  directory_->write_config(config.resolved());
+  if (certain_) write_config();
   // Steps are not known before a worker has seen the data; until then there is only text to show.
   progress_ = std::make_unique<Progress>(Progress::Options{.style = output_.style}, output_.show,
                                          std::chrono::steady_clock::now());
@@ -139,6 +143,7 @@ void JobRecord::on_returned(PartitionRange partitions, Step known_from, TimePoin
 }
 
 void JobRecord::on_agreed() {
+  if (!std::exchange(certain_, true)) write_config();
   if (std::exchange(goes_back_, false)) directory_->go_back_to(*resumed_);
 }
 
@@ -420,7 +425,13 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
     const auto found = latest_.find(part);
     return found == latest_.end() ? std::nullopt : std::optional(found->second);
   };
-  if (releases_) r.privacy = statement_of(releases_->ledger());
+  if (releases_) {
+    const privacy::Clip clip = *config_.make_mechanism()->clip();
+    r.privacy = statement_of(releases_->ledger(), clip);
+    if (clip.adapts() && job_ && model_known_ == model_.size()) {
+      r.privacy->bound = clip.norm * clip.at(model_.back()).bound;
+    }
+  }
   r.train = figure("train");
   r.validation = figure("validation");
   r.test = figure("test");
@@ -450,7 +461,7 @@ const RunResult& JobRecord::close(const std::optional<wire::Failure>& failure, i
       r.error = RunError{{}, "", "", "writing the model", error.message()};
     }
   }
-  directory_->write_result(r);
+  if (certain_) directory_->write_result(r);  // else the directory stays as it was
   return r;
 }
 

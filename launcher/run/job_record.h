@@ -145,6 +145,7 @@ class JobRecord {
   TimePoint trained_{};  // when a loss was last reported
   std::optional<Step> resumed_;
   bool goes_back_ = false;                     // to resumed_, once all ranks are there
+  bool certain_;                               // that it begins, or goes on
   std::optional<TimePoint> lost_;              // since when nothing was trained
   std::map<ProcessId, TimePoint> lost_ranks_;  // whose successors have not trained yet
   bool exact_ = true;                          // all steps so far

@@ -4,8 +4,9 @@
 
 namespace sheaf::launcher {
 
-PrivacyStatement statement_of(const privacy::Ledger& ledger) {
+PrivacyStatement statement_of(const privacy::Ledger& ledger, const privacy::Clip& clip) {
   PrivacyStatement statement;
+  statement.clip = clip;
   statement.terms = ledger.terms();
   statement.spent = privacy::spent(ledger, privacy::Method::tight);
   if (statement.terms.bands != 0 && statement.spent.steps != 0) {

@@ -88,6 +88,12 @@ Json of(const PrivacyStatement& statement) {
                  {"link", or_null(statement.vs_link)}}},
                {"keys", statement.keys},
                {"not_protected", statement.not_protected}};
+  json["clipping"] = to_string(statement.clip.kind);
+  if (statement.clip.adapts()) {
+    json["quantile"] = statement.clip.quantile;
+    json["count_noise"] = terms.noise * statement.clip.norm / statement.clip.of_all_counts();
+    json["bound"] = or_null(statement.bound);
+  }
   if (terms.unit == privacy::Unit::user) json["examples_per_user"] = terms.examples_per_user;
   if (terms.bands != 0) {
     json["bands"] = terms.bands;

@@ -7,7 +7,6 @@
 
 #include "common/base/error.h"
 #include "server/chunk/blocks.h"
-#include "server/chunk/next_version.h"
 #include "server/chunk/view.h"
 
 namespace sheaf::server {
@@ -145,8 +144,9 @@ void Replica::on_sum(const Header& header) {
       return;
     }
     request.group = group_of(parts_.layout, range, parts_.local);
-    const bool finite = next_version(parts_.optimizer, request, before, sum.subspan(at, count),
-                                     copy.state.span().subspan(at * runs, count * runs), after);
+    const bool finite =
+        optimization::take_step(parts_.optimizer, request, before, sum.subspan(at, count),
+                                copy.state.span().subspan(at * runs, count * runs), after);
     if (!finite) fail(Fault::network, "sum for chunk {}: it is not finite", header.chunk);
   });
   if (parts_.pull != nullptr) {

@@ -10,7 +10,6 @@
 #include "common/math/kernels.h"
 #include "common/wire/checksum.h"
 #include "server/chunk/blocks.h"
-#include "server/chunk/next_version.h"
 #include "server/replica/replica.h"
 
 namespace sheaf::server {
@@ -238,8 +237,8 @@ void Shard::apply(ChunkState& state, std::uint32_t partition, std::optional<doub
     if (for_backup) {
       std::ranges::copy(gradient, for_backup.floats(state.chunk->size).subspan(at).begin());
     }
-    const bool finite = next_version(parts_.optimizer, request, in.subspan(at, count), gradient,
-                                     state_of_block, out.subspan(at, count));
+    const bool finite = optimization::take_step(parts_.optimizer, request, in.subspan(at, count),
+                                                gradient, state_of_block, out.subspan(at, count));
     if (!finite) {  // version `step` stays as it is
       fail(Fault::diverged,
            "step {}: the {} parameters {}..{} is not finite ({}); lower the rate{}",

@@ -12,11 +12,13 @@
 #include "common/privacy/gaussian.h"
 #include "tests/server/shard/shard_job.h"
 #include "worker/data/examples.h"
+#include "worker/data/split.h"
 
 namespace sheaf::threads {
 namespace {
 
 constexpr std::size_t kFeatures = 6;
+constexpr std::uint64_t kExamplesPerUser = 3;
 constexpr char kModel[] = R"([model]
 loss = "mse"
 layers = [
@@ -30,7 +32,8 @@ layers = [
 // y = sum of squares of normal inputs; every row a function of its number.
 class Points final : public worker::Source {
  public:
-  Points(std::uint64_t rows, std::optional<std::uint64_t> spoilt) : rows_(rows), spoilt_(spoilt) {}
+  explicit Points(const JobOptions& o)
+      : rows_(o.examples), spoilt_(o.spoilt_row), users_(o.users) {}
   worker::Schema schema() override { return {kFeatures, 1}; }
   std::uint64_t rows(worker::SourcePart part) override {
     return part == worker::SourcePart::train ? rows_ : 0;
@@ -53,10 +56,20 @@ class Points final : public worker::Source {
     return fmt::format("row {}", row);
   }
   std::vector<std::filesystem::path> files() const override { return {}; }
+  std::string users_by() const override { return users_ == 0 ? "" : "number"; }
+  // Some have more examples than others.
+  std::vector<std::uint32_t> users() override {
+    std::vector<std::uint32_t> owners;
+    for (std::uint64_t row = 0; row < rows_; ++row) {
+      owners.push_back(static_cast<std::uint32_t>(row < users_ ? row : row * row % users_));
+    }
+    return owners;
+  }
 
  private:
   std::uint64_t rows_;
   std::optional<std::uint64_t> spoilt_;
+  std::uint64_t users_;
 };
 
 // Adds to each value a draw named by (step, partition, chunk): the same for any host.
@@ -70,6 +83,10 @@ class ToyNoise final : public privacy::Mechanism {
   }
 };
 
+worker::Partitioning partitioning(const JobOptions& o) {
+  return {o.partitions, {0.2, 0}, kSeed, o.users != 0};
+}
+
 worker::Sampling sampling_of(const JobOptions& options) {
   if (options.privacy == "correlated") return worker::Sampling::cyclic;
   return options.poisson ? worker::Sampling::poisson : worker::Sampling::shuffle;
@@ -79,7 +96,11 @@ worker::Sampling sampling_of(const JobOptions& options) {
 
 std::unique_ptr<privacy::Mechanism> make_mechanism(const JobOptions& options) {
   if (!options.privacy.empty()) {
-    const privacy::Clip clip{privacy::ClipKind::automatic, 0.5, 0.01};
+    privacy::Clip clip{privacy::ClipKind::automatic, 0.5, 0.01};
+    if (options.adaptive) clip.kind = privacy::ClipKind::adaptive;
+    if (options.users != 0) clip.examples = kExamplesPerUser;
+    clip.quantile = 0.7;
+    clip.count_share = 0.2;
     if (options.privacy == "correlated") {
       const std::vector<privacy::NoiseBranch> branches = {{0, "a"}, {2, "b"}};
       return std::make_unique<privacy::CorrelatedGaussian>(clip, 4, 0.8, wire::Digest{}, branches);
@@ -126,31 +147,44 @@ std::unique_ptr<optimization::Optimizer> make_inner_optimizer() {
 }
 
 worker::OtherShares::Load reader_of(const JobOptions& o, PartitionRange share) {
-  return [examples = o.examples, spoilt = o.spoilt_row, partitions = o.partitions, share] {
-    Points source(examples, spoilt);
-    return std::make_unique<worker::PartitionSet>(
-        source, worker::Partitioning{partitions, {0.2, 0}, kSeed}, share);
+  return [o, share] {
+    Points source(o);
+    return std::make_unique<worker::PartitionSet>(source, partitioning(o), share);
   };
 }
 
 namespace {
 
-params::Layout pushed_layout(const JobOptions& o, const params::Layout& parameters) {
-  return compression::pushed_layout(make_codecs(o.lossy_push, o.push, o), parameters, kChunkBytes);
+std::uint64_t units(worker::Source& source, const JobOptions& o) {
+  const worker::Partitioning how = partitioning(o);
+  const worker::Split split(worker::dealt_out(source, how.by_user), how.fractions, how.partitions,
+                            how.seed);
+  return split.size(worker::Part::train);
 }
+
+const params::Layout& layout_with_bound(worker::Model& model, const JobOptions& o) {
+  const auto clip = make_mechanism(o)->clip();
+  if (clip && clip->adapts()) model.add_bound(*clip);
+  return model.layout();
+
+  params::Layout pushed_layout(const JobOptions& o, const params::Layout& parameters) {
+    return compression::pushed_layout(make_codecs(o.lossy_push, o.push, o), parameters,
+                                      kChunkBytes);
+  }
 
 }  // namespace
 
 Site::Site(const JobOptions& o, PartitionRange hosted, const worker::SumOverPartitions& sum)
-    : source(std::make_unique<Points>(o.examples, o.spoilt_row)),
-      data(*source, {o.partitions, {0.2, 0}, kSeed}, hosted),
-      plan(data.size(worker::Part::train), o.batch * std::max(1U, o.local_steps), o.partitions,
-           kSeed, sampling_of(o)),
-      sampler({}, std::min(o.batch, plan.examples()), plan.examples()),
+    : source(std::make_unique<Points>(o)),
+      data(*source, partitioning(o), hosted),
+      plan(units(*source, o), o.batch * std::max(1U, o.local_steps), o.partitions, kSeed,
+           sampling_of(o)),
+      sampler({}, std::min(o.batch, plan.examples()), plan.examples(),
+              o.users != 0 ? kExamplesPerUser : 1),
       normaliser(worker::make_normaliser(worker::Normalisation::standard, data, sum)),
       document(config::Document::from_text(kModel, "job.toml")),
       model(document->root().table("model"), source->schema()),
-      layout(pushed_layout(o, model.layout())),
+      layout(pushed_layout(o, layout_with_bound(model, o))),
       chunks(layout, kChunkBytes),
       shards(chunks, o.servers, o.lanes),
       push(compression::by_chunk(make_codecs(o.lossy_push, o.push, o), layout, chunks)),
@@ -161,7 +195,8 @@ Site::Site(const JobOptions& o, PartitionRange hosted, const worker::SumOverPart
 
 params::Layout job_layout(const JobOptions& o) {
   const auto document = config::Document::from_text(kModel, "job.toml");
-  return pushed_layout(o, worker::Model(document->root().table("model"), {kFeatures, 1}).layout());
+  worker::Model model(document->root().table("model"), {kFeatures, 1});
+  return pushed_layout(o, layout_with_bound(model, o));
 }
 
 }  // namespace sheaf::threads

@@ -45,6 +45,32 @@ TEST(ThreadsTest, NoiseThatStepsShareGivesTheBitsOfTheReferenceForEveryHosting) 
   shared.tcp = shared.shared = true;
   expect_reference(shared);
 }
+// The bound of each step is a parameter: whoever reads it has the same bits.
+TEST(ThreadsTest, ABoundThatAdaptsGivesTheBitsOfTheReferenceForEveryHosting) {
+  for (const std::string privacy : {"central", "local", "correlated"}) {
+    SCOPED_TRACE(privacy);
+    JobOptions options{.partitions = 5, .batch = 7, .privacy = privacy, .adaptive = true};
+    options.poisson = privacy != "correlated";
+    expect_reference_for_every_hosting(options);
+    options.workers = 3;
+    options.tcp = options.shared = true;
+    EXPECT_NE(expect_reference(options).model.back(), 0);
+  }
+}
+// 20 users of 1 to several examples; a step has 3 of each at most.
+TEST(ThreadsTest, UsersAreProtectedToTheBitsOfTheReferenceForEveryHosting) {
+  for (const std::string privacy : {"central", "local"}) {
+    SCOPED_TRACE(privacy);
+    JobOptions options{
+        .partitions = 5, .batch = 7, .poisson = true, .privacy = privacy, .users = 20};
+    expect_reference_for_every_hosting(options);
+    options.workers = 3;
+    options.tcp = options.shared = true;
+    expect_reference(options);
+    options.adaptive = true;
+    expect_reference(options);
+  }
+}
 TEST(ThreadsTest, WhatIsNoisedByItsPartitionMayBeEncoded) {
   expect_reference(
       {.partitions = 5, .batch = 7, .poisson = true, .push = "int8", .privacy = "local"});

@@ -49,6 +49,9 @@ struct JobOptions {
   bool noise = false;  // each partition adds its own
   // "central" or "local": the Gaussian mechanism; "correlated": noise that steps share.
   std::string privacy = "";
+  bool adaptive = false;    // with it: the clipping norm follows the quantile 0.7 of the norms
+  std::uint64_t users = 0;  // with poisson: so many are what is dealt out, drawn (3 examples of
+                            // each at most) and protected; 0: examples are
   bool tcp = false;         // loopback TCP with handshakes; else socket pairs
   bool shared = false;      // with tcp: and memory that all ranks share
   std::uint32_t apart = 0;  // with shared: so many workers, the first ones, share nothing

@@ -262,6 +262,10 @@ class Serial {
       request.group = site_.model.layout().groups()[t.group];
       // The way has been scaled by each local step already.
       if (options_.local_steps != 0 && request.group.rate_scale != 0) request.group.rate_scale = 1;
+      if (options_.adaptive && t.offset + 1 == next.size()) {
+        next.back() = next_log_bound(sum->back(), examples);
+        continue;
+      }
       optimizer_->step(request, std::span(parameters_).subspan(t.offset, t.size),
                        std::span(*sum).subspan(t.offset, t.size),
                        std::span(state_).subspan(t.offset * per_parameter, t.size * per_parameter),
@@ -283,6 +287,16 @@ class Serial {
         for (std::size_t i = 0; i < values.size(); ++i) rest[i] -= values[i];
       }
     }
+  }
+  // Andrew et al. (2021): x -= rate (b - quantile), b the noised share below the bound. In the
+  // order of operations, all in floats, that gives the same bits.
+  float next_log_bound(float noised, std::uint64_t expected) const {
+    const privacy::Clip clip = *site_.mechanism->clip();
+    const float unit = clip.count_unit() * static_cast<float>(clip.examples);
+    const float mean = static_cast<float>(1 / static_cast<double>(expected)) * noised;  // u (b-1/2)
+    const auto quantile = static_cast<float>(static_cast<double>(unit) * (clip.quantile - 0.5));
+    return parameters_.back() -
+           static_cast<float>(clip.bound_rate / static_cast<double>(unit)) * (mean - quantile);
   }
   // What workers have moves by what a compressor makes of its distance to the parameters.
   void follow(Step version) {

@@ -79,6 +79,24 @@ TEST_P(PrivateTraining, EveryStepIsInTheLedgerAndTheStatementIsItsEpsilon) {
   EXPECT_THAT(running.file("metrics.jsonl"), HasSubstr("\"epsilon\":"));
 }
 
+// Releases of gradients and counts together cost what those of gradients alone do.
+TEST_P(PrivateTraining, ABoundThatAdaptsCostsNothingMoreAndIsStated) {
+  PrivateJob job(GetParam());
+  job.tables["privacy"] += "clipping = \"adaptive\"\nquantile = 0.6\n";
+  job.overrides = {"run.steps=30"};
+  Running running(job);
+  ASSERT_EQ(running.wait(patience(kRun)), 0) << running.errors();
+  const auto statement = running.result()["privacy"];
+  EXPECT_NEAR(statement["epsilon"].get<double>(), cost_of(30), 1e-7);
+  EXPECT_EQ(statement["noise"], 1.5);
+  EXPECT_EQ(statement["clip"], 1);
+  EXPECT_EQ(statement["clipping"], "adaptive");
+  EXPECT_EQ(statement["quantile"], 0.6);
+  EXPECT_NEAR(statement["count_noise"].get<double>(), 15, 0.1);  // 1.5 / (2 sqrt(0.0025))
+  EXPECT_GT(statement["bound"].get<double>(), 0);
+  EXPECT_NE(statement["bound"], 1);
+}
+
 TEST_P(PrivateTraining, SecretsAreOutsideTheRunDirectoryAndNowhereInIt) {
   PrivateJob job(GetParam());
   job.overrides = {"run.steps=10"};
@@ -110,8 +128,19 @@ void crash(const Job& job) {
   EXPECT_THAT(wait_for_descendants(patience(kRun)), testing::IsEmpty());
 }
 
-TEST_P(PrivateTraining, AfterACrashReplaysThatReleaseTheSameAreFree) {
-  PrivateJob job(GetParam());
+// Also where what examples are clipped to is what the steps before have found: it is in the
+// checkpoint, to the bit.
+class PrivateReplays : public testing::TestWithParam<std::tuple<std::string, std::string>> {};
+INSTANTIATE_TEST_SUITE_P(WhereAndHow, PrivateReplays,
+                         testing::Combine(testing::Values("central", "local"),
+                                          testing::Values("flat", "adaptive")),
+                         [](const auto& test) {
+                           return std::get<0>(test.param) + "_" + std::get<1>(test.param);
+                         });
+
+TEST_P(PrivateReplays, AfterACrashThoseThatReleaseTheSameAreFree) {
+  PrivateJob job(std::get<0>(GetParam()));
+  job.tables["privacy"] += "clipping = \"" + std::get<1>(GetParam()) + "\"\n";
   crash(job);
   const std::uint64_t before = job.ledger().releases(0);
   const std::uint64_t from = checkpoints_of(job).front();
@@ -194,6 +223,42 @@ TEST(PrivateJobs, AnotherSplitIsRefused) {
   EXPECT_EQ(running.wait(patience(kRun)), 2) << running.errors();
   EXPECT_THAT(running.errors(), HasSubstr("data.validation: found 0.1, expected 0 as in"));
   EXPECT_EQ(job.ledger().releases(0), 10U);
+}
+
+// What would be overwritten is what somebody may want to go on with otherwise.
+TEST(PrivateJobs, WhatTheLedgerRefusesLeavesTheRunAsItWas) {
+  PrivateJob job("central");
+  job.overrides = {"run.steps=40"};
+  {
+    Running running(job);
+    ASSERT_EQ(running.wait(patience(kRun)), 0) << running.errors();
+  }
+  const auto state = [&] {
+    std::vector<std::string> files;
+    for (const char* name : {"config.toml", "metrics.jsonl", "result.json", "model.safetensors"}) {
+      files.push_back(contents_of(job.run() / name));
+    }
+    return files;
+  };
+  const auto before = state();
+  const auto checkpoints = checkpoints_of(job);
+  {  // that budget is spent, and it would go back behind what metrics say
+    Running running(job, job.resume({"run.steps=50", "optimizer.rate=0.02",
+                                     fmt::format("privacy.epsilon={:.6f}", cost_of(20)),
+                                     "--resume-step", std::to_string(checkpoints.back())}));
+    EXPECT_EQ(running.wait(patience(kRun)), 7) << running.errors();
+  }
+  EXPECT_EQ(state(), before);
+  EXPECT_EQ(checkpoints_of(job), checkpoints);
+  {  // an adjacency that the steps so far were not accounted by
+    Running running(job, job.resume({"run.steps=50", "privacy.adjacency=replace-one"}));
+    EXPECT_EQ(running.wait(patience(kRun)), 2) << running.errors();
+    EXPECT_THAT(running.errors(), HasSubstr("the ledger of this job is about"));
+  }
+  EXPECT_EQ(state(), before);
+  Running running(job, job.resume({"run.steps=50"}));
+  EXPECT_EQ(running.wait(patience(kRun)), 0) << running.errors();
+  EXPECT_EQ(job.ledger().releases(0), 50U);
 }
 
 // 60 of 180 users in a step on average, with 3 of their 5 examples.
@@ -334,6 +399,18 @@ TEST(PrivateJobs, StepsThatShareNoiseAreOneRelease) {
   checkpoint::PosixDisk disk;
   const auto reading = privacy::read_ledger(disk, job.run() / "ledger.jsonl");
   EXPECT_NEAR(privacy::spent(reading.ledger, privacy::Method::tight).epsilon.value, expected, 1e-7);
+  const auto asked = [](const std::vector<std::string>& words) {
+    const Answer answer = ask_program(words, patience(kRun));
+    EXPECT_EQ(answer.code, 0) << answer.errors;
+    return nlohmann::json::parse(answer.output);
+  };
+  const auto spent = asked({"privacy", "--from", job.run().string(), "--json"});
+  const auto planned = asked({"privacy", "--bands", "4", "--steps-between", "15", "--noise", "20",
+                              "--steps", "40", "--delta", "1e-4", "--json"});
+  for (const char* figure : {"epsilon", "delta", "noise", "steps", "adjacency", "unit", "mechanism",
+                             "bands", "steps_between", "sensitivity", "accountant"}) {
+    EXPECT_EQ(planned[figure], spent[figure]) << figure;
+  }
 }
 
 // They have noise of their own, whatever they release, and are charged for it.

@@ -40,9 +40,10 @@ void Model::reserve_clipping(std::size_t examples) {
 }
 
 ClippedPass Model::clipped_gradient(std::span<const float> parameters, const Batch& batch,
-                                    const PassKey& key, const privacy::Clip& clip,
+                                    const PassKey& key, const privacy::Clip& how,
                                     std::span<float> gradient, PassObserver* observer) {
   check(gradient.size() == layout_.size(), "the gradient fills the layout");
+  check(how.adapts() == bound_.has_value(), "a bound where it adapts");
   const std::size_t n = batch.examples;
   if (n == 0) {
     empty_pass(gradient, observer);
@@ -52,6 +53,8 @@ ClippedPass Model::clipped_gradient(std::span<const float> parameters, const Bat
   forward(parameters, batch, key, true, observer);
   const std::span<double> squares = std::span(squares_).first(n);
   const double loss = propagate(parameters, batch, key, squares);
+  if (bound_ && observer != nullptr) observer->before_forward(*bound_, *bound_ + 1);
+  const privacy::Clip clip = bound_ ? how.at(parameters[*bound_]) : how;
 
   const std::span<float> weights = std::span(weights_).first(n);
   std::ranges::transform(squares, weights.begin(), [&](double sum) { return clip.weight(sum); });
@@ -60,6 +63,11 @@ ClippedPass Model::clipped_gradient(std::span<const float> parameters, const Bat
     if (!std::isfinite(sum)) ++result.left_out;
   }
   if (result.left_out != 0) clear_left_out(batch, weights);
+  if (bound_) {
+    double halves = 0;
+    for (const double sum : squares) halves += clip.half(sum);
+    gradient[*bound_] = static_cast<float>(halves) * clip.count_unit();
+  }
 
   for (std::size_t i = layers_.size(); i-- > 0;) {
     const Range range = ranges_[i];

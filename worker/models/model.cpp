@@ -9,6 +9,7 @@
 #include "common/base/random.h"
 #include "common/config/section.h"
 #include "common/config/suggest.h"
+#include "common/privacy/clip.h"
 #include "worker/models/layers/layer.h"
 #include "worker/models/losses/loss.h"
 
@@ -95,6 +96,12 @@ void Model::add_loss(const config::Section& section) {
   }
 }
 
+void Model::add_bound(const privacy::Clip& clip) {
+  check(!bound_, "one bound");
+  bound_ = layout_.size();
+  layout_.add("privacy.log_bound", {1}, {.own = clip.bound_descent()});
+}
+
 void Model::initialise(std::span<float> parameters, std::uint64_t seed) const {
   check(parameters.size() == layout_.size(), "parameters fill the layout");
   std::size_t tensor = 0;
@@ -105,6 +112,7 @@ void Model::initialise(std::span<float> parameters, std::uint64_t seed) const {
       layer->initialise(i, parameters.subspan(place.offset, place.size), stream);
     }
   }
+  if (bound_) parameters[*bound_] = 0;
 }
 
 void Model::reserve(std::size_t examples) {
@@ -148,6 +156,7 @@ double Model::gradient(std::span<const float> parameters, const Batch& batch, co
     return 0;
   }
   forward(parameters, batch, key, true, observer);
+  if (bound_) gradient[*bound_] = 0;
   const std::size_t n = batch.examples;
   std::span<float> d_out = gradients_[0].first(n * width_);
   const double loss =

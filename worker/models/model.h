@@ -71,6 +71,10 @@ class Model {
   const Loss& loss() const { return *loss_; }
   std::size_t outputs() const { return width_; }  // logits or values per example
 
+  // One more parameter, the last one, that no layer reads: x of an adaptive bound (clip.h). From
+  // now on `clip` is that kind. Once.
+  void add_bound(const privacy::Clip& clip);
+
   // Writes initial parameters, a function of seed and layout alone. REQUIRES: full vector.
   void initialise(std::span<float> parameters, std::uint64_t seed) const;
 
@@ -78,8 +82,8 @@ class Model {
   void reserve(std::size_t examples);
 
   // Forward and backward pass over one batch. REQUIRES: examples <= what was reserved.
-  // Overwrites all of `gradient` with the gradient of the SUM of the example losses, and returns
-  // that sum (fp64); without examples both are 0.
+  // Overwrites all of `gradient` (of what no layer reads: with 0) with the gradient of the SUM of
+  // the example losses, and returns that sum (fp64); without examples both are 0.
   double gradient(std::span<const float> parameters, const Batch& batch, const PassKey& key,
                   std::span<float> gradient, PassObserver* observer = nullptr);
 
@@ -92,10 +96,11 @@ class Model {
 
   // The same pass, but the gradient of each example is multiplied by what `clip` makes of its norm
   // over all tensors before it is summed; an example whose gradient is not finite adds nothing.
+  // What adapts does so to the bound that the parameters have, and counts in its place.
   // Without examples the gradient is 0. Computes no gradient of a single example, and no more
   // matrix products than gradient(); the observer hears of the first one that is done only when all
   // norms are known. REQUIRES: examples <= what reserve_clipping() was told, no
-  // layer_without_example_rule().
+  // layer_without_example_rule(), and a bound exactly where `clip` adapts.
   ClippedPass clipped_gradient(std::span<const float> parameters, const Batch& batch,
                                const PassKey& key, const privacy::Clip& clip,
                                std::span<float> gradient, PassObserver* observer = nullptr);
@@ -128,6 +133,7 @@ class Model {
   std::vector<Range> ranges_;  // of layers_
   std::size_t width_;          // outputs of the last layer; 0 if a fault leaves it open
   std::unique_ptr<Loss> loss_;
+  std::optional<std::size_t> bound_;  // where x is
 
   std::size_t reserved_ = 0;                       // examples
   std::vector<AlignedBuffer<float>> activations_;  // of layers_: (examples x outputs)

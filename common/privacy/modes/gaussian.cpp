@@ -48,6 +48,9 @@ std::unique_ptr<Mechanism> make_gaussian(const config::Section& section) {
 }  // namespace
 
 extern const Mode<Mechanism> mechanism_gaussian = {
-    "examples are clipped, and normal noise is added to sums of them", &make_gaussian};
+    "examples are clipped (flat, automatic, or to a bound that adapts), and normal noise is added "
+    "to "
+    "sums of them",
+    &make_gaussian};
 
 }  // namespace sheaf::privacy

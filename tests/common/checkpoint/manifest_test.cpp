@@ -160,8 +160,8 @@ TEST(ManifestTest, TheLastLineHasOneForm) {
 }
 
 TEST(ManifestTest, AnotherVersionIsRefusedByItsNumber) {
-  EXPECT_THAT(refusal("\"version\": 1", "\"version\": 5, \"new\": 0"),
-              HasSubstr("its format has version 5, this build reads 1 to 4"));
+  EXPECT_THAT(refusal("\"version\": 1", "\"version\": 6, \"new\": 0"),
+              HasSubstr("its format has version 6, this build reads 1 to 5"));
   EXPECT_THAT(refusal("sheaf checkpoint", "leaf"), HasSubstr("its format is \"leaf\""));
 }
 
@@ -216,6 +216,32 @@ TEST(ManifestTest, LayoutsThatNoModelHasAreRefused) {
       << "equal groups";
   EXPECT_THAT(refusal("\"groups\": [", "\"groups\": [{\"rate_scale\": 7, \"decay_scale\": 7},"),
               HasSubstr("a group is not used"));
+}
+
+TEST(ManifestTest, ADescentOfItsOwnIsInVersionFive) {
+  Manifest manifest;
+  manifest.step = 5;
+  manifest.layout.add("w", {7}, {});
+  manifest.layout.add("x", {1}, {.own = {.rate = 0.5, .towards = -2}});
+  manifest.files = {{kOwn, 132, 100, 0, ""}};
+  manifest.chunks = {{0, 8, 0, 100, 0}};
+  std::string text = to_text(manifest);
+  EXPECT_THAT(text, HasSubstr("\"version\": 5,"));
+  EXPECT_THAT(text, HasSubstr(R"("descent_rate": 0.5, "descent_towards": -2.0})"));
+  const Manifest again = manifest_from_text(text);
+  EXPECT_EQ(again.layout.groups(), manifest.layout.groups());
+  EXPECT_EQ(to_text(again), text);
+
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string json = text.substr(0, text.size() - 16);
+    json.replace(json.find(from), from.size(), to);
+    return refusal_of_text(with_checksum(json));
+  };
+  EXPECT_THAT(with("\"version\": 5", "\"version\": 1"), HasSubstr("descent_rate"));
+  EXPECT_THAT(with("\"version\": 5", "\"version\": 6"), HasSubstr("reads 1 to 5"));
+  EXPECT_THAT(with("\"descent_rate\": 0.5, \"descent_towards\": -2.0",
+                   "\"descent_rate\": 0.0, \"descent_towards\": 0.0"),
+              HasSubstr("no group descends"));
 }
 
 TEST(ManifestTest, ChunksCoverTheTensors) {

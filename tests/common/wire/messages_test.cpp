@@ -221,7 +221,7 @@ TEST(MessagesTest, AnUnknownRoleIsRefused) {
 // One tensor "t" with this shape, written by hand: its extents are what the message says.
 Bytes start_with_shape(const std::vector<std::uint32_t>& shape) {
   Bytes bytes(8 + 8 + 8 + 1 + 8 + 4 * shape.size() +
-              9 +                    // of its group two scales, and that it is not averaged
+              17 +                   // of its group four floats, and that it is not averaged
               5 * 8);                // at the end, no checkpoint, no secret
   put<std::uint64_t>(bytes, 8, 1);   // no processes; one tensor
   put<std::uint64_t>(bytes, 16, 1);  // its name

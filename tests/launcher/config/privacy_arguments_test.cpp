@@ -101,6 +101,44 @@ TEST(PrivacyArguments, MistakesAreOneLine) {
   EXPECT_THAT(refusal({"--dleta", "1"}), HasSubstr("try --delta"));
 }
 
+std::string refusal_of_shared(std::vector<std::string> more) {
+  std::vector<std::string> arguments = {"privacy", "--steps", "30",  "--noise",
+                                        "5",       "--delta", "1e-5"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const Command command = parse_command_line(arguments);
+  const auto* fault = std::get_if<UsageFault>(&command);
+  return fault ? fault->line : "no fault";
+}
+
+TEST(PrivacyArguments, StepsThatShareNoiseHaveBandsAndEpochs) {
+  const std::vector<std::string> arguments = {"privacy", "--bands",   "16",  "--steps-between",
+                                              "120",     "--epsilon", "8",   "--steps",
+                                              "1200",    "--delta",   "1e-5"};
+  const Command parsed = parse_command_line(arguments);
+  const auto& command = std::get<PrivacyCommand>(parsed);
+  ASSERT_TRUE(command.shared);
+  EXPECT_EQ(command.shared->bands, 16U);
+  EXPECT_EQ(command.shared->between, 120U);
+  EXPECT_EQ(command.shared->count, 1200U);
+  EXPECT_EQ(command.adjacency, privacy::Adjacency::replace_one);
+  const std::vector<std::string> both = {"--bands", "4", "--steps-between", "10"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), both.begin(), both.end());
+    return refusal_of_shared(more);
+  };
+  EXPECT_EQ(with({}), "no fault");
+  EXPECT_EQ(with({"--adjacency", "replace-one"}), "no fault");
+  EXPECT_THAT(with({"--adjacency", "add-remove"}), HasSubstr("expected replace-one"));
+  EXPECT_THAT(with({"--sampling-rate", "0.1"}), HasSubstr("--sampling-rate with --bands"));
+  EXPECT_THAT(with({"--unit", "user"}), HasSubstr("--unit user with --bands"));
+  EXPECT_THAT(refusal_of_shared({"--bands", "4"}), HasSubstr("found no --steps-between"));
+  EXPECT_THAT(refusal_of_shared({"--steps-between", "4"}), HasSubstr("found no --bands"));
+  EXPECT_THAT(refusal_of_shared({"--bands", "5000", "--steps-between", "4"}),
+              HasSubstr("found --bands 5000"));
+  EXPECT_THAT(refusal_of_shared({"--bands", "4", "--steps-between", "0"}),
+              HasSubstr("found --steps-between 0"));
+}
+
 TEST(PrivacyArguments, FromStandsAlone) {
   const std::vector<std::string> arguments = {"privacy", "--from", "runs/a", "--rdp", "--json"};
   const Command command = parse_command_line(arguments);

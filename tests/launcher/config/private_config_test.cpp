@@ -101,6 +101,20 @@ TEST(PrivateConfig, OneBandNeedsTheNoiseOfShuffledBatches) {
   EXPECT_NEAR(one.privacy_terms().noise, shuffled.privacy_terms().noise, 5e-6);
 }
 
+// The count is part of what the noise hides: the same noise for the same budget.
+TEST(PrivateConfig, ABoundThatAdaptsCostsWhatAFlatOneDoes) {
+  const std::string job = job_with(9, "batch = 64\nsampling = \"poisson\"") +
+                          "[privacy]\nkind = \"gaussian\"\nepsilon = 2.0\ndelta = 1e-4\n";
+  const std::vector<std::string> none, more = {"privacy.clipping=adaptive"};
+  RunConfig flat = RunConfig::from_text(job, "job.toml", none);
+  RunConfig adaptive = RunConfig::from_text(job, "job.toml", more);
+  EXPECT_THAT(adaptive.check().faults, IsEmpty());
+  EXPECT_EQ(adaptive.privacy_terms(), flat.privacy_terms());
+  const auto with = adaptive.make_model({1, 1}), without = flat.make_model({1, 1});
+  EXPECT_EQ(with->layout().tensors().back().name, "privacy.log_bound");
+  EXPECT_EQ(with->layout().size(), without->layout().size() + 1);
+}
+
 struct Refusal {
   std::vector<std::string> overrides;
   std::string key;
@@ -146,6 +160,12 @@ const std::vector<Refusal> kRefusals = {
     {{"privacy.delta=0.5"}, "privacy.delta: found"},
     {{"privacy.epsilon=0.01"}, "privacy.epsilon: found 0.01"},
     {{"privacy.clip=0"}, "privacy.clip: found 0"},
+    {{"privacy.quantile=0.5"}, "privacy.quantile"},
+    {{"privacy.clipping=adaptive", "privacy.quantile=1"}, "privacy.quantile: found 1"},
+    {{"privacy.clipping=adaptive", "compression.pull={kind=\"bf16\"}"},
+     "compression.pull.kind: found \"bf16\""},
+    {{"privacy.clipping=adaptive", "privacy.where=local", "compression.push={kind=\"int8\"}"},
+     "compression.push.kind: found \"int8\""},
 };
 
 class RefusedBesidePrivacy : public testing::TestWithParam<Refusal> {};

@@ -242,8 +242,97 @@ TEST_P(ClippedGradient, OfNoExamplesIsZero) {
   EXPECT_EQ(last_.examples, 0U);
 }
 
+struct BoundJob : JobModel {
+  BoundJob(const Net& net, const Clip& clip, std::size_t most)
+      : JobModel(net.text, {net.features, net.targets}) {
+    model.add_bound(clip);
+    model.reserve_clipping(most);
+    parameters.resize(model.layout().size());
+    gradient.resize(model.layout().size());
+  }
+  std::vector<float> clipped(const Batch& batch, const Clip& clip) {
+    std::ranges::fill(gradient, std::numeric_limits<float>::quiet_NaN());
+    model.clipped_gradient(parameters, batch, {}, clip, gradient);
+    return gradient;
+  }
+};
+
+class AdaptiveGradient : public ClippedGradient {
+ protected:
+  static Clip adaptive(double norm) {
+    return {.kind = ClipKind::adaptive, .norm = norm, .quantile = 0.7, .count_share = 0.1};
+  }
+};
+INSTANTIATE_TEST_SUITE_P(EveryNet, AdaptiveGradient, testing::ValuesIn(nets()),
+                         [](const auto& net) { return net.param.name; });
+
 INSTANTIATE_TEST_SUITE_P(EveryNet, ClippedGradient, testing::ValuesIn(nets()),
                          [](const auto& net) { return net.param.name; });
+
+// The gradient and the count together: whoever comes or goes changes the whole vector by no more
+// than the norm, and one of the largest gradient by no less.
+TEST_P(AdaptiveGradient, OneExampleMoreChangesTheWholeVectorByNoMoreThanTheNorm) {
+  double largest = 0;
+  for (int pair = 0; pair < 1000; ++pair) {
+    Clip clip = adaptive(std::exp(2 * stream_.normal()));
+    clip.count_share = std::pow(10, -4 * stream_.uniform());
+    if (clip.count_share > 0.5) clip.count_share = 0.5;
+    BoundJob job(GetParam(), clip, kMost);
+    job.parameters = random_values(job.parameters.size(), 0.3, stream_);
+    const std::size_t examples = 1 + stream_.next() % 24;
+    Batch with = random_batch(examples + 1);
+    const auto size = static_cast<float>(std::exp(4 * stream_.normal()));
+    const std::size_t features = GetParam().features;
+    for (std::size_t i = 0; i < features; ++i) with.inputs[examples * features + i] *= size;
+    const std::vector<float> sum = job.clipped(with, clip);
+    const double change = distance(sum, job.clipped(part(with, 0, examples), clip));
+    EXPECT_LE(change, clip.norm * (1 + 1e-6)) << "pair " << pair;
+    largest = std::max(largest, change / clip.norm);
+  }
+  EXPECT_GT(largest, 0.999);  // so the bound is tight
+}
+
+// Of a gradient of norm n, clipped to the bound B that the parameters say and scaled to C / B, all
+// but for a; and of the last coordinate the halves, in fp64.
+TEST_P(AdaptiveGradient, IsTheSumOfGradientsThatWereClippedToTheBoundAndTheCount) {
+  for (const float log_bound : {-2.0F, 0.0F, 1.5F}) {
+    const Clip clip = adaptive(0.5);
+    BoundJob job(GetParam(), clip, kMost);
+    job.parameters = random_values(job.parameters.size(), 0.3, stream_);
+    job.parameters.back() = log_bound;
+    const Batch batch = random_batch(kMost);
+    const double bound = clip.norm * std::exp(static_cast<double>(log_bound));
+    const double unit = job.model.layout().groups().back().own.towards / (clip.quantile - 0.5);
+    const double a = std::sqrt(1 - unit * unit / 4 / (clip.norm * clip.norm));
+    std::vector<double> expected(job.gradient.size());
+    for (std::size_t e = 0; e < batch.examples; ++e) {
+      job.model.gradient(job.parameters, part(batch, e, 1), {}, job.gradient);
+      EXPECT_EQ(job.gradient.back(), 0);
+      double squares = 0;
+      for (const float g : job.gradient) squares += static_cast<double>(g) * g;
+      const double n = std::sqrt(squares);
+      for (std::size_t i = 0; i + 1 < expected.size(); ++i) {
+        expected[i] += a * clip.norm / bound * std::min(1.0, bound / n) * job.gradient[i];
+      }
+      expected.back() += n <= bound ? unit / 2 : -unit / 2;
+    }
+    const std::vector<float> found = job.clipped(batch, clip);
+    EXPECT_LE(distance(found, expected), 1e-6 * length(expected)) << log_bound;
+    EXPECT_NEAR(found.back(), expected.back(), 1e-6 * unit);
+  }
+}
+
+TEST_P(AdaptiveGradient, WhoIsNotFiniteDoesNotCountAndNobodyCountsNothing) {
+  const Clip clip = adaptive(1);
+  BoundJob job(GetParam(), clip, kMost);
+  job.parameters = random_values(job.parameters.size(), 0.3, stream_);
+  EXPECT_THAT(job.clipped(part(random_batch(1), 0, 0), clip), Each(0.0F));
+  Batch batch = random_batch(1);
+  for (std::size_t i = 0; i < GetParam().features; ++i) {
+    batch.inputs[i] = std::numeric_limits<float>::quiet_NaN();
+  }
+  EXPECT_THAT(job.clipped(batch, clip), Each(0.0F));
+}
 
 class Progress : public PassObserver {
  public:
@@ -267,6 +356,16 @@ TEST(ClippedGradientProgress, ReadsLayerByLayerAndIsDoneFromTheLastLayerOn) {
   const Batch empty = make_batch(0, job.model.schema());
   job.model.clipped_gradient(job.parameters, empty, {}, {}, job.gradient, &of_empty);
   EXPECT_THAT(of_empty.log, ElementsAre("read 0..11", "done 0"));
+}
+
+TEST(ClippedGradientProgress, ReadsTheBoundBehindTheLayersAndCountsBeforeAnythingIsDone) {
+  const Clip clip{.kind = ClipKind::adaptive};
+  BoundJob job({"", "loss = \"mse\"\nlayers = [{ kind = \"dense\", units = 1 }]\n", 3, 1, 0}, clip,
+               1);
+  Progress progress;
+  const Batch batch = job.batch(std::vector<float>{1, 2, 3}, std::vector<float>{1});
+  job.model.clipped_gradient(job.parameters, batch, {}, clip, job.gradient, &progress);
+  EXPECT_THAT(progress.log, ElementsAre("read 0..4", "read 4..5", "done 0"));
 }
 
 TEST(ClippedGradientRefusal, DropoutTellsExamplesApartByTheirPlace) {
