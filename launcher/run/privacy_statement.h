@@ -20,9 +20,9 @@ struct PrivacyStatement {
   // Where steps share noise (privacy/correlated): of all that was released, in units of the
   // clipping norm. Another example in the place of one changes twice as much.
   double sensitivity = 0;
-  privacy::Clip clip;  // by which contributions were bounded
+  privacy::Clip clip = {};  // by which contributions were bounded
   // Where the bound adapts: the one that the model ends with, if that is known.
-  std::optional<double> bound;
+  std::optional<double> bound = {};
   // Epsilon against who sees these; nothing: noise protects nothing there.
   std::optional<double> vs_model, vs_server, vs_link;
   std::vector<std::string_view> keys;           // who holds a secret

@@ -166,11 +166,11 @@ const params::Layout& layout_with_bound(worker::Model& model, const JobOptions& 
   const auto clip = make_mechanism(o)->clip();
   if (clip && clip->adapts()) model.add_bound(*clip);
   return model.layout();
+}
 
-  params::Layout pushed_layout(const JobOptions& o, const params::Layout& parameters) {
-    return compression::pushed_layout(make_codecs(o.lossy_push, o.push, o), parameters,
-                                      kChunkBytes);
-  }
+params::Layout pushed_layout(const JobOptions& o, const params::Layout& parameters) {
+  return compression::pushed_layout(make_codecs(o.lossy_push, o.push, o), parameters, kChunkBytes);
+}
 
 }  // namespace
 
