@@ -46,7 +46,7 @@ Clip Clip::at(float x) const {
 }
 
 double Clip::half(double squares) const {
-  if (!std::isfinite(squares)) return 0;
+  if (!std::isfinite(squares)) return quantile - 0.5;
   return std::sqrt(squares) <= norm / static_cast<double>(examples) * bound ? 0.5 : -0.5;
 }
 

@@ -64,8 +64,8 @@ struct Clip {
   bool adapts() const { return kind == ClipKind::adaptive; }
   // The same with the bound that a step's parameter x says.
   Clip at(float x) const;
-  // What such a gradient adds to the coordinate of x, in units of u: 1/2, -1/2, or 0 if it is not
-  // finite.
+  // What such a gradient adds to the coordinate of x, in units of u: 1/2, -1/2, or what leaves x
+  // where it is if it is not finite.
   double half(double squares) const;
   // u; of a user's example u / m. Of 8 significant bits, so that sums of up to 2^15 examples are
   // exact.

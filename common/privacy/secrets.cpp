@@ -130,15 +130,8 @@ wire::JobKey read_or_make(const fs::path& path) {
   return secret;
 }
 
-// Whether the run directory with the file `turn` is not the one that had the last turn.
-bool is_another(const fs::path& last, const fs::path& turn) {
-  const auto number = [](const fs::path& path) {
-    std::ifstream file(path);
-    std::string text;
-    file >> text;
-    return text;
-  };
-  return fs::exists(last) && number(last) != number(turn);
+fs::path last_turn(const fs::path& folder, const std::string& run) {
+  return folder / (run + ".turn");
 }
 
 }  // namespace
@@ -160,22 +153,26 @@ fs::path default_secret_folder(const std::function<const char*(const char*)>& en
   return home / ".local" / "state" / "sheaf" / "secrets";
 }
 
+bool used_by_another(const fs::path& folder, const std::string& run, const fs::path& turn) {
+  const auto number = [](const fs::path& path) {
+    std::ifstream file(path);
+    std::string text;
+    file >> text;
+    return text;
+  };
+  const fs::path last = last_turn(folder, run);
+  return fs::exists(last) && number(last) != number(turn);
+}
+
 RunSecrets open_secrets(const fs::path& folder, const std::string& run, const fs::path& turn) {
   check(!run.empty() && run.find('/') == std::string::npos, "a run's secrets have a file name");
   make_folders(folder);
-  const fs::path sampling = folder / (run + ".sampling"), noise = folder / (run + ".noise"),
-                 last = folder / (run + ".turn");
-  const bool another = is_another(last, turn);
-  if (another) {
-    for (const fs::path& path : {sampling, noise}) {
-      if (::unlink(path.c_str()) != 0 && errno != ENOENT) fail_at(path, "removed", errno);
-    }
-  }
-  RunSecrets secrets{read_or_make(sampling), read_or_make(noise), another};
+  RunSecrets secrets{read_or_make(folder / (run + ".sampling")),
+                     read_or_make(folder / (run + ".noise"))};
   // Beside the secrets first: a start that is lost in between leaves a run that is taken for a
   // copy.
   const wire::JobKey number;
-  write_secret(last, number);
+  write_secret(last_turn(folder, run), number);
   write_secret(turn, number);
   return secrets;
 }

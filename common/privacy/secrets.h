@@ -8,10 +8,11 @@
 //   FOLDER                                      0700
 //
 // A secret that is lost is made anew: then nothing of what it named comes again, and the ledger, in
-// which its id is, charges every step that is taken again as another one. So are both if another
-// copy of the run has used them: two copies would show the same samples, and neither ledger would
-// know of the other's releases. Each start of a run has a number, its turn, that lies beside the
-// secrets and in the run directory; whoever comes with an older one is another copy.
+// which its id is, charges every step that is taken again as another one. A copy of a run needs
+// others, too: two with the same would show the same samples, and neither ledger would know of the
+// other's releases. Each start of a run has a number, its turn, that lies beside the secrets and in
+// the run directory; whoever comes with an older one is another copy, which takes another name, and
+// leaves its secrets to the one that has gone on.
 // Functions; what cannot be read or written is Fault::data, what others could read Fault::config.
 #pragma once
 
@@ -27,13 +28,16 @@ namespace sheaf::privacy {
 // The bytes are wiped when the object goes, as those of every JobKey.
 struct RunSecrets {
   wire::JobKey sampling, noise;
-  bool another_has_used = false;  // those that there were: both are made just now
 };
 
 // $XDG_STATE_HOME/sheaf/secrets, or $HOME/.local/state/sheaf/secrets. Throws Fault::config if
 // neither variable is an absolute path.
 std::filesystem::path default_secret_folder(
     const std::function<const char*(const char*)>& environment);
+
+// Whether a copy of the run has gone on by that name, which is not the one with the file `turn`.
+bool used_by_another(const std::filesystem::path& folder, const std::string& run,
+                     const std::filesystem::path& turn);
 
 // Reads the secrets of `run`, and makes those that are not there (and the folder), on the disk when
 // it returns; then it is the turn of this start, which `turn` in the run directory says from now

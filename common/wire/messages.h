@@ -100,7 +100,6 @@ struct Start {
   std::vector<std::string> branch_names = {};
 };
 
-// What a rank tells a coordinator that takes over from one that has died, before anything else.
 // A checkpoint that is whole and stays until that of `version` is, or has failed: what has not
 // changed since need not be written again.
 struct CheckpointBase {
@@ -108,6 +107,7 @@ struct CheckpointBase {
   Version base = 0;
 };
 
+// What a rank tells a coordinator that takes over from one that has died, before anything else.
 struct Return {
   Registration registration;
   Step first_step = 0;  // that it was told to begin at

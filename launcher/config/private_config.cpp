@@ -120,6 +120,12 @@ void RunConfig::check_privacy() const {
     };
     std::ranges::for_each(possible_pushes(), refuse_lossy);
     std::ranges::for_each(possible_pulls(), refuse_lossy);
+    if (privacy_.by_user && clip->quantile != 0.5) {
+      refuse(privacy, "quantile", fmt::format("{}", clip->quantile),
+             "0.5 with privacy.unit = \"user\": a user who has fewer examples than others says "
+             "nothing for the rest, which half and half leaves where it is, and others do not",
+             "0.5");
+    }
   }
   const Section optimizer = section("optimizer");
   if (optimizer_.clip_norm) {

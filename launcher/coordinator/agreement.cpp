@@ -12,6 +12,25 @@ bool same_layout(const params::Layout& a, const params::Layout& b) {
       });
 }
 
+// Factors of powersgd are tensors, and a bound that adapts is one, which no model has by itself.
+std::string what_differs(const params::Layout& saved, const params::Layout& wanted) {
+  const auto same = [](const params::Tensor& x, const params::Tensor& y) {
+    return x.name == y.name && x.shape == y.shape;
+  };
+  if (std::ranges::equal(saved.tensors(), wanted.tensors(), same)) {
+    return "the same model, of which single tensors take other steps: keep privacy.clip, "
+           ".quantile, "
+           ".bound_rate and .count_share where the bound adapts, and what says which layers learn";
+  }
+  if (same_layout(saved.parameters(), wanted.parameters())) {
+    return "the same model with other factors: keep the rank of compression.push (powersgd), what "
+           "it spares, and network.chunk_kib";
+  }
+  return fmt::format(
+      "another model than the job file says: {} parameters in {} tensors, found {} in {}",
+      saved.size(), saved.tensors().size(), wanted.size(), wanted.tensors().size());
+}
+
 Agreement compare(const std::map<ProcessId, wire::Registration>& registrations,
                   bool deterministic) {
   const wire::Registration& first = registrations.at({Role::worker, 0});

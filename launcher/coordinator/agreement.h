@@ -23,5 +23,8 @@ Agreement compare(const std::map<ProcessId, wire::Registration>& registrations, 
 
 // The same tensors in the same order, in groups that mean the same.
 bool same_layout(const params::Layout& a, const params::Layout& b);
+// Of a checkpoint, and of the job that was to go on from it: "another model than …". REQUIRES: they
+// are not the same.
+std::string what_differs(const params::Layout& saved, const params::Layout& wanted);
 
 }  // namespace sheaf::launcher

@@ -72,6 +72,7 @@ void Checkpoints::name_base(Version version) {
 
 void Checkpoints::give_up(Version version) {
   due_.insert(version);
+  passed_ = std::max(passed_, version);  // what its servers have begun with it is gone
   order({.version = version, .abandoned = true, .end = false});
 }
 

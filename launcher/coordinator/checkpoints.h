@@ -121,7 +121,8 @@ class Checkpoints {
   std::set<Version> failed_;
   std::set<Version> due_;  // ordered by time, so far
 
-  checkpoint::Disk& disk_;  // these two in the background alone
+  // From the first checkpoint on of the background alone.
+  checkpoint::Disk& disk_;
   checkpoint::Store store_;
 };
 

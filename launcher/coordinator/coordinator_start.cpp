@@ -52,15 +52,12 @@ void Coordinator::begin_job() {
   }
   const wire::Registration& first = registrations_.at({Role::worker, 0});
   if (options_.resumed && !same_layout(options_.resumed->layout, first.layout)) {
-    return end_job(wire::Failure{
-        {Role::coordinator, 0},
-        static_cast<int>(Fault::config),
-        phase(),
-        fmt::format("the checkpoint of step {} is of another model than the job file says: {} "
-                    "parameters in {} tensors, found {} in {}",
-                    options_.resumed->step, options_.resumed->layout.size(),
-                    options_.resumed->layout.tensors().size(), first.layout.size(),
-                    first.layout.tensors().size())});
+    return end_job(
+        wire::Failure{{Role::coordinator, 0},
+                      static_cast<int>(Fault::config),
+                      phase(),
+                      fmt::format("the checkpoint of step {} is of {}", options_.resumed->step,
+                                  what_differs(options_.resumed->layout, first.layout))});
   }
   try {  // now that all agree: before anything is written
     if (options_.privacy) open_ledger(first);
@@ -134,7 +131,7 @@ void Coordinator::open_ledger(const wire::Registration& first) {
          "network.encryption: found \"none\" in a private job over several hosts, expected "
          "\"auto\"");
   }
-  if (options_.privacy->secrets.another_has_used) {
+  if (options_.privacy->is_copy) {
     record_.note(
         "warning: another copy of this run has used its secrets since: what that one releases is "
         "not in this ledger; others are made, and steps that are taken again are charged anew");

@@ -148,8 +148,8 @@ void JobRecord::on_agreed() {
 }
 
 void JobRecord::open_ledger(const Releases::Options& options) {
-  releases_.reset();  // one at a time writes the file
-  releases_.emplace(disk_, options);
+  // One that is refused leaves the one before, which knows what was released.
+  releases_ = Releases(disk_, options);
   if (releases_->was_torn()) {
     note("warning: the last line of the ledger was torn: it is charged as a step");
   }

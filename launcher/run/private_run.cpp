@@ -19,22 +19,25 @@ bool is_name(const std::string& text) {
              std::string::npos;
 }
 
-// "job-0123456789abcdef", kept beside the ledger. If it is lost, so are the secrets.
-std::string secret_name(const RunConfig& config) {
-  const fs::path path = config.run().dir / "secret-name";
-  std::string name;
-  {
-    std::ifstream file(path);
-    file >> name;
-  }
-  if (is_name(name)) return name;
-  name = (is_name(config.run().name) ? config.run().name : std::string("job")) + "-" +
-         privacy::digest_text(wire::random_bytes()).substr(0, 16);
+fs::path name_path(const RunConfig& config) { return config.run().dir / "secret-name"; }
+
+std::string new_secret_name(const RunConfig& config) {
+  const fs::path path = name_path(config);
+  const std::string name = (is_name(config.run().name) ? config.run().name : std::string("job")) +
+                           "-" + privacy::digest_text(wire::random_bytes()).substr(0, 16);
   std::ofstream file(path, std::ios::trunc);
   file << name << "\n";
   file.close();
   if (!file) fail(Fault::data, "{}: cannot be written", path.string());
   return name;
+}
+
+// "job-0123456789abcdef", kept beside the ledger. If it is lost, so are the secrets.
+std::string secret_name(const RunConfig& config) {
+  std::ifstream file(name_path(config));
+  std::string name;
+  file >> name;
+  return is_name(name) ? name : new_secret_name(config);
 }
 
 // That of the steps so far, if there is a ledger: a job whose noise was found for a budget keeps
@@ -56,14 +59,18 @@ std::optional<PrivateRun> open_private_run(const RunConfig& config) {
                  .epsilon = config.privacy().epsilon,
                  .ledger = config.run().dir / "ledger.jsonl",
                  .secret_folder = config.privacy().secret_folder,
+                 .is_copy = false,
                  .secrets = {}};
   if (!config.privacy().noise) run.terms.noise = noise_so_far(run.ledger).value_or(run.terms.noise);
   if (run.secret_folder.empty()) {
     run.secret_folder =
         privacy::default_secret_folder([](const char* name) { return std::getenv(name); });
   }
-  run.secrets = privacy::open_secrets(run.secret_folder, secret_name(config),
-                                      config.run().dir / "secret-turn");
+  const fs::path turn = config.run().dir / "secret-turn";
+  std::string name = secret_name(config);
+  run.is_copy = privacy::used_by_another(run.secret_folder, name, turn);
+  if (run.is_copy) name = new_secret_name(config);
+  run.secrets = privacy::open_secrets(run.secret_folder, name, turn);
   run.terms.sampling_secret = privacy::secret_id(run.secrets.sampling);
   // Where partitions add the noise, it is of the secret that they sample by.
   const bool central = run.terms.where == privacy::NoisePlace::central;

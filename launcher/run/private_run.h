@@ -16,6 +16,7 @@ struct PrivateRun {
   std::optional<double> epsilon;  // the budget
   std::filesystem::path ledger;
   std::filesystem::path secret_folder;
+  bool is_copy = false;  // of a run that has gone on elsewhere: its secrets are new
   privacy::RunSecrets secrets;
 };
 

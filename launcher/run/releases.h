@@ -30,7 +30,8 @@ class Releases {
     Step first = 0;                 // that the job goes on from
     Step last = 0;                  // that it ends before
   };
-  // Opens the first step. Throws Fault::privacy if the budget does not reach, or the ledger lacks
+  // Opens the first step. Where it throws the ledger is as it was, unless it could not be written.
+  // Throws Fault::privacy if the budget does not reach, or the ledger lacks
   // steps that the job has taken; Fault::data if the ledger is damaged or cannot be written.
   Releases(checkpoint::Disk& disk, const Options& options);
 

@@ -235,7 +235,8 @@ TEST(PrivateJobs, WhatTheLedgerRefusesLeavesTheRunAsItWas) {
   }
   const auto state = [&] {
     std::vector<std::string> files;
-    for (const char* name : {"config.toml", "metrics.jsonl", "result.json", "model.safetensors"}) {
+    for (const char* name :
+         {"config.toml", "metrics.jsonl", "result.json", "model.safetensors", "ledger.jsonl"}) {
       files.push_back(contents_of(job.run() / name));
     }
     return files;

@@ -108,26 +108,29 @@ LedgerReading read_ledger(checkpoint::Disk& disk, const fs::path& path) {
 }
 
 LedgerFile::LedgerFile(checkpoint::Disk& disk, fs::path path, const LedgerTerms& terms)
-    : path_(std::move(path)) {
+    : disk_(&disk), path_(std::move(path)) {
   if (exists(disk, path_)) {
     LedgerReading reading = read_ledger(disk, path_);
     ledger_ = std::move(reading.ledger);
     rows_ = durable_ = reading.rows;
     bytes_ = reading.bytes;
+    is_there_ = true;
     was_torn_ = reading.cut;
-    file_ = disk.open_to_append(path_, bytes_);
-    file_->sync();  // before the place of what was cut off is written again
     for (const OpenRow& row : reading.torn) {
       text_ += row_text({++rows_, durable_, row}, ledger_.terms().where);
     }
-  } else {
-    check_terms(terms);
-    file_ = disk.create(path_);
   }
   ledger_.begin(terms);
   text_ += row_text({++rows_, durable_, terms}, terms.where);
-  write();
-  disk.sync_folder(path_.parent_path());
+}
+
+void LedgerFile::open() {
+  if (is_there_) {
+    file_ = disk_->open_to_append(path_, bytes_);
+    file_->sync();  // before the place of what was cut off is written again
+  } else {
+    file_ = disk_->create(path_);
+  }
 }
 
 template <typename Row>
@@ -151,8 +154,11 @@ void LedgerFile::write() {
   if (failed_) fail(Fault::data, "{}: could not be written before", path_.string());
   if (text_.empty()) return;
   failed_ = true;
+  const bool first = file_ == nullptr;
+  if (first) open();
   file_->write_at(bytes_, std::as_bytes(std::span(text_)));
   file_->sync();
+  if (first) disk_->sync_folder(path_.parent_path());
   failed_ = false;
   bytes_ += text_.size();
   durable_ = rows_;

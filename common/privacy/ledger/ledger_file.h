@@ -36,11 +36,14 @@ LedgerReading read_ledger(checkpoint::Disk& disk, const std::filesystem::path& p
 
 class LedgerFile {
  public:
-  // Makes the file, or goes on with it; the terms are on the disk when it returns.
+  // Reads what there is, and takes the terms, or throws what Ledger::begin() does. Touches nothing:
+  // the terms are on the disk, and the file is there, when the first commit() has returned.
+  // Borrows the disk.
   LedgerFile(checkpoint::Disk& disk, std::filesystem::path path, const LedgerTerms& terms);
 
-  // Steps that are done, and those that may be released next, all in one write. Durable when it
-  // returns. REQUIRES: what is done was opened and has been released whole.
+  // Steps that are done, and those that may be released next, all in one write; the first time, the
+  // terms before them. Durable when it returns. REQUIRES: what is done was opened and has been
+  // released whole.
   void commit(std::span<const DoneRow> done, std::span<const OpenRow> open);
 
   const Ledger& ledger() const { return ledger_; }
@@ -49,15 +52,18 @@ class LedgerFile {
  private:
   template <typename Row>
   void add(const Row& row);
+  void open();
   void write();
 
+  checkpoint::Disk* disk_;
   Ledger ledger_;
   std::filesystem::path path_;
-  std::unique_ptr<checkpoint::File> file_;
-  std::string text_;           // not written yet
-  std::uint64_t rows_ = 0;     // with those
-  std::uint64_t durable_ = 0;  // on the disk
-  std::uint64_t bytes_ = 0;    // on the disk
+  bool is_there_ = false;                   // before we write
+  std::unique_ptr<checkpoint::File> file_;  // null until we do
+  std::string text_;                        // not written yet
+  std::uint64_t rows_ = 0;                  // with those
+  std::uint64_t durable_ = 0;               // on the disk
+  std::uint64_t bytes_ = 0;                 // on the disk
   bool was_torn_ = false;
   bool failed_ = false;
 };

@@ -112,9 +112,21 @@ Budget::Budget(double epsilon, std::uint64_t most) : epsilon_(epsilon), most_(mo
   check(most > 0, "a budget for at least one step");
 }
 
+// An epoch costs what the step of it does that tells most: a fresh one beside another under the
+// same terms is free, and the first of an epoch, which may have others from before, is evaluated.
+bool Budget::take_shuffled(const Ledger& ledger, std::span<const OpenRow> next, bool fresh) {
+  const Step epoch = next.front().step / ledger.terms().steps_per_epoch;
+  if (fresh && epoch_ == epoch) return true;
+  if (epsilon_with(ledger, next) > epsilon_) return false;
+  epoch_ = epoch;
+  return true;
+}
+
 bool Budget::take(const Ledger& ledger, std::span<const OpenRow> next) {
-  const auto fresh = [&](const OpenRow& row) { return !ledger.knows(row.step, row.partition); };
-  if (!std::ranges::all_of(next, fresh)) {  // costs something else, and changes what is left
+  const bool fresh = std::ranges::none_of(
+      next, [&](const OpenRow& row) { return ledger.knows(row.step, row.partition); });
+  if (ledger.terms().sampling == Sampling::shuffle) return take_shuffled(ledger, next, fresh);
+  if (!fresh) {  // costs something else, and changes what is left
     fresh_.reset();
     return epsilon_with(ledger, next) <= epsilon_;
   }

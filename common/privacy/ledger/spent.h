@@ -66,8 +66,11 @@ class Budget {
   bool take(const Ledger& ledger, std::span<const OpenRow> next);
 
  private:
+  bool take_shuffled(const Ledger& ledger, std::span<const OpenRow> next, bool fresh);
+
   double epsilon_;
   std::uint64_t most_;
+  std::optional<Step> epoch_;  // of shuffled batches: the last one of which a step was taken
   std::optional<FreshSteps> fresh_;
   std::uint64_t taken_ = 0;  // of those
 };

@@ -52,13 +52,15 @@ TEST(AdaptiveClip, TheNoiseOfBothTogetherIsThatOfFlatClipping) {
 }
 
 TEST(AdaptiveClip, CountsHalvesByTheBound) {
-  const Clip clip = adaptive(2);
+  Clip clip = adaptive(2);
   EXPECT_EQ(clip.half(4), 0.5);  // on the bound
   EXPECT_EQ(clip.half(4.001), -0.5);
   EXPECT_EQ(clip.at(1).half(29), 0.5);  // 2 e = 5.44
   EXPECT_EQ(clip.at(1).half(30), -0.5);
   EXPECT_EQ(clip.half(std::numeric_limits<double>::quiet_NaN()), 0);
   EXPECT_EQ(clip.half(std::numeric_limits<double>::infinity()), 0);
+  clip.quantile = 0.75;  // of which it moves the bound to neither side
+  EXPECT_EQ(clip.half(std::numeric_limits<double>::infinity()), 0.25);
   const float unit = clip.count_unit();  // 0.2, cut to 8 bits: sums of halves are exact
   EXPECT_EQ(unit, 204.0F / 1024);
   EXPECT_EQ(32767.5F * unit - 32767 * unit, unit / 2);

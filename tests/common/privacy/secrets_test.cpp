@@ -70,31 +70,18 @@ TEST_F(SecretsTest, OneThatIsLostIsMadeAnewAndTheOtherStays) {
   EXPECT_NE(secret_id(again.noise), secret_id(made.noise));
 }
 
-// Two copies of a run go on in turn: each time those that the other one has used are given up.
-TEST_F(SecretsTest, OfTwoCopiesOfARunEachHasItsOwn) {
+TEST_F(SecretsTest, OfTwoCopiesOfARunTheOneThatHasNotGoneOnIsKnown) {
   const fs::path original = parent_ / "original", copy = parent_ / "copy";
+  EXPECT_FALSE(used_by_another(folder(), "job-1", original));
   const RunSecrets first = open_secrets(folder(), "job-1", original);
-  EXPECT_FALSE(first.another_has_used);
   fs::copy_file(original, copy);
+  EXPECT_FALSE(used_by_another(folder(), "job-1", copy)) << "none of the two has gone on";
   const RunSecrets second = open_secrets(folder(), "job-1", original);
-  EXPECT_FALSE(second.another_has_used);
   EXPECT_EQ(second.sampling.bytes(), first.sampling.bytes());
-  const RunSecrets of_copy = open_secrets(folder(), "job-1", copy);
-  EXPECT_TRUE(of_copy.another_has_used);
-  EXPECT_NE(of_copy.sampling.bytes(), first.sampling.bytes());
-  EXPECT_NE(of_copy.noise.bytes(), first.noise.bytes());
-  EXPECT_FALSE(open_secrets(folder(), "job-1", copy).another_has_used);
-  const RunSecrets third = open_secrets(folder(), "job-1", original);
-  EXPECT_TRUE(third.another_has_used);
-  EXPECT_NE(third.sampling.bytes(), of_copy.sampling.bytes());
-}
-
-TEST_F(SecretsTest, ARunWithoutItsTurnIsAnother) {
-  const RunSecrets first = open();
-  fs::remove(parent_ / "job-1-turn");
-  const RunSecrets again = open();
-  EXPECT_TRUE(again.another_has_used);
-  EXPECT_NE(again.noise.bytes(), first.noise.bytes());
+  EXPECT_FALSE(used_by_another(folder(), "job-1", original));
+  EXPECT_TRUE(used_by_another(folder(), "job-1", copy));
+  fs::remove(original);
+  EXPECT_TRUE(used_by_another(folder(), "job-1", original)) << "nobody knows which one it is";
 }
 
 TEST_F(SecretsTest, ThoseThatOthersMayReadAreRefused) {

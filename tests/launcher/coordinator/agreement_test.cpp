@@ -79,5 +79,22 @@ TEST_F(AgreementTest, OtherFloatBitsAreAWarningUnlessTheJobHasToBeDeterministic)
   EXPECT_THAT(misfit->text, HasSubstr("run.deterministic"));
 }
 
+TEST(WhatDiffersTest, IsTheModelItsFactorsOrTheStepsOfSingleTensors) {
+  const params::Group averaged{.averaged = true}, descends{.own = {.rate = 1, .towards = 0}};
+  params::Layout saved, factors, steps, other;
+  for (params::Layout* layout : {&saved, &factors}) layout->add("weight", {3, 2}, {});
+  saved.add("factors.left", {3, 1}, averaged);
+  factors.add("factors.left", {3, 2}, averaged);
+  steps.add("weight", {3, 2}, descends);
+  other.add("weight", {4, 2}, {});
+  EXPECT_THAT(what_differs(saved, factors), HasSubstr("the same model with other factors"));
+  EXPECT_THAT(what_differs(saved, saved.parameters()), HasSubstr("other factors"));
+  EXPECT_THAT(what_differs(saved.parameters(), steps),
+              HasSubstr("single tensors take other steps"));
+  EXPECT_THAT(what_differs(saved.parameters(), other),
+              HasSubstr("another model than the job file says: 6 parameters in 1 tensors, found 8 "
+                        "in 1"));
+}
+
 }  // namespace
 }  // namespace sheaf::launcher

@@ -263,6 +263,16 @@ TEST_F(CheckpointsTest, AVersionThatFailedIsNotOrderedAgainAndLeavesNoFiles) {
   EXPECT_FALSE(std::filesystem::exists(path_ / checkpoint::folder_name(1)));
 }
 
+// Of a coordinator before: servers hand a version over once, and have begun with it.
+TEST_F(CheckpointsTest, WhatWasGivenUpIsNotOrderedAgain) {
+  checkpoints_->give_up(102);
+  EXPECT_THAT(abandoned_, ElementsAre(102));
+  checkpoints_->on_tick(kStart, 100);
+  checkpoints_->on_tick(kStart + seconds(30), 100);  // a step that takes as long
+  ASSERT_THAT(ordered_, SizeIs(1));
+  EXPECT_GT(ordered_.front(), 102U);
+}
+
 // ---- the checkpoint whose files the next ones may name ------------------------------------------
 
 using Named = std::pair<Version, Version>;

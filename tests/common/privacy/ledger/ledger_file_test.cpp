@@ -82,6 +82,21 @@ TEST_F(LedgerFileTest, AJobThatGoesOnContinuesTheSameLedger) {
   EXPECT_EQ(read_ledger(disk_, kFile).ledger.releases(0), 15U);
 }
 
+TEST_F(LedgerFileTest, WhoIsRefusedHasTouchedNothing) {
+  {
+    LedgerFile file(disk_, kFile, sample_terms());
+    run_steps(file, 0, 3);
+  }
+  const std::string whole = text();
+  LedgerTerms other = sample_terms();
+  other.adjacency = Adjacency::replace_one;
+  EXPECT_THROW(LedgerFile(disk_, kFile, other), Error);
+  LedgerTerms later = sample_terms();
+  later.noise = 2;
+  LedgerFile never_used(disk_, kFile, later);
+  EXPECT_EQ(text(), whole);
+}
+
 // The line as FORMAT.md shows it; its checksum is that of the bitwise definition, in Python.
 TEST_F(LedgerFileTest, ARowLooksAsItsFormatSays) {
   LedgerFile file(disk_, kFile, sample_terms());
@@ -138,6 +153,8 @@ TEST_F(LedgerFileTest, ATornLineCountsAsAnOpenStepAndIsCutOff) {
     LedgerFile again(disk_, kFile, sample_terms());
     EXPECT_TRUE(again.was_torn());
     EXPECT_EQ(again.ledger().releases(0), 4U);
+    EXPECT_EQ(text(), whole.substr(0, size)) << "until it is used";
+    again.commit({}, {});
     const LedgerReading mended = read_ledger(disk_, kFile);
     EXPECT_FALSE(mended.cut);
     EXPECT_EQ(mended.ledger.releases(0), 4U);

@@ -173,6 +173,37 @@ TEST(BudgetTest, OpensAsManyStepsAsFitAndNoneMore) {
   EXPECT_EQ(step, 4000U);
 }
 
+// Steps of one epoch cost what one does. Whatever was released before, no step passes epsilon, and
+// the one that is refused would.
+TEST(BudgetTest, ShuffledStepsAreTakenByTheEpoch) {
+  constexpr double kEpsilon = 8;
+  LedgerTerms terms = sample_terms();
+  terms.sampling = Sampling::shuffle;
+  terms.adjacency = Adjacency::replace_one;
+  terms.steps_per_epoch = 10;
+  terms.noise = 10;
+  LedgerTerms other_secret = terms, less_noise = terms;
+  other_secret.sampling_secret = std::string(32, 'a');
+  less_noise.noise = 6;
+  for (const LedgerTerms& later : {terms, other_secret, less_noise}) {
+    Ledger ledger = begun(terms);
+    Step step = 0;
+    for (; step < 15; ++step) take(ledger, step, step);
+    ledger.begin(later);  // in the middle of an epoch
+    Budget budget(kEpsilon, 1000);
+    for (OpenRow next{step}; budget.take(ledger, {&next, 1}); next = {step}) {
+      take(ledger, step, step);
+      ++step;
+    }
+    EXPECT_GT(step, 20U);
+    EXPECT_EQ(step % 10, 0U) << "an epoch that was begun is paid";
+    const Spent all = spent(ledger, Method::tight);
+    EXPECT_LE(all.epsilon.value + all.epsilon.error, kEpsilon);
+    const OpenRow next{step};
+    EXPECT_GT(epsilon_with(ledger, {&next, 1}), kEpsilon);
+  }
+}
+
 TEST(BudgetTest, AReplayThatDiffersLeavesFewerSteps) {
   LedgerTerms terms = sample_terms();
   terms.sampling_rate = 0.1;
