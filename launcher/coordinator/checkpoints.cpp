@@ -215,14 +215,16 @@ void Checkpoints::commit(Version version, UnderWay& parts) {
   });
 }
 
-// From here on nobody gets a base that goes: all that others have as theirs is known.
+// From here on nobody gets a base that goes: all that others have as theirs is known. Behind a
+// version with which the job ends none will be made.
 void Checkpoints::on_committed(Version version, const std::set<std::string>& names) {
   newest_ = std::max(newest_.value_or(0), version);
   files_[version] = names;
   while (files_.size() > options_.keep) files_.erase(files_.begin());
+  const bool ends = under_way_.at(version).end;
   std::set<Version> bases;
   for (const auto& [other, parts] : under_way_) {
-    if (other != version) bases.insert(parts.bases.begin(), parts.bases.end());
+    if (other < version || (other > version && !ends)) bases.insert(parts.bases.begin(), parts.bases.end());
   }
   options_.in_background([this, version, bases] {
     prune(version, bases);

@@ -97,8 +97,8 @@ class CheckpointsTest : public testing::Test {
     for (const int before = settled_; settled_ == before;)
       ASSERT_NO_FATAL_FAILURE(run_posted_once());
   }
-  void make(Version version, Version same = 0) {
-    checkpoints_->take(version, true);
+  void make(Version version, Version same = 0, bool end = false) {
+    checkpoints_->take(version, end);
     answer(version);
     save(version, 0, same);
     save(version, 1, same);
@@ -364,6 +364,16 @@ TEST_F(CheckpointsTest, ABaseIsNamedBeforeItIsKnownWhichOnesGo) {
   EXPECT_THAT(on_disk(), ElementsAre(3, 2));
   make(7);
   EXPECT_THAT(on_disk(), ElementsAre(7, 3, 2));
+}
+
+TEST_F(CheckpointsTest, WhereTheJobEndsNothingWaitsForABase) {
+  make(1);
+  make(2);
+  checkpoints_->take(9, false);  // ahead of a job that is asked to end before
+  make(3);
+  EXPECT_THAT(on_disk(), ElementsAre(3, 2, 1));
+  make(4, 0, true);
+  EXPECT_THAT(on_disk(), ElementsAre(4, 3));
 }
 
 TEST_F(CheckpointsTest, ASuccessorIsToldTheBaseOfItsPredecessor) {
