@@ -224,7 +224,8 @@ void Checkpoints::on_committed(Version version, const std::set<std::string>& nam
   const bool ends = under_way_.at(version).end;
   std::set<Version> bases;
   for (const auto& [other, parts] : under_way_) {
-    if (other < version || (other > version && !ends)) bases.insert(parts.bases.begin(), parts.bases.end());
+    if (other < version || (other > version && !ends))
+      bases.insert(parts.bases.begin(), parts.bases.end());
   }
   options_.in_background([this, version, bases] {
     prune(version, bases);

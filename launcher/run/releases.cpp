@@ -20,7 +20,10 @@ Releases::Releases(checkpoint::Disk& disk, const Options& options)
     }
   }
   granted_ = end_ = options_.first;
-  if (options_.first >= options_.last) return file_.commit({}, {});
+  if (options_.first >= options_.last) {
+    file_.commit({}, {});
+    return;
+  }
   if (options_.epsilon) budget_.emplace(*options_.epsilon, options_.last - options_.first);
   if (!affordable(options_.first)) {
     const privacy::Spent spent = privacy::spent(ledger, privacy::Method::tight);

@@ -129,7 +129,8 @@ INSTANTIATE_TEST_SUITE_P(Scalars, SnapshotScalars,
                                          Scalars{"SkippedBoth", 2, true, kAll}),
                          [](const auto& row) { return std::string(row.param.name); });
 
-INSTANTIATE_TEST_SUITE_P(Gates, SnapshotGates, testing::Values("bsp", "followed", "told", "ssp", "asp"),
+INSTANTIATE_TEST_SUITE_P(Gates, SnapshotGates,
+                         testing::Values("bsp", "followed", "told", "ssp", "asp"),
                          [](const auto& row) { return std::string(row.param); });
 
 TEST(SnapshotTest, APushIsAcknowledgedWhenItsStepIsCommitted) {

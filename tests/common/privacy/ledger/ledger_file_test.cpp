@@ -100,6 +100,7 @@ TEST_F(LedgerFileTest, WhoIsRefusedHasTouchedNothing) {
 // The line as FORMAT.md shows it; its checksum is that of the bitwise definition, in Python.
 TEST_F(LedgerFileTest, ARowLooksAsItsFormatSays) {
   LedgerFile file(disk_, kFile, sample_terms());
+  file.commit({}, {});
   open(file, 12);
   EXPECT_THAT(text(),
               HasSubstr("\n{\"row\":2,\"durable\":1,\"open\":12,\"check\":\"f90ac665\"}\n"));
