@@ -57,7 +57,8 @@ class FreshSteps {
   std::uint64_t too_many_;
 };
 
-// Says whether steps may be opened, without an evaluation for each: fresh steps are counted.
+// Says whether steps may be opened, without an evaluation for each: fresh steps are counted, those
+// of shuffled batches by the epoch, of which one costs what all do.
 class Budget {
  public:
   // It looks no further ahead than `most` steps: how many a job has at most.
